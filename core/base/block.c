@@ -1,0 +1,67 @@
+/* Memory blocks of two sizes with a free list a thread. A block may be freed by another thread than the one that took it: it joins
+ * the list of the thread that frees it. The lists are bounded, so a burst gives its memory back.
+ * Called by arenas and chains; every process of the server, any thread. Takes no lock. */
+#include "core/base/block.h"
+
+#include <stdlib.h>
+
+/* With MC_ARENA_MALLOC (sanitized builds) nothing is kept, so that a use after free is seen. */
+#ifdef MC_ARENA_MALLOC
+enum { KEEP_SMALL = 0, KEEP_LARGE = 0 };
+#else
+enum { KEEP_SMALL = 256, KEEP_LARGE = 64 };
+#endif
+
+struct node {
+    struct node *next;
+};
+
+struct pool {
+    struct node *free;
+    unsigned n;
+};
+
+static _Thread_local struct pool small, large;
+
+void *mc_block_get(size_t size)
+{
+    MC_ASSERT(size == MC_BLOCK_SMALL || size == MC_BLOCK_LARGE);
+    struct pool *p = size == MC_BLOCK_SMALL ? &small : &large;
+    struct node *b = p->free;
+    if (!b) return malloc(size);
+    p->free = b->next;
+    p->n--;
+    return b;
+}
+
+void mc_block_put(void *block, size_t size)
+{
+    MC_ASSERT(size == MC_BLOCK_SMALL || size == MC_BLOCK_LARGE);
+    struct pool *p = size == MC_BLOCK_SMALL ? &small : &large;
+    unsigned keep = size == MC_BLOCK_SMALL ? KEEP_SMALL : KEEP_LARGE;
+    if (!block) return;
+    if (p->n >= keep) {
+        free(block);
+        return;
+    }
+    struct node *b = block;
+    b->next = p->free;
+    p->free = b;
+    p->n++;
+}
+
+static void empty(struct pool *p)
+{
+    while (p->free) {
+        struct node *b = p->free;
+        p->free = b->next;
+        free(b);
+    }
+    p->n = 0;
+}
+
+void mc_block_trim(void)
+{
+    empty(&small);
+    empty(&large);
+}

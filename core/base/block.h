@@ -1,0 +1,15 @@
+/* Fixed-size memory blocks with a per-thread free list: the only memory of buffers and arenas, so a warm server allocates nothing. */
+#ifndef MC_BASE_BLOCK_H
+#define MC_BASE_BLOCK_H
+
+#include "core/base/base.h"
+
+enum { MC_BLOCK_SMALL = 4096, MC_BLOCK_LARGE = 16384 }; /* bytes of memory a block takes in all */
+
+/* A block of exactly `size` bytes (MC_BLOCK_SMALL or MC_BLOCK_LARGE), uninitialised, 16-byte aligned; NULL when out of memory. */
+void *mc_block_get(size_t size);
+void mc_block_put(void *block, size_t size);
+/* Give the calling thread's free blocks back to malloc (thread exit, idle trim). */
+void mc_block_trim(void);
+
+#endif

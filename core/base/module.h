@@ -1,0 +1,83 @@
+/* How a module plugs in: one constant a module, gathered by configure into objs/modules.c. The operations are declared by the
+ * layer that calls them (event, http, server); here they are only names, so that every layer may see the table. */
+#ifndef MC_BASE_MODULE_H
+#define MC_BASE_MODULE_H
+
+#include "core/base/base.h"
+
+#define MC_MODULE_ABI 1
+
+enum mc_module_kind {
+    MC_MODULE_WORKER,
+    MC_MODULE_EVENT,
+    MC_MODULE_TRANSPORT,
+    MC_MODULE_PROTOCOL,
+    MC_MODULE_HANDLER,
+    MC_MODULE_FILTER,
+    MC_MODULE_LOG,
+};
+
+struct mc_setting;       /* core/config/setting.h */
+struct mc_event_ops;     /* core/event/loop.h */
+struct mc_worker_ops;    /* core/server/worker.h */
+struct mc_transport_ops; /* core/server/transport.h */
+struct mc_protocol_ops;  /* core/http/protocol.h */
+struct mc_handler_ops;   /* core/server/handler.h */
+struct mc_filter_ops;    /* core/server/filter.h */
+struct mc_log_ops;       /* core/server/access.h */
+struct mc_worker;        /* core/server/worker.h */
+struct mc_conf;          /* core/config/conf.h */
+
+/* What an app type or an action asks of the process that runs it. */
+enum {
+    MC_NEED_BLOCKING = 1, /* its handler may block: executed by the worker module */
+    MC_NEED_PYTHON = 2,   /* lives in _monoceros.abi3.so: the pool gets a zygote */
+};
+
+/* A kind of app: `app "x" { type = wsgi … }`. ops is NULL in the product that cannot run it. */
+struct mc_app_type {
+    const char *name;
+    unsigned needs;
+    const struct mc_handler_ops *ops;
+};
+
+struct mc_module {
+    uint32_t abi;  /* MC_MODULE_ABI */
+    uint32_t size; /* sizeof(struct mc_module) */
+    const char *name;
+    enum mc_module_kind kind;
+    /* Handler modules that are an action of routes: `route { NAME { settings } }`; conf_size is the size of the struct that the
+     * settings' offsets point into (zeroed, then defaults applied, then the file). Both 0/NULL when the module has no action. */
+    const struct mc_setting *settings; /* ends with name == NULL */
+    size_t conf_size;
+    int (*check_conf)(const struct mc_conf *conf, void *action, char *err, size_t errcap); /* MC_OK, or MC_ERROR with err filled */
+    union {
+        const struct mc_event_ops *event;
+        const struct mc_worker_ops *worker;
+        const struct mc_transport_ops *transport;
+        const struct mc_protocol_ops *protocol;
+        const struct mc_handler_ops *handler; /* of the action */
+        const struct mc_filter_ops *filter;
+        const struct mc_log_ops *log;
+    } ops;
+    const struct mc_app_type *apps; /* ends with name == NULL; or NULL */
+    const char *(*version)(void);   /* versions of libraries for -V ("OpenSSL 3.0.22"), or NULL */
+    int (*init_worker)(struct mc_worker *w);  /* after privileges are dropped, before ready: MC_OK or MC_ERROR (logged) */
+    void (*exit_worker)(struct mc_worker *w);
+};
+
+/* A module of the tree that this build left out, so that errors can name the flag. */
+struct mc_module_absent {
+    const char *kind, *name, *flag; /* "worker", "gthread", "--with-worker=gthread" */
+};
+
+extern const struct mc_module *const mc_modules[];          /* ends with NULL */
+extern const struct mc_module_absent mc_modules_absent[];   /* ends with name == NULL */
+extern const char mc_configure_args[];
+
+const char *mc_module_kind_name(enum mc_module_kind k);
+const struct mc_module *mc_module_find(enum mc_module_kind k, const char *name); /* NULL when not built in */
+const struct mc_app_type *mc_module_app_type(const char *name);
+const char *mc_module_absent_flag(const char *kind, const char *name); /* NULL when unknown altogether */
+
+#endif

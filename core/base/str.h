@@ -1,0 +1,62 @@
+/* String slices: pointer and length, not NUL-terminated unless a contract says so. */
+#ifndef MC_BASE_STR_H
+#define MC_BASE_STR_H
+
+#include "core/base/base.h"
+
+#include <string.h>
+
+struct mc_str {
+    const char *p;
+    size_t n;
+};
+
+#define MC_STR(lit) ((struct mc_str){ (lit), sizeof(lit) - 1 })
+#define MC_STR_NONE ((struct mc_str){ NULL, 0 })
+
+static inline struct mc_str mc_str(const char *z) { return (struct mc_str){ z, z ? strlen(z) : 0 }; }
+static inline bool mc_str_eq(struct mc_str a, struct mc_str b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+
+/* ASCII case-insensitive comparison; `lower` must already be lower case in mc_str_is(). */
+bool mc_str_eq_nocase(struct mc_str a, struct mc_str b);
+static inline unsigned char mc_lower(unsigned char c) { return (unsigned char) (c >= 'A' && c <= 'Z' ? c | 0x20 : c); }
+
+/* Digits only, no sign, no blanks, checked: MC_OK, or MC_ERROR on any other byte, an empty string or a value over `max`. */
+int mc_str_to_u64(struct mc_str s, uint64_t max, uint64_t *out);
+/* 1-16 hex digits, same rules. */
+int mc_str_hex_u64(struct mc_str s, uint64_t *out);
+
+/* Strip SP and HTAB at both ends (RFC 9110 OWS). */
+struct mc_str mc_str_trim(struct mc_str s);
+/* Iterate a comma list (RFC 9110 §5.6.1): *rest shrinks; false at the end. Empty elements are skipped. */
+bool mc_str_next_token(struct mc_str *rest, struct mc_str *token);
+
+/* Case-insensitive 32-bit hash of a header name (also used by the Python side's name cache). */
+uint32_t mc_str_hash_nocase(struct mc_str s);
+/* FNV-1a of bytes. */
+uint32_t mc_str_hash(struct mc_str s);
+
+/* Escape for logs: every byte outside 0x20-0x7e, '"' and '\' becomes \xNN. Writes at most cap bytes, never a half escape;
+ * returns the bytes written. */
+size_t mc_str_escape(char *out, size_t cap, struct mc_str s);
+
+/* Format an unsigned number in decimal; returns the length (at most 20). No NUL is written. */
+size_t mc_str_u64(char *out, uint64_t v);
+
+/* One growing, bounded string builder: the only place that measures and copies (cures the "two-pass" overflow class).
+ * On overflow or lack of memory it sets `bad` and ignores all that follows. Free with mc_sb_fini(). */
+struct mc_sb {
+    char *p;
+    size_t n, cap, max;
+    bool bad;
+};
+void mc_sb_init(struct mc_sb *sb, size_t max);
+void mc_sb_fini(struct mc_sb *sb);
+void mc_sb_add(struct mc_sb *sb, const void *p, size_t n);
+void mc_sb_addc(struct mc_sb *sb, char c);
+void mc_sb_addz(struct mc_sb *sb, const char *z);
+void mc_sb_addf(struct mc_sb *sb, const char *fmt, ...) MC_PRINTF(2, 3);
+/* NUL-terminated contents (the NUL is not counted in n); "" when bad. */
+const char *mc_sb_z(struct mc_sb *sb);
+
+#endif

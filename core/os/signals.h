@@ -1,0 +1,18 @@
+/* Signals: handlers only set a bit and write to an eventfd; a loop acts. */
+#ifndef MC_OS_SIGNALS_H
+#define MC_OS_SIGNALS_H
+
+#include "core/base/base.h"
+
+/* Install the flag handler (SA_RESTART) for these signals (0-terminated); SIGPIPE is ignored. May be called again (it re-installs). */
+int mc_signals_catch(const int *signals);
+void mc_signals_default(const int *signals);
+/* Readable when a signal is pending; made by the first mc_signals_catch() of the process. After fork call mc_signals_after_fork(). */
+int mc_signals_fd(void);
+int mc_signals_after_fork(void); /* a fresh eventfd, no pending bits */
+/* Take the pending set (bit n-1 = signal n, for n <= 64) and clear it; drains the fd. */
+uint64_t mc_signals_take(void);
+static inline bool mc_signals_has(uint64_t set, int sig) { return set >> (sig - 1) & 1; }
+const char *mc_signals_name(int sig); /* "SIGTERM" */
+
+#endif
