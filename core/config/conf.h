@@ -1,0 +1,133 @@
+/* The resolved configuration: plain, immutable structs that both sides read. Built by the arbiter from defaults, environment, file and command
+ * line (mc_conf_load), printed in normal form (mc_conf_print), and read back by workers from that form (mc_conf_parse). */
+#ifndef MC_CONFIG_CONF_H
+#define MC_CONFIG_CONF_H
+
+#include "core/base/arena.h"
+#include "core/base/log.h"
+#include "core/base/module.h"
+#include "core/config/setting.h"
+#include "core/os/socket.h"
+
+/* Every built-in setting; each scope has a whole copy, filled from the scope round it, so `route->set.limit_request_body` is always final. */
+struct mc_values {
+    /* process (MAIN) */
+    const char *chdir, *pidfile, *proc_name, *errorlog, *loglevel, *accesslog, *access_log_format, *tmp_upload_dir;
+    int64_t umask_;           /* octal, default 0 as Gunicorn's */
+    bool daemon, initgroups;
+    struct mc_strv bind, raw_env, forwarded_allow_ips, secure_scheme_headers, forwarder_headers;
+    const char *header_map;   /* drop, refuse, dangerous */
+    int64_t backlog;          /* default 2048 */
+    /* pool */
+    const char *worker_class, *user, *group;
+    int64_t workers;          /* 0 = auto */
+    int64_t threads, worker_connections;
+    int64_t timeout, graceful_timeout; /* ms; 0 = off */
+    int64_t keepalive;        /* ms; -1 = the worker type's default (sync 0, others 2 s) */
+    bool preload_app, sendfile;
+    struct mc_strv env;       /* KEY=VALUE */
+    /* Python */
+    const char *python, *wsgi_app;
+    struct mc_strv pythonpath; /* comma list */
+    /* HTTP (MAIN, SERVER; those marked R also ROUTE) */
+    int64_t limit_request_line, limit_request_fields, limit_request_field_size, limit_request_head; /* bytes or counts */
+    int64_t limit_request_body;                         /* R bytes, 0 = off */
+    int64_t header_timeout, body_timeout, send_timeout; /* ms, 0 = off; body and send R */
+    int64_t body_buffer, response_buffer, response_buffer_file; /* R bytes */
+    const char *server_tokens; /* Server field: "on" (monoceros/VERSION), "off" (none), "name" (monoceros) or any other text as it stands */
+    /* command line only */
+    const char *config;
+    bool check_config, print_config;
+};
+
+struct mc_conf_where { const char *file; int line; }; /* file NULL: command line, environment or built in */
+
+struct mc_conf_pool {
+    const char *name;
+    unsigned index;
+    struct mc_values set;
+    const struct mc_module *worker; /* set.worker_class resolved */
+    bool python;                    /* one of its apps lives in Python: the pool gets a zygote */
+    struct mc_conf_where at;
+};
+
+struct mc_conf_app {
+    const char *name;
+    unsigned index;
+    const struct mc_app_type *type;
+    const char *module; /* "shop.wsgi:application", "mod", "mod:factory()" */
+    const char *chdir;  /* absolute; the process's own when not set */
+    const char *home;   /* virtual environment of the app, or NULL */
+    struct mc_conf_pool *pool;
+    struct mc_values set;
+    struct mc_conf_where at;
+};
+
+/* One listening socket of the process; the order is the order of inherited descriptors. */
+struct mc_conf_listen {
+    const char *text; /* normal form */
+    unsigned index;
+    struct mc_addr addr;
+    bool tls;
+    struct mc_conf_pool *pool;
+    struct mc_conf_server **servers; /* in file order; the first is the default */
+    size_t nservers;
+};
+
+enum mc_match_kind { MC_MATCH_ALL, MC_MATCH_EXACT, MC_MATCH_PREFIX, MC_MATCH_REGEX };
+
+struct mc_conf_route {
+    const char *name;
+    enum mc_match_kind match;
+    struct mc_str pattern;        /* exact path, prefix or regex text; matched against the normalised path */
+    void *regex;                  /* pcre2_code *, JIT-compiled */
+    const struct mc_module *module; /* action of a handler module, or */
+    void *action;                   /* …its settings struct */
+    struct mc_conf_app *app;        /* an app; exactly one of module and app is set */
+    struct mc_values set;
+    struct mc_conf_where at;
+};
+
+struct mc_conf_server {
+    const char *name;
+    unsigned index;
+    struct mc_str *names; /* lower case; exact "example.org", wildcard "*.example.org"; none: any name */
+    size_t nnames;
+    struct mc_conf_listen **listens;
+    size_t nlistens;
+    struct mc_conf_route *routes;
+    size_t nroutes;
+    struct mc_conf_pool *pool;
+    struct mc_values set;
+    /* parsed forms of set.* that requests need */
+    struct mc_cidr *trusted; size_t ntrusted; /* forwarded_allow_ips */
+    struct mc_conf_where at;
+};
+
+struct mc_conf {
+    struct mc_arena arena; /* owns all of it */
+    struct mc_values set;
+    struct mc_conf_pool *pools;     size_t npools;   /* at least 1 */
+    struct mc_conf_app *apps;       size_t napps;
+    struct mc_conf_server *servers; size_t nservers; /* at least 1 */
+    struct mc_conf_listen *listens; size_t nlistens; /* at least 1 */
+    enum mc_log_level loglevel;
+    uid_t uid; gid_t gid; /* of set.user, set.group; -1: unchanged */
+    const char *cwd;      /* absolute: set.chdir or where we were started */
+};
+
+enum mc_conf_todo { MC_CONF_RUN, MC_CONF_EXIT /* --help, -v, -V, --print-config printed: exit with *code */, MC_CONF_CHECK };
+
+/* Everything from the command line on. Errors are printed to stderr, one line each with file and line, and *code is the exit code
+ * (1 configuration, 2 command line). Returns the configuration (free with mc_conf_free) or NULL with *todo == MC_CONF_EXIT. */
+struct mc_conf *mc_conf_load(int argc, char **argv, enum mc_conf_todo *todo, int *code);
+/* Again for a reload: same command line, environment and directory as the first time; NULL on errors (logged through mc_error). */
+struct mc_conf *mc_conf_reload(void);
+void mc_conf_free(struct mc_conf **c);
+
+/* Normal form: a file that parses back to the same settings; every setting of every scope that differs from its outer scope is written. */
+int mc_conf_print(const struct mc_conf *c, struct mc_sb *out);
+/* Parse normal form (the configuration image of a worker); NULL with err. Names no files, reads no environment. */
+struct mc_conf *mc_conf_parse(const char *text, size_t n, const char *filename, char *err, size_t errcap);
+
+#endif

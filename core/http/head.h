@@ -1,0 +1,43 @@
+/* Message heads: strict scan, then http-parser (the only file that knows it), then the framing rules (RFC 9112). Pure: bytes in, slices out. */
+#ifndef MC_HTTP_HEAD_H
+#define MC_HTTP_HEAD_H
+
+#include "core/http/fields.h"
+
+struct mc_head_limits {
+    size_t line;       /* request line without CRLF, bytes → 414 (400 for a method longer than 32) */
+    size_t fields;     /* count → 431 */
+    size_t field_size; /* name + value + CRLF, bytes → 431 */
+    size_t head;       /* all of the head, bytes → 431 */
+};
+
+enum mc_framing { MC_BODY_NONE, MC_BODY_LENGTH, MC_BODY_CHUNKED };
+
+/* Progress of the search for the end of a head; zero it for each new head. */
+struct mc_head_scan { size_t seen; bool line_done; size_t line_start; uint32_t nfields; };
+
+/* Look for the end of the head in p[0,n) (resumes at scan->seen; the buffer may have moved, its contents not). Cheap checks go along, so
+ * that a hostile head is refused as soon as it shows: bare CR or LF, NUL, limits. At most 2 leading empty lines are skipped (counted in *skip).
+ * MC_OK: *len is the length with the final CRLFCRLF, without the skipped lines; MC_AGAIN: more bytes; else a status: 400, 414, 431, 505. */
+int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struct mc_head_limits *lim, size_t *skip, size_t *len);
+
+struct mc_head {
+    struct mc_str method, target;
+    uint8_t version;     /* minor: 0 or 1 (1.2-1.9 count as 1, RFC 9110 §2.5) */
+    int status;          /* of a response */
+    struct mc_str reason;
+    struct mc_fields fields;
+    enum mc_framing framing;
+    int64_t content_length; /* -1 without */
+    bool keepalive;      /* as the version and Connection say */
+    bool expect_continue;
+    bool upgrade;        /* Connection: upgrade and Upgrade present, on 1.1 */
+    struct mc_str host, port; /* from Host or the absolute-form target; empty host allowed only on 1.0 without Host */
+};
+
+/* Parse a whole request head (as found). Slices point into p. MC_OK or a status (400, 405, 413?, 414, 417, 431, 501, 505). */
+int mc_head_request(struct mc_arena *a, const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out);
+/* Parse a whole response head; head_request: the request was HEAD. MC_OK or MC_ERROR. Used by upstream codecs. */
+int mc_head_response(struct mc_arena *a, const char *p, size_t n, bool head_request, struct mc_head *out);
+
+#endif

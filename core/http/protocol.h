@@ -1,0 +1,70 @@
+/* Protocols: pure codecs between bytes and requests. No fd, no clock. A session may carry many streams (requests). */
+#ifndef MC_HTTP_PROTOCOL_H
+#define MC_HTTP_PROTOCOL_H
+
+#include "core/http/request.h"
+
+/* Input bytes of a connection: [pos, len) of data is unread. data is a MC_BLOCK_LARGE block, or a larger malloc'ed piece while a long
+ * head is incomplete, or NULL (idle connections hold none). Slices of a parsed head point into it: while the session's request lives, data must
+ * not move and bytes before pos must not be overwritten. */
+struct mc_inbuf {
+    char *data;
+    size_t pos, len, cap;
+    bool eof; /* the peer will send no more */
+};
+
+struct mc_session {
+    const struct mc_protocol_ops *ops;
+    void *proto;               /* the codec's own state */
+    struct mc_inbuf in;
+    struct mc_chain out;       /* encoded bytes on their way to the client */
+    const struct mc_values *set; /* limits of the listener's default server */
+    const char *date;          /* MC_HTTP_DATE_LEN bytes, current */
+    bool allow_keepalive;      /* false: every response ends its connection */
+    bool close;                /* no further request after the current one(s); set by the codec or the server */
+    /* makes and frees requests for the codec */
+    struct mc_request *(*request_new)(struct mc_session *s);
+    void *owner;               /* struct mc_conn */
+};
+
+enum mc_input_kind {
+    MC_IN_MORE,  /* everything usable is consumed: more bytes are needed (or the current request must end first: `busy`) */
+    MC_IN_HEAD,  /* request r: head is complete and checked; route it, set r->body.mode, call input again */
+    MC_IN_DATA,  /* request r: `data` are body bytes (slice, valid until the next call) */
+    MC_IN_END,   /* request r: body complete (comes for bodyless requests too, right after HEAD) */
+    MC_IN_ERROR, /* status: the connection's input is unusable; answer (r may be NULL) and close with lingering */
+    MC_IN_EOF,   /* orderly end between requests */
+    MC_IN_CUT,   /* the peer ended in the middle of request r's head or body (r NULL: in the head) */
+};
+
+struct mc_input {
+    enum mc_input_kind kind;
+    struct mc_request *r;
+    struct mc_str data;
+    int status;
+    bool busy;    /* MORE only: bytes may be there, but the current request is not finished */
+    bool started; /* MORE only: a head has begun but is not complete (header_timeout applies, else idle) */
+};
+
+struct mc_protocol_ops {
+    const char *name;
+    const char *alpn;
+    int (*open)(struct mc_session *s); /* MC_OK, MC_ERROR: out of memory */
+    /* The next event. Never blocks, never calls a handler. */
+    void (*input)(struct mc_session *s, struct mc_input *ev);
+    /* Encode r's response head to s->out; decides framing (RFC 9112 §6), fills resp.bodyless, resp.chunked, may set resp.close and s->close.
+     * With `body`/`n`/`last` known the head and a small body go out in one piece (Content-Length is inferred when last and none was given).
+     * MC_OK or MC_ERROR (out of memory). */
+    int (*head)(struct mc_request *r, const void *body, size_t n, bool last);
+    /* Body bytes (n may be 0); `last` ends the response. Bytes beyond Content-Length are the caller's to cut. */
+    int (*body)(struct mc_request *r, const void *p, size_t n, bool last);
+    /* As body() for a range of a file. */
+    int (*file)(struct mc_request *r, struct mc_file *f, off_t off, off_t n, bool last);
+    /* An interim response: 100 without fields, 103 with. */
+    int (*interim)(struct mc_request *r, int status, const struct mc_fields *fields);
+    /* r is over (complete or aborted) and will be freed: the codec forgets it and may parse the next one. */
+    void (*finish)(struct mc_request *r);
+    void (*close)(struct mc_session *s);
+};
+
+#endif

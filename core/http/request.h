@@ -1,0 +1,89 @@
+/* A request and its response, as every protocol, handler and filter sees them. Lives in its own arena; freed as a whole by the server. */
+#ifndef MC_HTTP_REQUEST_H
+#define MC_HTTP_REQUEST_H
+
+#include "core/base/arena.h"
+#include "core/base/chain.h"
+#include "core/base/list.h"
+#include "core/config/conf.h"
+#include "core/http/fields.h"
+#include "core/http/head.h"
+#include "core/http/uri.h"
+
+struct mc_session;
+struct mc_conn;
+
+enum mc_body_mode {
+    MC_BODY_BUFFERED, /* wholly read before the handler starts (default of blocking handlers) */
+    MC_BODY_STREAMED, /* the handler pulls; back-pressure through MC_AGAIN */
+    MC_BODY_DISCARD,  /* read and dropped */
+};
+
+/* Request body as the handler reads it: bytes waiting in `data` (memory, then an unlinked temp file). */
+struct mc_body {
+    enum mc_body_mode mode;
+    enum mc_framing framing;
+    int64_t length;       /* Content-Length, or the total once a chunked body is complete; -1 unknown */
+    int64_t received;     /* decoded bytes so far */
+    struct mc_chain data; /* received and not yet read */
+    struct mc_file *file; /* temp file, once body_buffer was passed */
+    off_t file_end;
+    bool complete;        /* all of it has arrived */
+    bool failed;          /* cut off, refused or timed out: reads give MC_ERROR */
+    struct mc_fields trailers;
+};
+
+enum mc_resp_state { MC_RESP_NONE, MC_RESP_BEGUN /* status set, head not encoded */, MC_RESP_HEAD /* head in the output */, MC_RESP_DONE, MC_RESP_ABORTED };
+
+struct mc_response {
+    enum mc_resp_state state;
+    int status;
+    struct mc_str reason;    /* as the handler gave it; empty: standard text */
+    struct mc_fields fields; /* without framing fields, Date and Server handled below */
+    int64_t length;          /* Content-Length, -1 unknown */
+    bool has_date, has_server;
+    bool close;              /* the connection ends after this response */
+    /* decided by protocol.head(): */
+    bool bodyless;           /* HEAD, 1xx, 204, 304: body bytes are dropped */
+    bool chunked;
+    int64_t sent;            /* body bytes handed to the protocol so far (before chunking) */
+};
+
+enum mc_req_state {
+    MC_REQ_HEAD,    /* head parsed, not routed */
+    MC_REQ_BODY,    /* body arriving */
+    MC_REQ_QUEUED,  /* waits for an executor */
+    MC_REQ_RUNNING, /* in its handler */
+    MC_REQ_DONE,    /* response complete */
+    MC_REQ_COUNT
+};
+
+struct mc_request {
+    uint32_t magic;
+    uint8_t state;        /* enum mc_req_state */
+    struct mc_arena arena;
+    struct mc_session *session;
+    struct mc_conn *conn; /* NULL in pure tests */
+    struct mc_link link;  /* in the worker's ready queue */
+    uint64_t id;          /* stream id; 0 for HTTP/1 */
+
+    struct mc_head head;  /* method, raw target, fields, framing, host… */
+    struct mc_uri uri;
+    struct mc_str path;   /* normalised */
+    bool is_head;         /* method HEAD */
+    bool tls;             /* the client side is TLS */
+    bool https;           /* scheme: TLS, or what a trusted proxy said */
+    struct mc_body body;
+    struct mc_response resp;
+
+    const struct mc_conf_server *server;
+    const struct mc_conf_route *route; /* NULL: none matched */
+    const struct mc_handler_ops *handler;
+    void *hctx;           /* the handler's own state, in the arena */
+
+    uint64_t start_us;    /* mc_clock_ns()/1000 at the head's arrival; for the access log */
+    bool sent_continue;
+    bool gone;            /* the client left */
+};
+
+#endif

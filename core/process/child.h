@@ -1,0 +1,61 @@
+/* What the arbiter hands to its children, and the channel between them. Included by both sides and by modules/python. */
+#ifndef MC_PROCESS_CHILD_H
+#define MC_PROCESS_CHILD_H
+
+#include "core/base/base.h"
+
+/* Descriptors that an exec'd zygote finds at fixed numbers; all others are CLOEXEC. */
+enum {
+    MC_FD_CHANNEL = 3, /* SOCK_SEQPACKET to the arbiter */
+    MC_FD_IMAGE = 4,   /* sealed memfd: the configuration in normal form */
+    MC_FD_BOARD = 5,   /* scoreboard memfd */
+    MC_FD_ERRORLOG = 6,
+    MC_FD_ACCESSLOG = 7, /* closed when there is none */
+    MC_FD_LISTEN = 8   /* first listener; the rest follow in conf->listens order */
+};
+
+enum mc_msg_kind {
+    /* up */
+    MC_MSG_PID,      /* a worker names itself (credentials checked by the arbiter) */
+    MC_MSG_READY,    /* worker: accepts; zygote: loaded, can spawn */
+    MC_MSG_FAILED,   /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line; the sender exits with that code */
+    /* down */
+    MC_MSG_SPAWN,    /* zygote: slot index in `value`, one fd: the new worker's channel */
+    MC_MSG_DRAIN,    /* worker: finish and leave; zygote: leave */
+    MC_MSG_STOP,     /* worker: leave now */
+    MC_MSG_LOGS,     /* new log fds: errorlog, then accesslog if value & 1 */
+    MC_MSG_CHECK,    /* zygote: import the apps, answer READY or FAILED */
+};
+
+struct mc_msg {
+    uint32_t magic;   /* 0x4d434d53 */
+    uint16_t kind;
+    uint16_t nfds;
+    int32_t code;
+    uint32_t value;
+    char text[240];   /* NUL-terminated */
+};
+
+/* MC_OK; MC_AGAIN (would block); MC_ERROR (dead, malformed: errno). Fds are CLOEXEC. Never block. sender_pid (may be NULL): from SCM_CREDENTIALS. */
+int mc_channel_pair(int fds[2]);
+int mc_channel_send(int fd, const struct mc_msg *m, const int *fds, int nfds);
+int mc_channel_recv(int fd, struct mc_msg *m, int *fds, int maxfds, pid_t *sender_pid);
+
+/* ---- zygote side, called by modules/python inside the user's interpreter ---- */
+struct mc_conf;
+struct mc_conf_pool;
+struct mc_zygote_hooks {
+    /* Import the pool's apps in this process (preload_app, and MC_MSG_CHECK). MC_OK or an exit code; the traceback is in the error log and a line in err. */
+    int (*preload)(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap);
+    void (*before_fork)(void);
+    void (*after_fork_parent)(void);
+    void (*after_fork_child)(void); /* in the worker, once its parent is the arbiter */
+    /* Called when the zygote waits for a message (release the GIL, run pending signals); may be NULL. */
+    void (*before_sleep)(void);
+    void (*after_sleep)(void);
+};
+/* The zygote's life: reads image and board from the fixed fds, answers spawns, returns the exit code when the arbiter says so or dies.
+ * In a worker it does not return: it runs mc_child_worker() and calls leave(code). */
+int mc_zygote_run(const struct mc_zygote_hooks *hooks, unsigned pool_index, MC_NORETURN void (*leave)(int code));
+
+#endif

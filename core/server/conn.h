@@ -1,0 +1,61 @@
+/* A client connection: transport, session, timers. Owned by the loop; a worker module may borrow the request that runs on it. */
+#ifndef MC_SERVER_CONN_H
+#define MC_SERVER_CONN_H
+
+#include "core/event/loop.h"
+#include "core/http/protocol.h"
+#include "core/os/socket.h"
+#include "core/server/handler.h"
+#include "core/server/transport.h"
+#include "core/server/worker.h"
+
+enum mc_conn_state {
+    MC_CONN_OPEN,   /* transport handshake */
+    MC_CONN_IDLE,   /* between requests, no byte of the next one */
+    MC_CONN_HEAD,   /* a head has begun */
+    MC_CONN_BODY,   /* a body is arriving */
+    MC_CONN_RUN,    /* a handler is at work */
+    MC_CONN_WRITE,  /* response complete, output waits for the client */
+    MC_CONN_LINGER, /* closing: discard input for a bounded time */
+    MC_CONN_STATES
+};
+
+struct mc_conn {
+    uint32_t magic;
+    uint8_t state;
+    bool lent;         /* a blocking handler runs its request (the loan of DESIGN 3.3; atomic once threads exist) */
+    bool broken;       /* the client is gone: no more I/O */
+    bool spooling;     /* output has gone over response_buffer */
+    struct mc_worker *worker;
+    const struct mc_listener *listener;
+    const struct mc_transport_ops *transport;
+    void *tls;
+    struct mc_io io;
+    struct mc_timer timer;
+    struct mc_session session;
+    struct mc_request *request; /* HTTP/1: the one being handled */
+    struct mc_link link, idle_link;
+    union mc_sockaddr peer;
+    uint32_t linger_left;       /* bytes still to discard */
+    uint64_t requests;
+    char peer_text[46];         /* "" for unix sockets; filled on demand */
+    uint8_t peer_text_len;
+    struct mc_file *spool;      /* unlinked temp file of the output */
+    off_t spool_end;
+};
+
+/* Accept from a listener until EAGAIN, `max` connections, or no room. */
+void mc_conn_accept(struct mc_listener *l, unsigned max);
+/* Take over an accepted socket. NULL (socket closed) when out of memory. */
+struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, int fd, const union mc_sockaddr *peer, const struct mc_transport_ops *t);
+/* The loop's entry: read, parse, start handlers, write, until it must wait. May free c. */
+void mc_conn_step(struct mc_conn *c);
+/* Write what is queued. MC_OK (all out), MC_AGAIN, MC_ERROR (broken). Never calls a handler. */
+int mc_conn_flush(struct mc_conn *c);
+void mc_conn_close(struct mc_conn *c); /* now; frees c */
+struct mc_str mc_conn_peer(struct mc_conn *c);
+/* Local port text and name for SERVER_PORT/SERVER_NAME come from listener->conf->addr. */
+
+const char *mc_conn_state_name(unsigned state);
+
+#endif

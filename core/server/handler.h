@@ -1,0 +1,58 @@
+/* Handlers and what they call: the response API and the body API.
+ *
+ * Loop handlers run on the loop and never block: over the high-water mark writes return MC_AGAIN and resume(MC_RESUME_ROOM) follows.
+ * Blocking handlers (MC_NEED_BLOCKING) are executed by the worker module and never see MC_AGAIN: output goes to memory, then to an unlinked file,
+ * and only beyond that waits through worker.wait. */
+#ifndef MC_SERVER_HANDLER_H
+#define MC_SERVER_HANDLER_H
+
+#include "core/http/request.h"
+
+enum mc_resume { MC_RESUME_ROOM, MC_RESUME_BODY };
+
+struct mc_handler_ops {
+    unsigned needs;          /* MC_NEED_* */
+    enum mc_body_mode body;  /* how it wants the request body */
+    /* Called once. MC_OK: the response is complete, or (loop handlers) goes on through resume(). A positive status: nothing was sent yet, the
+     * server answers with its error page. MC_ERROR: the response is cut (the connection closes without a proper end). */
+    int (*start)(struct mc_request *r);
+    int (*resume)(struct mc_request *r, enum mc_resume why); /* same returns */
+    void (*abort)(struct mc_request *r); /* the client is gone or timed out; the response API gives MC_ERROR from now on */
+};
+
+/* ---- response ---- */
+/* Start, or (while the head is not out) start anew: earlier fields are dropped. status 200-599. The reason may be empty. Slices are kept until the head is
+ * encoded, not copied. MC_OK, MC_ERROR (head already out, or the client is gone). */
+int mc_response_begin(struct mc_request *r, int status, struct mc_str reason);
+/* Add a field. MC_OK; MC_ERROR: not a token, forbidden byte in the value, bad Content-Length, out of memory; MC_DECLINED: connection-specific
+ * field (RFC 9110 §7.6.1), ignored: the server owns framing. Content-Length sets the length. */
+int mc_response_field(struct mc_request *r, struct mc_str name, struct mc_str value);
+void mc_response_length(struct mc_request *r, int64_t length);
+/* Encode the head now (otherwise the first write does). */
+int mc_response_head(struct mc_request *r);
+/* Body bytes; copied or sent before it returns. MC_OK; MC_AGAIN: taken, but write no more before resume (loop handlers only); MC_ERROR: client gone or response over.
+ * Bytes beyond Content-Length are cut, logged once, and the connection closes. */
+int mc_response_write(struct mc_request *r, const void *p, size_t n);
+/* The last bytes (n may be 0): head and body in one send where possible, Content-Length inferred if the head is not out. Fewer bytes than Content-Length:
+ * logged, connection closes. */
+int mc_response_end(struct mc_request *r, const void *p, size_t n);
+/* A range of a file; takes its own reference; sent with sendfile. Same returns as write. */
+int mc_response_file(struct mc_request *r, struct mc_file *f, off_t off, off_t n);
+/* 103 (and others below 200) before the head; nothing on HTTP/1.0. */
+int mc_response_interim(struct mc_request *r, int status, const struct mc_fields *fields);
+/* A whole plain error page; or, when the head is out already, cut the response. */
+int mc_response_error(struct mc_request *r, int status);
+/* Cut the response: no proper end, the connection closes. */
+void mc_response_abort(struct mc_request *r);
+/* Send what is buffered now (a stream's pause). MC_OK or MC_ERROR. */
+int mc_response_flush(struct mc_request *r);
+static inline bool mc_response_started(const struct mc_request *r) { return r->resp.state >= MC_RESP_HEAD; }
+
+/* ---- request body ---- */
+/* Copy out up to n bytes: > 0; 0 = end; MC_AGAIN (streamed, loop handlers); MC_ERROR: cut off, timed out. */
+ssize_t mc_body_read(struct mc_request *r, void *p, size_t n);
+/* Bytes that can be read without waiting (all of them for a buffered body). */
+int64_t mc_body_available(const struct mc_request *r);
+/* Position within a buffered body: rewinding is not supported. */
+
+#endif
