@@ -3,6 +3,7 @@
 #define MC_HTTP_HEAD_H
 
 #include "core/http/fields.h"
+#include "core/http/uri.h"
 
 struct mc_head_limits {
     size_t line;       /* request line without CRLF, bytes → 414 (400 for a method longer than 32) */
@@ -13,12 +14,21 @@ struct mc_head_limits {
 
 enum mc_framing { MC_BODY_NONE, MC_BODY_LENGTH, MC_BODY_CHUNKED };
 
-/* Progress of the search for the end of a head; zero it for each new head. */
-struct mc_head_scan { size_t seen; bool line_done; size_t line_start; uint32_t nfields; };
+/* Progress of the search for the end of a head; zero it for each new head (but for `response`, which upstream codecs set). */
+struct mc_head_scan {
+    size_t seen;       /* bytes checked so far */
+    size_t line_start; /* of the line that is being read */
+    uint32_t nfields;  /* field lines so far */
+    uint8_t blanks;    /* leading empty lines skipped so far */
+    bool line_done;    /* the first line is complete */
+    bool response;     /* the first line is a status line */
+};
 
-/* Look for the end of the head in p[0,n) (resumes at scan->seen; the buffer may have moved, its contents not). Cheap checks go along, so
- * that a hostile head is refused as soon as it shows: bare CR or LF, NUL, limits. At most 2 leading empty lines are skipped (counted in *skip).
- * MC_OK: *len is the length with the final CRLFCRLF, without the skipped lines; MC_AGAIN: more bytes; else a status: 400, 414, 431, 505. */
+/* Look for the end of the head in p[0,n), where p[0] is the first byte not yet dropped (resumes at scan->seen; the buffer may have moved,
+ * its contents not). Work is linear in the bytes of the head however they arrive. Checks go along, so that a hostile head is refused as soon
+ * as it shows: bare CR or LF, other control bytes, obs-fold, a line without name, a first line without version, limits. *skip: the caller
+ * drops so many bytes of leading empty lines (at most 2 lines a head) from the front before the next call, whatever the result.
+ * MC_OK: *len is the length from p + *skip on, with the final CRLFCRLF; MC_AGAIN: more bytes; else a status: 400, 414, 431, 505. */
 int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struct mc_head_limits *lim, size_t *skip, size_t *len);
 
 struct mc_head {
@@ -32,10 +42,12 @@ struct mc_head {
     bool keepalive;      /* as the version and Connection say */
     bool expect_continue;
     bool upgrade;        /* Connection: upgrade and Upgrade present, on 1.1 */
+    struct mc_uri uri;   /* the target, split and checked */
     struct mc_str host, port; /* from Host or the absolute-form target; empty host allowed only on 1.0 without Host */
 };
 
-/* Parse a whole request head (as found). Slices point into p. MC_OK or a status (400, 405, 413?, 414, 417, 431, 501, 505). */
+/* Parse a whole request head that mc_head_find() has passed. Slices point into p. MC_OK or a status (400, 405, 414, 417, 431, 500 (out of
+ * memory), 501, 505); then out holds what was understood (method and target for the log), NULL slices otherwise. */
 int mc_head_request(struct mc_arena *a, const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out);
 /* Parse a whole response head; head_request: the request was HEAD. MC_OK or MC_ERROR. Used by upstream codecs. */
 int mc_head_response(struct mc_arena *a, const char *p, size_t n, bool head_request, struct mc_head *out);

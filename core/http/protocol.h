@@ -5,12 +5,16 @@
 #include "core/http/request.h"
 
 /* Input bytes of a connection: [pos, len) of data is unread. data is a MC_BLOCK_LARGE block, or a larger malloc'ed piece while a long
- * head is incomplete, or NULL (idle connections hold none). Slices of a parsed head point into it: while the session's request lives, data must
- * not move and bytes before pos must not be overwritten. */
+ * head is incomplete, or NULL (idle connections hold none). Slices of a parsed head point into its first `keep` bytes, which must neither move
+ * nor be overwritten while the session's request lives; keep is 0 otherwise. To make room the server may, between two calls of input(), move
+ * [pos, len) down to keep (pos = keep); with keep == 0 it may also move all to another piece of memory, or free data when pos == len. Once a
+ * head is complete the codec leaves at least MC_INBUF_ROOM bytes between keep and cap (a longer head is copied to the request's arena). */
+enum { MC_INBUF_ROOM = 4096 };
 struct mc_inbuf {
     char *data;
     size_t pos, len, cap;
-    bool eof; /* the peer will send no more */
+    size_t keep; /* set by the codec: leading bytes that must stay where they are */
+    bool eof;    /* the peer will send no more */
 };
 
 struct mc_session {
@@ -32,7 +36,7 @@ enum mc_input_kind {
     MC_IN_HEAD,  /* request r: head is complete and checked; route it, set r->body.mode, call input again */
     MC_IN_DATA,  /* request r: `data` are body bytes (slice, valid until the next call) */
     MC_IN_END,   /* request r: body complete (comes for bodyless requests too, right after HEAD) */
-    MC_IN_ERROR, /* status: the connection's input is unusable; answer (r may be NULL) and close with lingering */
+    MC_IN_ERROR, /* status: the connection's input is unusable; answer (r may be NULL) and close with lingering; input() says EOF from now on */
     MC_IN_EOF,   /* orderly end between requests */
     MC_IN_CUT,   /* the peer ended in the middle of request r's head or body (r NULL: in the head) */
 };
@@ -54,7 +58,8 @@ struct mc_protocol_ops {
     void (*input)(struct mc_session *s, struct mc_input *ev);
     /* Encode r's response head to s->out; decides framing (RFC 9112 §6), fills resp.bodyless, resp.chunked, may set resp.close and s->close.
      * With `body`/`n`/`last` known the head and a small body go out in one piece (Content-Length is inferred when last and none was given).
-     * MC_OK or MC_ERROR (out of memory). */
+     * r may be a request that the codec never gave out (an answer to MC_IN_ERROR without one).
+     * Bytes that pass through head(), body() and file() are added to resp.sent. MC_OK or MC_ERROR (out of memory). */
     int (*head)(struct mc_request *r, const void *body, size_t n, bool last);
     /* Body bytes (n may be 0); `last` ends the response. Bytes beyond Content-Length are the caller's to cut. */
     int (*body)(struct mc_request *r, const void *p, size_t n, bool last);
