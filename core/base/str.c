@@ -31,19 +31,12 @@ int mc_str_to_u64(struct mc_str s, uint64_t max, uint64_t *out)
     return MC_OK;
 }
 
-static int hex_digit(unsigned char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    c = mc_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 int mc_str_hex_u64(struct mc_str s, uint64_t *out)
 {
     uint64_t v = 0;
     if (s.n == 0 || s.n > 16) return MC_ERROR;
     for (size_t i = 0; i < s.n; i++) {
-        int d = hex_digit((unsigned char) s.p[i]);
+        int d = mc_hex_digit((unsigned char) s.p[i]);
         if (d < 0) return MC_ERROR;
         v = v << 4 | (uint64_t) d;
     }

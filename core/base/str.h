@@ -21,6 +21,14 @@ static inline bool mc_str_eq(struct mc_str a, struct mc_str b) { return a.n == b
 bool mc_str_eq_nocase(struct mc_str a, struct mc_str b);
 static inline unsigned char mc_lower(unsigned char c) { return (unsigned char) (c >= 'A' && c <= 'Z' ? c | 0x20 : c); }
 
+/* The value of a hex digit, or -1. */
+static inline int mc_hex_digit(unsigned char c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    c = mc_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* Digits only, no sign, no blanks, checked: MC_OK, or MC_ERROR on any other byte, an empty string or a value over `max`. */
 int mc_str_to_u64(struct mc_str s, uint64_t max, uint64_t *out);
 /* 1-16 hex digits, same rules. */

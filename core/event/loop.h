@@ -1,10 +1,11 @@
 /* The event loop of a process: descriptors, timers, posts. One thread runs it at a time. Owns no descriptor.
  *
- * Readiness contract: each watched fd is a struct mc_io with sticky `ready` bits. The loop sets bits and calls fn; the owner CLEARS a bit when
+ * Readiness contract: each watched fd is a struct mc_io with sticky `ready` bits. The loop sets bits, and calls fn when a new bit is in `want` (others
+ * are only noted); the owner CLEARS a bit when
  * its I/O returned EAGAIN or less than asked. Edge-triggered back ends register a stream once (MC_WANT_READ|MC_WANT_WRITE) and are never called
  * again; level back ends poll for `want & ~ready` only. So the owner that leaves bytes unread keeps the bit set and must come back by itself
  * (post, or when there is room): no event will come for what is already noted. MC_IO_LEVEL ios (listeners, eventfds, channels) are called on
- * each turn while readable, without sticky bits. */
+ * each turn while readable, without sticky bits (during the call `ready` tells this event). */
 #ifndef MC_EVENT_LOOP_H
 #define MC_EVENT_LOOP_H
 
@@ -22,6 +23,7 @@ struct mc_io {
     uint8_t want;  /* what the owner waits for now */
     uint8_t ready; /* sticky, see above */
     bool level;
+    bool exclusive; /* level: where the back end can, an event wakes only one of the processes that watch it (EPOLLEXCLUSIVE) */
     bool registered; /* kept by the loop */
     uint32_t slot;   /* private to the back end */
     void (*fn)(struct mc_io *io);
@@ -47,10 +49,12 @@ struct mc_ready { struct mc_io *io; uint8_t bits; };
 struct mc_event_ops {
     const char *name;
     int (*open)(struct mc_loop *l);
-    /* Register (first time), change or remove (want == 0 && closing) an io. MC_OK or MC_ERROR with errno. */
+    /* Register (when !io->registered) or change an io; a level io with want == 0 is taken out. io->want is still the old one.
+     * MC_OK or MC_ERROR with errno. */
     int (*set)(struct mc_loop *l, struct mc_io *io, unsigned want);
-    int (*del)(struct mc_loop *l, struct mc_io *io);
-    /* Wait at most timeout ms (-1 = for ever, 0 = look only); the only function that sleeps. Number of entries, 0 on EINTR. */
+    int (*del)(struct mc_loop *l, struct mc_io *io); /* registered ones only */
+    /* Wait at most timeout ms (-1 = for ever, 0 = look only); the only function that sleeps. Number of entries, 0 on EINTR,
+     * MC_ERROR with errno. */
     int (*poll)(struct mc_loop *l, int timeout, struct mc_ready *out, int max);
     int (*fd)(struct mc_loop *l); /* one fd that is readable when poll(0) would return something, or -1 */
     void (*close)(struct mc_loop *l);
@@ -75,9 +79,12 @@ struct mc_loop {
 
 int mc_loop_open(struct mc_loop *l, const struct mc_event_ops *ops);
 void mc_loop_close(struct mc_loop *l);
-/* One turn: poll (at most max_wait ms, less when a timer is due or a post waits), dispatch events, due timers, posts. May sleep. */
+/* One turn: poll (at most max_wait ms, -1 = for ever, less when a timer is due or a post waits), dispatch events, due timers, posts.
+ * May sleep. The number of events, or MC_ERROR with errno. Posts added by posts run in the next turn, which does not sleep. */
 int mc_loop_turn(struct mc_loop *l, int max_wait);
 void mc_loop_run(struct mc_loop *l); /* turns until l->stop. May sleep */
+/* How long the next turn may sleep: for foreign loops that watch ops->fd() and have timers of their own. ms, -1 = for ever. */
+int mc_loop_timeout(struct mc_loop *l, int max_wait);
 uint64_t mc_loop_refresh(struct mc_loop *l); /* re-read the clock into now */
 
 void mc_io_init(struct mc_io *io, int fd, void (*fn)(struct mc_io *), void *data);
@@ -86,7 +93,7 @@ int mc_io_watch(struct mc_loop *l, struct mc_io *io, unsigned want);
 void mc_io_unwatch(struct mc_loop *l, struct mc_io *io); /* before the fd is closed; safe inside any callback */
 
 void mc_timer_init(struct mc_timer *t, void (*fn)(struct mc_timer *), void *data);
-/* Fire once in `ms` from loop->now. Moving a set timer later costs nothing. MC_OK, or MC_ERROR: out of memory. */
+/* Fire once in `ms` from loop->now (0 counts as 1: never within the turn that sets it). Moving a set timer later costs nothing. MC_OK, or MC_ERROR: out of memory. */
 int mc_timer_set(struct mc_loop *l, struct mc_timer *t, uint64_t ms);
 /* Lazy: the node may stay in the heap; the function is not called. */
 void mc_timer_clear(struct mc_timer *t);

@@ -16,7 +16,8 @@ union mc_sockaddr {
     sa_family_t family; /* AF_UNIX: nothing more is known of a peer */
 };
 
-/* A place to listen, as Gunicorn's `bind` writes it: HOST:PORT, HOST (port 8000), :PORT, [IPV6]:PORT, unix:PATH, unix://PATH, fd://N. */
+/* A place to listen, as Gunicorn's `bind` writes it: HOST:PORT, HOST (port 8000), :PORT, [IPV6]:PORT, unix:PATH,
+ * unix://PATH, fd://N, tcp:// before the inet forms. */
 struct mc_addr {
     int family;          /* AF_INET, AF_INET6, AF_UNIX; 0 for fd:// */
     int fd;              /* fd://N, else -1 */
@@ -29,7 +30,8 @@ struct mc_addr {
     socklen_t len;
 };
 
-/* MC_OK, or MC_ERROR with a message in err ("invalid port 'x' in 'localhost:x'"). Host names are resolved (first address). */
+/* MC_OK, or MC_ERROR with a message in err ("invalid port 'x' in 'localhost:x'"). Host names are resolved
+ * (IPv4 first, as Gunicorn does): may wait. */
 int mc_addr_parse(const char *text, struct mc_addr *out, char *err, size_t errcap);
 bool mc_addr_equal(const struct mc_addr *a, const struct mc_addr *b);
 /* "127.0.0.1:8000", "[::1]:8000", "unix:/run/x.sock": normal form, parses back. */
@@ -42,10 +44,12 @@ struct mc_listen_opts {
     mode_t umask;      /* for unix sockets */
     uid_t uid; gid_t gid; /* owner of unix sockets; (uid_t)-1: unchanged */
     bool reuse_port;
+    bool v6only; /* IPv6 only: set it when the same port is also bound for IPv4. Else "[::]" takes IPv4 too, as Gunicorn's does */
     bool defer_accept; /* TCP_DEFER_ACCEPT where the client speaks first */
 };
 /* One try: socket, options (SO_REUSEADDR, TCP_NODELAY inherited, IPV6_V6ONLY), bind, listen. An existing socket file is removed only
- * when nobody answers there; anything else at that path is an error. fd or -1 with errno. */
+ * when nobody answers there (EADDRINUSE); anything else at that path is an error (EEXIST). fd://N: listens on N itself and returns it.
+ * fd or -1 with errno. */
 int mc_socket_listen(const struct mc_addr *a, const struct mc_listen_opts *o);
 /* Accept one: fd >= 0; -1 with errno (EAGAIN: none). */
 int mc_socket_accept(int fd, union mc_sockaddr *peer);
