@@ -139,6 +139,15 @@ def test_build_outside_of_the_sources_with_an_outside_module(tree, tmp_path):
     assert tree.run("find", ".") == before
 
 
+def test_the_place_of_a_build_does_not_show(tree, tmp_path):
+    os.makedirs(f"{tmp_path}/build")
+    for place in (tree.top, f"{tmp_path}/build"):
+        tree.configure(cwd=place)
+        tree.build(place)
+    with open(f"{tree.top}/objs/monoceros", "rb") as one, open(f"{tmp_path}/build/objs/monoceros", "rb") as other:
+        assert one.read() == other.read()
+
+
 def test_a_missing_library_is_named_with_its_package(tree):
     write(f"{tree.top}/cc", '#!/bin/sh\ncase "$*" in *-lconfuse*) echo no confuse >&2; exit 1 ;; esac\nexec gcc "$@"\n')
     os.chmod(f"{tree.top}/cc", 0o755)
