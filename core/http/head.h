@@ -12,7 +12,7 @@ struct mc_head_limits {
     size_t head;       /* all of the head, bytes → 431 */
 };
 
-enum mc_framing { MC_BODY_NONE, MC_BODY_LENGTH, MC_BODY_CHUNKED };
+enum mc_framing { MC_BODY_NONE, MC_BODY_LENGTH, MC_BODY_CHUNKED, MC_BODY_CLOSE /* responses only: up to the end of the connection */ };
 
 /* Progress of the search for the end of a head; zero it for each new head (but for `response`, which upstream codecs set). */
 struct mc_head_scan {

@@ -1,0 +1,111 @@
+/* Header fields: append, look up, classify. Slices only: the bytes belong to the head they came from.
+ * Never decides about framing (head.c does). Called by codecs, handlers and filters. Worker side. */
+#include "core/http/fields.h"
+
+#define TCHAR 1
+/* RFC 9110 §5.6.2: "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|" / "~" / DIGIT / ALPHA */
+const uint8_t mc_field_tchar[256] = {
+    ['!'] = TCHAR, ['#'] = TCHAR, ['$'] = TCHAR, ['%'] = TCHAR,         ['&'] = TCHAR,         ['\''] = TCHAR,
+    ['*'] = TCHAR, ['+'] = TCHAR, ['-'] = TCHAR, ['.'] = TCHAR,         ['^'] = TCHAR,         ['_'] = TCHAR,
+    ['`'] = TCHAR, ['|'] = TCHAR, ['~'] = TCHAR, ['0' ... '9'] = TCHAR, ['A' ... 'Z'] = TCHAR, ['a' ... 'z'] = TCHAR,
+};
+const uint8_t mc_field_vchar[256] = {['\t'] = 1, [' ' ... '~'] = 1, [0x80 ... 0xff] = 1};
+
+/* Names that the server looks at, by length; no length has more than four. */
+static const struct known {
+    const char *name;
+    enum mc_field_id id;
+} known[][4] = {
+    [2] = {{"te", MC_F_TE}},
+    [4] = {{"host", MC_F_HOST}, {"date", MC_F_DATE}},
+    [5] = {{"proxy", MC_F_PROXY}},
+    [6] = {{"cookie", MC_F_COOKIE}, {"expect", MC_F_EXPECT}, {"server", MC_F_SERVER}},
+    [7] = {{"referer", MC_F_REFERER}, {"upgrade", MC_F_UPGRADE}, {"trailer", MC_F_TRAILER}},
+    [10] = {{"connection", MC_F_CONNECTION}, {"user-agent", MC_F_USER_AGENT}, {"keep-alive", MC_F_KEEP_ALIVE}},
+    [12] = {{"content-type", MC_F_CONTENT_TYPE}},
+    [13] = {{"authorization", MC_F_AUTHORIZATION}},
+    [14] = {{"content-length", MC_F_CONTENT_LENGTH}, {"http2-settings", MC_F_HTTP2_SETTINGS}},
+    [16] = {{"proxy-connection", MC_F_PROXY_CONNECTION}},
+    [17] = {{"transfer-encoding", MC_F_TRANSFER_ENCODING}},
+};
+
+enum mc_field_id mc_field_id(struct mc_str name, uint32_t hash)
+{
+    (void)hash; /* the length splits the names well enough */
+    if (name.n >= MC_COUNT(known))
+        return MC_F_OTHER;
+    const struct known *k = known[name.n];
+    unsigned char first = mc_lower((unsigned char)name.p[0]);
+    for (unsigned i = 0; i < MC_COUNT(known[0]) && k[i].name; i++) {
+        if ((unsigned char)k[i].name[0] == first && mc_str_eq_nocase(name, (struct mc_str){k[i].name, name.n}))
+            return k[i].id;
+    }
+    return MC_F_OTHER;
+}
+
+int mc_fields_add(struct mc_fields *f, struct mc_arena *a, struct mc_str name, struct mc_str value)
+{
+    if (mc_unlikely(f->n == f->cap)) {
+        uint32_t cap = f->cap ? f->cap * 2 : 16;
+        struct mc_field *v = mc_arena_alloc(a, cap * sizeof(*v));
+        if (!v)
+            return MC_ERROR;
+        if (f->n)
+            memcpy(v, f->v, f->n * sizeof(*v));
+        f->v = v;
+        f->cap = cap;
+    }
+    uint32_t hash = mc_str_hash_nocase(name);
+    f->v[f->n++] = (struct mc_field){.name = name, .value = value, .hash = hash, .id = (uint16_t)mc_field_id(name, hash)};
+    return MC_OK;
+}
+
+const struct mc_field *mc_fields_get(const struct mc_fields *f, enum mc_field_id id)
+{
+    for (uint32_t i = 0; i < f->n; i++)
+        if (f->v[i].id == id)
+            return &f->v[i];
+    return NULL;
+}
+
+const struct mc_field *mc_fields_find(const struct mc_fields *f, struct mc_str name)
+{
+    uint32_t hash = mc_str_hash_nocase(name);
+    for (uint32_t i = 0; i < f->n; i++)
+        if (f->v[i].hash == hash && mc_str_eq_nocase(f->v[i].name, name))
+            return &f->v[i];
+    return NULL;
+}
+
+bool mc_field_name_ok(struct mc_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!mc_field_tchar[(unsigned char)s.p[i]])
+            return false;
+    return s.n > 0;
+}
+
+bool mc_field_value_ok(struct mc_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!mc_field_vchar[(unsigned char)s.p[i]])
+            return false;
+    return true;
+}
+
+bool mc_field_hop_by_hop(enum mc_field_id id)
+{
+    switch (id) {
+    case MC_F_CONNECTION:
+    case MC_F_TRANSFER_ENCODING:
+    case MC_F_UPGRADE:
+    case MC_F_TE:
+    case MC_F_TRAILER:
+    case MC_F_KEEP_ALIVE:
+    case MC_F_PROXY_CONNECTION:
+    case MC_F_HTTP2_SETTINGS:
+        return true;
+    default:
+        return false;
+    }
+}

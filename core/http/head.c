@@ -1,0 +1,446 @@
+/* Message heads in three layers: a strict scan that finds the end, then http-parser (this is the only file that knows it) as tokeniser
+ * and second opinion, then the rules of framing, Host and connection from our own list of fields (RFC 9112 §3, §5, §6).
+ * http-parser can only refuse more than we do: system builds of it are lenient, so nothing of its verdicts or flags is relied upon.
+ * Never reads a body. Called by the codecs of HTTP/1 (server and upstream). Worker side. */
+#include "core/http/head.h"
+
+#include <http_parser.h>
+#include <stdatomic.h>
+
+enum { BLANKS_MAX = 2, METHOD_MAX = 32, VERSION_LEN = 8 };
+
+/* ---- layer 1: where the head ends, and what no head contains ---- */
+
+/* Any of 8 bytes below 0x20 or 0x7f? (May also say yes for other bytes behind such a one: the caller looks closer.) */
+static bool has_control(const char *p)
+{
+    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    uint64_t v, del;
+    memcpy(&v, p, sizeof(v));
+    del = v ^ (ones * 0x7f);
+    return (((v - ones * 0x20) & ~v) | ((del - ones) & ~del)) & tops;
+}
+
+/* First position in [i, n) of a byte that needs a look. */
+static size_t skip_plain(const char *p, size_t i, size_t n)
+{
+    while (n - i >= 8 && !has_control(p + i))
+        i += 8;
+    while (i < n && ((unsigned char)p[i] >= 0x20 && p[i] != 0x7f))
+        i++;
+    return i;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* "HTTP/1.x": its minor version in *minor. MC_OK, 505 for another version of HTTP, 400 for anything else. */
+static int check_version(const char *p, uint8_t *minor)
+{
+    if (memcmp(p, "HTTP/", 5) != 0 || !is_digit(p[5]) || p[6] != '.' || !is_digit(p[7]))
+        return 400;
+    if (p[5] != '1')
+        return 505;
+    *minor = p[7] != '0';
+    return MC_OK;
+}
+
+/* A complete first line p[0,n): enough to refuse what is no HTTP/1 before its head ends. */
+static int check_first_line(const struct mc_head_scan *scan, const char *p, size_t n)
+{
+    uint8_t minor;
+    if (n < VERSION_LEN)
+        return 400;
+    return check_version(scan->response ? p : p + n - VERSION_LEN, &minor);
+}
+
+/* The line that is being read is p[0,n) so far: is it too much already, or wrong from the start? */
+static int check_growing(const struct mc_head_scan *scan, const char *p, size_t n, const struct mc_head_limits *lim)
+{
+    if (!scan->line_done) {
+        if (n > METHOD_MAX && !scan->response && !memchr(p, ' ', METHOD_MAX + 1))
+            return 400;
+        return n > lim->line ? 414 : MC_OK;
+    }
+    if (n && (*p == ' ' || *p == '\t' || *p == ':'))
+        return 400;                               /* obs-fold; a field without name */
+    return n + 2 > lim->field_size ? 431 : MC_OK; /* with the CRLF to come */
+}
+
+static int check_field_line(struct mc_head_scan *scan, const char *p, size_t n, const struct mc_head_limits *lim)
+{
+    if (++scan->nfields > lim->fields)
+        return 431;
+    return memchr(p, ':', n) ? MC_OK : 400;
+}
+
+int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struct mc_head_limits *lim, size_t *skip, size_t *len)
+{
+    size_t i = scan->seen, dropped = 0;
+    int rc = MC_AGAIN;
+    *skip = 0;
+    while (rc == MC_AGAIN && (i = skip_plain(p, i, n)) < n) {
+        const char *line = p + scan->line_start;
+        size_t size = i - scan->line_start;
+        if (p[i] == '\t') {
+            i++;
+            continue;
+        }
+        if (p[i] != '\r')
+            return 400; /* a bare LF, or another control byte */
+        if (i + 1 == n)
+            break;
+        if (p[i + 1] != '\n')
+            return 400;
+        i += 2;
+        if (size == 0 && !scan->line_done) {
+            if (++scan->blanks > BLANKS_MAX)
+                return 400;
+            dropped = i;
+        } else if (size == 0) {
+            *len = i - dropped;
+            rc = *len > lim->head ? 431 : MC_OK;
+        } else {
+            int bad = check_growing(scan, line, size, lim);
+            if (!bad)
+                bad = scan->line_done ? check_field_line(scan, line, size, lim) : check_first_line(scan, line, size);
+            if (bad)
+                return bad;
+            scan->line_done = true;
+        }
+        scan->line_start = i;
+    }
+    if (rc == MC_AGAIN) {
+        int bad = check_growing(scan, p + scan->line_start, i - scan->line_start, lim);
+        if (bad)
+            return bad;
+        if (i - dropped > lim->head)
+            return 431;
+    }
+    scan->seen = i - dropped;
+    scan->line_start -= dropped;
+    *skip = dropped;
+    return rc;
+}
+
+/* ---- layer 2: http-parser ---- */
+
+struct parse {
+    struct mc_arena *arena;
+    struct mc_head *out;
+    struct mc_str name, value;
+    bool has_value;
+    bool done;  /* it reached the end of the head */
+    int status; /* our own refusal */
+};
+
+/* A name and its value are complete: take them. */
+static int take_field(struct parse *ps)
+{
+    if (!ps->has_value)
+        return 0;
+    ps->has_value = false;
+    if (!mc_field_name_ok(ps->name))
+        ps->status = 400;
+    else if (mc_fields_add(&ps->out->fields, ps->arena, ps->name, mc_str_trim(ps->value)) != MC_OK)
+        ps->status = 500;
+    ps->name = ps->value = MC_STR_NONE;
+    return ps->status;
+}
+
+/* The head is one piece of memory, so the pieces of one name or value lie side by side. */
+static void extend(struct mc_str *s, const char *p, size_t n)
+{
+    if (!s->p)
+        s->p = p;
+    s->n = (size_t)(p + n - s->p);
+}
+
+static int on_name(http_parser *hp, const char *p, size_t n)
+{
+    struct parse *ps = hp->data;
+    if (take_field(ps))
+        return -1;
+    extend(&ps->name, p, n);
+    return 0;
+}
+
+static int on_value(http_parser *hp, const char *p, size_t n)
+{
+    struct parse *ps = hp->data;
+    ps->has_value = true;
+    extend(&ps->value, p, n);
+    return 0;
+}
+
+static int on_done(http_parser *hp)
+{
+    struct parse *ps = hp->data;
+    if (take_field(ps))
+        return -1;
+    ps->done = true;
+    return 2; /* stop here: the body is none of its business */
+}
+
+/* Its limit is one for the whole process (80 KiB): ours are per listener, so that one is lifted once. */
+static void lift_limit(void)
+{
+    static atomic_bool lifted;
+    if (atomic_load_explicit(&lifted, memory_order_relaxed))
+        return;
+    http_parser_set_max_header_size(0x7fffffff);
+    atomic_store_explicit(&lifted, true, memory_order_relaxed);
+}
+
+/* Split the head into out->fields. MC_OK or a status. *verdict: what http-parser thinks of the message; apply it after our own checks. */
+static int tokenise(struct mc_arena *a, enum http_parser_type type, const char *p, size_t n, struct mc_head *out, int *verdict)
+{
+    static const http_parser_settings settings = {
+        .on_header_field = on_name,
+        .on_header_value = on_value,
+        .on_headers_complete = on_done,
+    };
+    struct parse ps = {.arena = a, .out = out};
+    http_parser hp;
+    lift_limit();
+    http_parser_init(&hp, type);
+    hp.data = &ps;
+    size_t used = http_parser_execute(&hp, &settings, p, n);
+    if (ps.status)
+        return ps.status;
+    if (!ps.done)
+        return 400;
+    *verdict = HTTP_PARSER_ERRNO(&hp) == HPE_OK && used == n ? MC_OK : 400;
+    return MC_OK;
+}
+
+/* ---- layer 3: our rules ---- */
+
+/* The first field of each kind that has a say, and what the lists of Connection said. */
+struct facts {
+    const struct mc_field *host, *length, *coding, *type, *expect;
+    bool upgrade, close, keep, wants_upgrade;
+};
+
+static int once(const struct mc_field **slot, const struct mc_field *f)
+{
+    if (*slot)
+        return 400;
+    *slot = f;
+    return MC_OK;
+}
+
+static void read_connection(struct mc_str list, struct facts *k)
+{
+    struct mc_str token;
+    while (mc_str_next_token(&list, &token)) {
+        if (mc_str_eq_nocase(token, MC_STR("close")))
+            k->close = true;
+        else if (mc_str_eq_nocase(token, MC_STR("keep-alive")))
+            k->keep = true;
+        else if (mc_str_eq_nocase(token, MC_STR("upgrade")))
+            k->wants_upgrade = true;
+    }
+}
+
+/* 501 for codings that we do not know, 400 for what is no list of codings. */
+static int refuse_coding(struct mc_str value)
+{
+    bool unknown = false;
+    while (true) {
+        const char *comma = value.n ? memchr(value.p, ',', value.n) : NULL;
+        struct mc_str coding = mc_str_trim((struct mc_str){value.p, comma ? (size_t)(comma - value.p) : value.n});
+        if (!mc_field_name_ok(coding))
+            return 400;
+        if (!mc_str_eq_nocase(coding, MC_STR("chunked")))
+            unknown = true;
+        if (!comma)
+            return unknown ? 501 : 400;
+        value.n -= (size_t)(comma + 1 - value.p);
+        value.p = comma + 1;
+    }
+}
+
+/* One look at every field. Only names that match as they are count: "Content_Length" is just another name. */
+static int gather(const struct mc_fields *fields, struct facts *k)
+{
+    int rc = MC_OK;
+    for (uint32_t i = 0; i < fields->n && rc == MC_OK; i++) {
+        const struct mc_field *f = &fields->v[i];
+        switch (f->id) {
+        case MC_F_HOST:
+            rc = once(&k->host, f);
+            break;
+        case MC_F_CONTENT_LENGTH:
+            rc = once(&k->length, f);
+            break;
+        case MC_F_CONTENT_TYPE:
+            rc = once(&k->type, f);
+            break;
+        case MC_F_TRANSFER_ENCODING:
+            rc = once(&k->coding, f);
+            if (rc)
+                rc = refuse_coding(k->coding->value) == 501 ? 501 : refuse_coding(f->value);
+            break;
+        case MC_F_EXPECT:
+            if (k->expect)
+                return 417;
+            k->expect = f;
+            break;
+        case MC_F_CONNECTION:
+            read_connection(f->value, k);
+            break;
+        case MC_F_UPGRADE:
+            k->upgrade = true;
+            break;
+        default:
+            break;
+        }
+    }
+    return rc;
+}
+
+/* RFC 9112 §6.3, without the choices it leaves. */
+static int decide_framing(const struct facts *k, struct mc_head *out)
+{
+    if (k->coding) {
+        if (k->length || out->version == 0)
+            return 400;
+        if (!mc_str_eq_nocase(k->coding->value, MC_STR("chunked")))
+            return refuse_coding(k->coding->value);
+        out->framing = MC_BODY_CHUNKED;
+    } else if (k->length) {
+        uint64_t length;
+        if (mc_str_to_u64(k->length->value, INT64_MAX, &length) != MC_OK)
+            return 400;
+        out->content_length = (int64_t)length;
+        out->framing = length ? MC_BODY_LENGTH : MC_BODY_NONE;
+    }
+    return MC_OK;
+}
+
+/* RFC 9112 §3.2, RFC 9110 §7.2: one legal Host on 1.1, and the authority of the target wins over it. */
+static int decide_host(const struct facts *k, struct mc_head *out)
+{
+    out->host = out->port = MC_STR("");
+    if (!k->host && out->version > 0)
+        return 400;
+    if (k->host && mc_uri_host(k->host->value, &out->host, &out->port) != MC_OK)
+        return 400;
+    return out->uri.authority.p ? mc_uri_host(out->uri.authority, &out->host, &out->port) : MC_OK;
+}
+
+static void decide_connection(const struct facts *k, struct mc_head *out)
+{
+    out->keepalive = !k->close && (out->version > 0 || k->keep);
+    out->upgrade = out->version > 0 && k->wants_upgrade && k->upgrade;
+}
+
+/* Methods that http-parser takes; of the others nobody here would know the meaning. */
+static int check_method(struct mc_str m)
+{
+#define KNOWN(num, name, string) MC_STR(#string),
+    static const struct mc_str methods[] = {HTTP_METHOD_MAP(KNOWN)};
+#undef KNOWN
+    unsigned i = 0;
+    while (i < MC_COUNT(methods) && !mc_str_eq(m, methods[i]))
+        i++;
+    if (i == MC_COUNT(methods))
+        return mc_str_eq(m, MC_STR("PRI")) ? 400 : 501;
+    if (i == HTTP_TRACE)
+        return 405;
+    return i == HTTP_CONNECT ? 501 : MC_OK;
+}
+
+/* method SP target SP version CRLF, and nothing more (RFC 9112 §3). */
+static int request_line(const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out)
+{
+    const char *end = memchr(p, '\r', n);
+    const char *space = memchr(p, ' ', n);
+    if (!end || !space || space > end || space - p > METHOD_MAX)
+        return 400;
+    struct mc_str method = {p, (size_t)(space - p)};
+    if (!mc_field_name_ok(method))
+        return 400;
+    out->method = method;
+    if ((size_t)(end - p) > lim->line)
+        return 414;
+    if (end - space < VERSION_LEN + 3 || end[-VERSION_LEN - 1] != ' ')
+        return 400;
+    struct mc_str target = {space + 1, (size_t)(end - VERSION_LEN - 1 - (space + 1))};
+    bool options = mc_str_eq(method, MC_STR("OPTIONS"));
+    out->target = target;
+    int rc = check_version(end - VERSION_LEN, &out->version);
+    if (!rc)
+        rc = check_method(method);
+    return rc ? rc : mc_uri_split(target, options, &out->uri);
+}
+
+int mc_head_request(struct mc_arena *a, const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out)
+{
+    struct facts k = {.host = NULL};
+    int verdict;
+    *out = (struct mc_head){.content_length = -1};
+    int rc = request_line(p, n, lim, out);
+    if (!rc)
+        rc = tokenise(a, HTTP_REQUEST, p, n, out, &verdict);
+    if (!rc && out->fields.n > lim->fields)
+        rc = 431;
+    if (!rc)
+        rc = gather(&out->fields, &k);
+    if (!rc)
+        rc = decide_framing(&k, out);
+    if (!rc)
+        rc = decide_host(&k, out);
+    if (!rc)
+        rc = verdict;
+    if (rc)
+        return rc;
+    decide_connection(&k, out);
+    if (k.expect) {
+        if (!mc_str_eq_nocase(k.expect->value, MC_STR("100-continue")))
+            return 417;
+        out->expect_continue = out->version > 0 && out->framing != MC_BODY_NONE;
+    }
+    return MC_OK;
+}
+
+/* "HTTP/1.x" SP 3DIGIT SP [reason] CRLF; the second space may be missing when there is no reason. */
+static int status_line(const char *p, size_t n, struct mc_head *out)
+{
+    const char *end = memchr(p, '\r', n);
+    uint64_t status;
+    if (!end || end - p < VERSION_LEN + 4 || p[VERSION_LEN] != ' ')
+        return MC_ERROR;
+    if (check_version(p, &out->version) != MC_OK)
+        return MC_ERROR;
+    if (mc_str_to_u64((struct mc_str){p + VERSION_LEN + 1, 3}, 999, &status) != MC_OK || status < 100)
+        return MC_ERROR;
+    const char *reason = p + VERSION_LEN + 4;
+    if (reason < end && *reason++ != ' ')
+        return MC_ERROR;
+    out->status = (int)status;
+    out->reason = (struct mc_str){reason, (size_t)(end - reason)};
+    return mc_field_value_ok(out->reason) ? MC_OK : MC_ERROR;
+}
+
+int mc_head_response(struct mc_arena *a, const char *p, size_t n, bool head_request, struct mc_head *out)
+{
+    struct facts k = {.host = NULL};
+    int verdict;
+    *out = (struct mc_head){.content_length = -1};
+    if (status_line(p, n, out) != MC_OK || tokenise(a, HTTP_RESPONSE, p, n, out, &verdict) != MC_OK)
+        return MC_ERROR;
+    if (gather(&out->fields, &k) != MC_OK || decide_framing(&k, out) != MC_OK || verdict != MC_OK)
+        return MC_ERROR;
+    decide_connection(&k, out);
+    if (head_request || out->status < 200 || out->status == 204 || out->status == 304) {
+        out->framing = MC_BODY_NONE;
+    } else if (out->framing == MC_BODY_NONE && out->content_length < 0) {
+        out->framing = MC_BODY_CLOSE;
+        out->keepalive = false;
+    }
+    return MC_OK;
+}

@@ -1,0 +1,485 @@
+/* HTTP/1.1 and 1.0 as a pure codec: input bytes to requests, responses to output bytes (RFC 9112).
+ * One request at a time: pipelined bytes wait in the input until finish(). Slices of a head stay valid because in.keep tells the
+ * server which bytes not to touch; body slices are handed out where they lie.
+ * Never reads a socket or a clock, never calls a handler. Called by core/server on the worker side. */
+#include "core/base/clock.h"
+#include "core/base/module.h"
+#include "core/http/chunk.h"
+#include "core/http/protocol.h"
+#include "core/http/status.h"
+#include "mc_config.h"
+
+#include <stdlib.h>
+
+enum {
+    RESERVE_MAX = 16000, /* what mc_chain_reserve() can give in one piece */
+    HEAD_ROOM = 256,     /* status line without reason, Date, Content-Length, Connection, Transfer-Encoding, last CRLF: under 200 */
+    CHUNK_ROOM = 32,     /* size line, CRLF and last chunk */
+    HEAD_MAX = 1 << 20,  /* limit_request_head = 0 */
+    FIELDS_MAX = 32768,  /* limit_request_fields = 0 */
+};
+
+enum step {
+    STEP_HEAD, /* a head is looked for */
+    STEP_BODY, /* h->r's body arrives */
+    STEP_WAIT, /* h->r is complete; finish() is awaited */
+    STEP_DEAD, /* no more requests from here */
+};
+
+struct http1 {
+    struct mc_request *r; /* the one request */
+    enum step step;
+    uint64_t left; /* Content-Length: bytes to come; chunked: bytes seen */
+    struct mc_head_limits limits;
+    struct mc_head_scan scan;
+    struct mc_chunk chunk;
+};
+
+static size_t limit(int64_t value, size_t none)
+{
+    return value > 0 ? (size_t)value : none;
+}
+
+static int open_session(struct mc_session *s)
+{
+    struct http1 *h = calloc(1, sizeof(*h));
+    if (!h)
+        return MC_ERROR;
+    h->limits = (struct mc_head_limits){
+        .line = limit(s->set->limit_request_line, HEAD_MAX),
+        .fields = limit(s->set->limit_request_fields, FIELDS_MAX),
+        .field_size = limit(s->set->limit_request_field_size, HEAD_MAX),
+        .head = limit(s->set->limit_request_head, HEAD_MAX),
+    };
+    s->proto = h;
+    return MC_OK;
+}
+
+static void close_session(struct mc_session *s)
+{
+    free(s->proto);
+    s->proto = NULL;
+}
+
+/* ---- input ---- */
+
+static void refuse(struct mc_session *s, struct mc_input *ev, int status)
+{
+    struct http1 *h = s->proto;
+    h->step = STEP_DEAD;
+    s->close = true;
+    ev->kind = MC_IN_ERROR;
+    ev->status = status;
+    ev->r = h->r;
+}
+
+/* The head's bytes stay in the input, unless they leave too little room behind them for the body to pass through. */
+static int keep_head(struct mc_session *s, struct mc_str *head)
+{
+    struct mc_inbuf *in = &s->in;
+    struct http1 *h = s->proto;
+    in->pos += head->n;
+    if (in->cap - in->pos >= MC_INBUF_ROOM) {
+        in->keep = in->pos;
+        return MC_OK;
+    }
+    *head = mc_arena_dup(&h->r->arena, *head);
+    return head->p ? MC_OK : 503;
+}
+
+static int parse_head(struct mc_session *s, struct mc_str head)
+{
+    struct http1 *h = s->proto;
+    struct mc_request *r = h->r = s->request_new(s);
+    if (!r)
+        return 503;
+    int rc = keep_head(s, &head);
+    if (rc)
+        return rc;
+    rc = mc_head_request(&r->arena, head.p, head.n, &h->limits, &r->head);
+    r->is_head = mc_str_eq(r->head.method, MC_STR("HEAD")); /* a refusal has no body then, either */
+    r->uri = r->head.uri;
+    if (rc)
+        return rc;
+    r->body.framing = r->head.framing;
+    r->body.length = r->head.framing == MC_BODY_CHUNKED ? -1 : r->head.framing == MC_BODY_LENGTH ? r->head.content_length : 0;
+    r->path = r->uri.path;
+    return r->path.p[0] == '*' ? MC_OK : mc_uri_normalise(&r->arena, r->uri.path, &r->path);
+}
+
+static void input_head(struct mc_session *s, struct mc_input *ev)
+{
+    struct http1 *h = s->proto;
+    struct mc_inbuf *in = &s->in;
+    size_t skip, len;
+    if (s->close || (in->pos == in->len && in->eof)) {
+        ev->kind = MC_IN_EOF;
+        return;
+    }
+    if (in->pos == in->len)
+        return; /* MORE */
+    int rc = mc_head_find(&h->scan, in->data + in->pos, in->len - in->pos, &h->limits, &skip, &len);
+    if (rc > 0) {
+        refuse(s, ev, rc);
+        return;
+    }
+    in->pos += skip;
+    if (rc == MC_AGAIN) {
+        ev->started = in->pos < in->len;
+        if (in->eof)
+            ev->kind = ev->started ? MC_IN_CUT : MC_IN_EOF;
+        return;
+    }
+    rc = parse_head(s, (struct mc_str){in->data + in->pos, len});
+    if (rc) {
+        refuse(s, ev, rc);
+        return;
+    }
+    h->step = STEP_BODY;
+    h->left = h->r->body.framing == MC_BODY_LENGTH ? (uint64_t)h->r->body.length : 0;
+    if (h->r->body.framing == MC_BODY_CHUNKED)
+        mc_chunk_init(&h->chunk);
+    ev->kind = MC_IN_HEAD;
+    ev->r = h->r;
+}
+
+static void end_body(struct http1 *h, struct mc_input *ev)
+{
+    h->step = STEP_WAIT;
+    ev->kind = MC_IN_END;
+}
+
+static void input_length(struct mc_session *s, struct mc_input *ev)
+{
+    struct http1 *h = s->proto;
+    struct mc_inbuf *in = &s->in;
+    size_t n = in->len - in->pos;
+    if (h->left == 0) {
+        end_body(h, ev);
+        return;
+    }
+    if (n > h->left)
+        n = (size_t)h->left;
+    if (n == 0)
+        return;
+    ev->kind = MC_IN_DATA;
+    ev->data = (struct mc_str){in->data + in->pos, n};
+    in->pos += n;
+    h->left -= n;
+}
+
+static void input_chunked(struct mc_session *s, struct mc_input *ev)
+{
+    struct http1 *h = s->proto;
+    struct mc_inbuf *in = &s->in;
+    size_t used;
+    int rc = mc_chunk_decode(&h->chunk, in->data + in->pos, in->len - in->pos, &used, &ev->data, &h->r->arena, &h->r->body.trailers);
+    in->pos += used;
+    if (rc == MC_OK) {
+        ev->kind = MC_IN_DATA;
+        h->left += ev->data.n;
+    } else if (rc == MC_DECLINED) {
+        h->r->body.length = (int64_t)h->left;
+        end_body(h, ev);
+    } else if (rc > 0) {
+        refuse(s, ev, rc);
+    }
+}
+
+static void input(struct mc_session *s, struct mc_input *ev)
+{
+    struct http1 *h = s->proto;
+    *ev = (struct mc_input){.kind = MC_IN_MORE};
+    switch (h->step) {
+    case STEP_HEAD:
+        input_head(s, ev);
+        return;
+    case STEP_BODY:
+        ev->r = h->r;
+        if (h->r->body.framing == MC_BODY_CHUNKED)
+            input_chunked(s, ev);
+        else
+            input_length(s, ev);
+        if (ev->kind == MC_IN_MORE && s->in.eof) {
+            h->step = STEP_DEAD;
+            s->close = true;
+            ev->kind = MC_IN_CUT;
+        }
+        return;
+    case STEP_WAIT:
+        ev->r = h->r;
+        ev->busy = true;
+        return;
+    case STEP_DEAD:
+        ev->kind = MC_IN_EOF;
+        return;
+    }
+}
+
+static void finish(struct mc_request *r)
+{
+    struct mc_session *s = r->session;
+    struct http1 *h = s->proto;
+    if (h->r != r)
+        return; /* an answer to what never became a request */
+    h->r = NULL;
+    s->in.keep = 0;
+    if (h->step != STEP_WAIT) { /* the rest of its body would be taken for a request */
+        h->step = STEP_DEAD;
+        s->close = true;
+        return;
+    }
+    h->step = STEP_HEAD;
+    h->scan = (struct mc_head_scan){.seen = 0};
+}
+
+/* ---- output ---- */
+
+static inline unsigned char *put(unsigned char *w, const void *p, size_t n)
+{
+    memcpy(w, p, n);
+    return w + n;
+}
+
+#define PUT(w, lit) put(w, lit, sizeof(lit) - 1)
+
+static unsigned char *put_str(unsigned char *w, struct mc_str s)
+{
+    return s.n ? put(w, s.p, s.n) : w;
+}
+
+static unsigned char *put_hex(unsigned char *w, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    int shift = 0;
+    while (shift < 60 && n >> (shift + 4))
+        shift += 4;
+    for (; shift >= 0; shift -= 4)
+        *w++ = (unsigned char)digits[n >> shift & 15];
+    return w;
+}
+
+/* The value of Server, or nothing. */
+static struct mc_str server_tokens(const struct mc_request *r)
+{
+    const struct mc_values *set = r->server ? &r->server->set : r->session->set;
+    const char *text = set->server_tokens;
+    if (r->resp.has_server || !text || strcmp(text, "off") == 0)
+        return MC_STR_NONE;
+    if (strcmp(text, "on") == 0)
+        return MC_STR("monoceros/" MC_VERSION);
+    return strcmp(text, "name") == 0 ? MC_STR("monoceros") : mc_str(text);
+}
+
+/* How the body is delimited, and whether the connection survives (RFC 9112 §6, §9.3). n: the body bytes at hand, wholly so if `last`. */
+static void decide(struct mc_request *r, size_t n, bool last)
+{
+    struct mc_session *s = r->session;
+    struct mc_response *resp = &r->resp;
+    bool no_length = resp->status < 200 || resp->status == 204;
+    resp->bodyless = r->is_head || mc_status_bodyless(resp->status);
+    resp->chunked = false;
+    if (no_length)
+        resp->length = -1;
+    else if (resp->length < 0 && last && (n || !resp->bodyless) && resp->status != 304)
+        resp->length = (int64_t)n;
+    if (!resp->bodyless && resp->length < 0) {
+        resp->chunked = r->head.version > 0;
+        if (!resp->chunked)
+            resp->close = true;
+    }
+    if (!r->head.keepalive || !s->allow_keepalive || s->close)
+        resp->close = true;
+    if (resp->close)
+        s->close = true;
+}
+
+/* An upper bound of what put_head() writes. */
+static size_t bound(const struct mc_request *r, struct mc_str server)
+{
+    size_t n = HEAD_ROOM + r->resp.reason.n + server.n;
+    for (uint32_t i = 0; i < r->resp.fields.n; i++)
+        n += r->resp.fields.v[i].name.n + r->resp.fields.v[i].value.n + 4;
+    return n;
+}
+
+static unsigned char *put_fields(unsigned char *w, const struct mc_fields *fields)
+{
+    for (uint32_t i = 0; i < fields->n; i++) {
+        w = put_str(w, fields->v[i].name);
+        w = PUT(w, ": ");
+        w = put_str(w, fields->v[i].value);
+        w = PUT(w, "\r\n");
+    }
+    return w;
+}
+
+static unsigned char *put_status(unsigned char *w, int status, struct mc_str reason)
+{
+    MC_ASSERT(status >= 100 && status <= 999);
+    w = PUT(w, "HTTP/1.1 ");
+    *w++ = (unsigned char)('0' + status / 100);
+    *w++ = (unsigned char)('0' + status / 10 % 10);
+    *w++ = (unsigned char)('0' + status % 10);
+    *w++ = ' ';
+    w = put_str(w, reason.n ? reason : mc_status_reason(status));
+    return PUT(w, "\r\n");
+}
+
+static unsigned char *put_head(unsigned char *w, const struct mc_request *r, struct mc_str server)
+{
+    const struct mc_response *resp = &r->resp;
+    w = put_status(w, resp->status, resp->reason);
+    if (server.n) {
+        w = PUT(w, "Server: ");
+        w = put_str(w, server);
+        w = PUT(w, "\r\n");
+    }
+    if (!resp->has_date && r->session->date) {
+        w = PUT(w, "Date: ");
+        w = put(w, r->session->date, MC_HTTP_DATE_LEN);
+        w = PUT(w, "\r\n");
+    }
+    if (resp->close)
+        w = PUT(w, "Connection: close\r\n");
+    else if (r->head.version == 0)
+        w = PUT(w, "Connection: keep-alive\r\n");
+    w = put_fields(w, &resp->fields);
+    if (resp->length >= 0) {
+        w = PUT(w, "Content-Length: ");
+        w += mc_str_u64((char *)w, (uint64_t)resp->length);
+        w = PUT(w, "\r\n\r\n");
+    } else if (resp->chunked) {
+        w = PUT(w, "Transfer-Encoding: chunked\r\n\r\n");
+    } else {
+        w = PUT(w, "\r\n");
+    }
+    return w;
+}
+
+static unsigned char *put_body(unsigned char *w, const struct mc_response *resp, const void *p, size_t n, bool last)
+{
+    if (!resp->chunked)
+        return n ? put(w, p, n) : w;
+    if (n) {
+        w = put_hex(w, n);
+        w = PUT(w, "\r\n");
+        w = put(w, p, n);
+        w = PUT(w, "\r\n");
+    }
+    return last ? PUT(w, "0\r\n\r\n") : w;
+}
+
+/* The line before a chunk of n bytes, or what stands after one. */
+static int add_chunk_edge(struct mc_chain *out, size_t n, bool before, bool last)
+{
+    unsigned char *w = mc_chain_reserve(out, CHUNK_ROOM), *start = w;
+    if (!w)
+        return MC_ERROR;
+    if (before)
+        w = put_hex(w, n);
+    if (n)
+        w = PUT(w, "\r\n");
+    if (last)
+        w = PUT(w, "0\r\n\r\n");
+    mc_chain_commit(out, (size_t)(w - start));
+    return MC_OK;
+}
+
+static int body(struct mc_request *r, const void *p, size_t n, bool last)
+{
+    struct mc_chain *out = &r->session->out;
+    if (r->resp.bodyless)
+        return MC_OK;
+    r->resp.sent += (int64_t)n;
+    if (n + CHUNK_ROOM <= RESERVE_MAX) {
+        unsigned char *w = mc_chain_reserve(out, n + CHUNK_ROOM);
+        if (!w)
+            return MC_ERROR;
+        mc_chain_commit(out, (size_t)(put_body(w, &r->resp, p, n, last) - w));
+        return MC_OK;
+    }
+    if (!r->resp.chunked)
+        return mc_chain_add(out, p, n);
+    if (add_chunk_edge(out, n, true, false) != MC_OK || mc_chain_add(out, p, n) != MC_OK)
+        return MC_ERROR;
+    return add_chunk_edge(out, n, false, last);
+}
+
+static int file(struct mc_request *r, struct mc_file *f, off_t off, off_t n, bool last)
+{
+    struct mc_chain *out = &r->session->out;
+    if (n == 0 || r->resp.bodyless)
+        return body(r, NULL, 0, last);
+    r->resp.sent += n;
+    if (!r->resp.chunked)
+        return mc_chain_add_file(out, f, off, n);
+    if (add_chunk_edge(out, (size_t)n, true, false) != MC_OK || mc_chain_add_file(out, f, off, n) != MC_OK)
+        return MC_ERROR;
+    return add_chunk_edge(out, (size_t)n, false, last);
+}
+
+static int head(struct mc_request *r, const void *p, size_t n, bool last)
+{
+    struct mc_chain *out = &r->session->out;
+    decide(r, n, last);
+    struct mc_str server = server_tokens(r);
+    size_t need = bound(r, server), with_body = need + n + CHUNK_ROOM;
+    bool together = !r->resp.bodyless && with_body <= RESERVE_MAX;
+    if (together)
+        need = with_body;
+    bool in_place = need <= RESERVE_MAX;
+    unsigned char *start = in_place ? mc_chain_reserve(out, need) : mc_arena_alloc(&r->arena, need);
+    if (!start)
+        return MC_ERROR;
+    unsigned char *w = put_head(start, r, server);
+    if (together) {
+        w = put_body(w, &r->resp, p, n, last);
+        r->resp.sent += (int64_t)n;
+    }
+    MC_ASSERT((size_t)(w - start) <= need);
+    if (in_place)
+        mc_chain_commit(out, (size_t)(w - start));
+    else if (mc_chain_add(out, start, (size_t)(w - start)) != MC_OK)
+        return MC_ERROR;
+    return together || n == 0 ? MC_OK : body(r, p, n, last);
+}
+
+static int interim(struct mc_request *r, int status, const struct mc_fields *fields)
+{
+    struct mc_chain *out = &r->session->out;
+    size_t need = HEAD_ROOM;
+    if (r->head.version == 0)
+        return MC_OK; /* RFC 9110 §15.2: never to a 1.0 client */
+    for (uint32_t i = 0; fields && i < fields->n; i++)
+        need += fields->v[i].name.n + fields->v[i].value.n + 4;
+    unsigned char *start = mc_arena_alloc(&r->arena, need), *w = start;
+    if (!start)
+        return MC_ERROR;
+    w = put_status(w, status, MC_STR_NONE);
+    if (fields)
+        w = put_fields(w, fields);
+    w = PUT(w, "\r\n");
+    return mc_chain_add(out, start, (size_t)(w - start));
+}
+
+static const struct mc_protocol_ops ops = {
+    .name = "http/1.1",
+    .alpn = "http/1.1",
+    .open = open_session,
+    .input = input,
+    .head = head,
+    .body = body,
+    .file = file,
+    .interim = interim,
+    .finish = finish,
+    .close = close_session,
+};
+
+const struct mc_module mc_module_protocol_http1 = {
+    .abi = MC_MODULE_ABI,
+    .size = sizeof(struct mc_module),
+    .name = "http1",
+    .kind = MC_MODULE_PROTOCOL,
+    .ops.protocol = &ops,
+};
