@@ -71,7 +71,6 @@ def facts(environ):
             "scheme": environ["wsgi.url_scheme"],
             "threads": "yes" if environ["wsgi.multithread"] else "no",
             "processes": "many" if environ["wsgi.multiprocess"] else "one",
-            "errors go to": type(environ["wsgi.errors"]).__name__,
         },
         "Request": {
             "method": environ["REQUEST_METHOD"],
