@@ -26,7 +26,7 @@ MAY_WAIT = ("modules/event/", "modules/worker/", "core/event/")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 # Written in parts, so that this file does not find itself.
 NAMES = re.compile("|".join(["/wor" "k/", "/roo" "t/", "/far" "m", r"\.libr" "ary/", "far" "m-", "sub" "agent", "/tm" "p/h/",
-                             r"\bTO" r"DO\b", r"\bFIX" r"ME\b", r"\bXX" r"X\b"]))
+                             r"\bTO" r"DO\b", r"\bFIX" r"ME\b"]))
 NOT_C = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
 
 
