@@ -24,7 +24,7 @@ void mc_arena_init(struct mc_arena *a);
 /* Run the cleanups (newest first), then free everything. The arena may be used again after mc_arena_init(). */
 void mc_arena_fini(struct mc_arena *a);
 
-/* 16-byte aligned, uninitialised; NULL when out of memory. With MC_ARENA_MALLOC (sanitized builds) each call is one malloc. */
+/* 16-byte aligned, uninitialised; NULL when out of memory. With MC_ARENA_MALLOC (block.h) each call is one malloc. */
 void *mc_arena_alloc(struct mc_arena *a, size_t n);
 void *mc_arena_calloc(struct mc_arena *a, size_t n);
 /* Copy; the result is also NUL-terminated (the NUL is not counted). p == NULL when out of memory. */

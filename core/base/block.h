@@ -4,6 +4,15 @@
 
 #include "core/base/base.h"
 
+/* Under AddressSanitizer every block and every arena allocation is a malloc of its own; -DMC_ARENA_MALLOC asks for it elsewhere. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MC_ARENA_MALLOC 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define MC_ARENA_MALLOC 1
+#endif
+
 enum { MC_BLOCK_SMALL = 4096, MC_BLOCK_LARGE = 16384 }; /* bytes of memory a block takes in all */
 
 /* A block of exactly `size` bytes (MC_BLOCK_SMALL or MC_BLOCK_LARGE), uninitialised, 16-byte aligned; NULL when out of memory. */
