@@ -46,7 +46,9 @@ struct mc_response {
     /* decided by protocol.head(): */
     bool bodyless;           /* HEAD, 1xx, 204, 304: body bytes are dropped */
     bool chunked;
+    bool direct;             /* plain bytes: they may also go straight to the session's output */
     int64_t sent;            /* body bytes handed to the protocol so far (before chunking) */
+    bool paused;             /* the handler was told MC_AGAIN and waits for room */
 };
 
 enum mc_req_state {
@@ -81,7 +83,7 @@ struct mc_request {
     const struct mc_handler_ops *handler;
     void *hctx;           /* the handler's own state, in the arena */
 
-    uint64_t start_us;    /* mc_clock_ns()/1000 at the head's arrival; for the access log */
+    uint64_t start_us, end_us; /* mc_clock_ns()/1000 at the head's arrival and the handler's end (0: not yet); for the access log */
     bool sent_continue;
     bool gone;            /* the client left */
 };

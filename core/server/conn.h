@@ -25,7 +25,12 @@ struct mc_conn {
     uint8_t state;
     bool lent;         /* a blocking handler runs its request (the loan of DESIGN 3.3; atomic once threads exist) */
     bool broken;       /* the client is gone: no more I/O */
-    bool spooling;     /* output has gone over response_buffer */
+    bool progress;     /* bytes went out since the last wait for room */
+    bool linger;       /* the client may still be sending: discard for a while before closing */
+    bool lingering;    /* our side is shut down */
+    bool reset;        /* a cut close-delimited response: RST, or the client takes it for whole */
+    struct mc_post again; /* more to do, but others first */
+    uint8_t parked;    /* state of the last wait + 1; 0 = none since the last progress */
     struct mc_worker *worker;
     const struct mc_listener *listener;
     const struct mc_transport_ops *transport;
@@ -52,6 +57,8 @@ struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, i
 void mc_conn_step(struct mc_conn *c);
 /* Write what is queued. MC_OK (all out), MC_AGAIN, MC_ERROR (broken). Never calls a handler. */
 int mc_conn_flush(struct mc_conn *c);
+/* The timer of the present state ran out: 408, close, or one more look at an idle connection. May free c. */
+void mc_conn_expire(struct mc_conn *c);
 void mc_conn_close(struct mc_conn *c); /* now; frees c */
 struct mc_str mc_conn_peer(struct mc_conn *c);
 /* Local port text and name for SERVER_PORT/SERVER_NAME come from listener->conf->addr. */

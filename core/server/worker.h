@@ -18,7 +18,7 @@ struct mc_worker_ops {
     const char *name;
     unsigned caps;
     int (*start)(struct mc_worker *w);
-    /* Free places for blocking requests; 0: accept nothing. */
+    /* Blocking requests that could start now. Nothing is accepted while as many wait already. */
     unsigned (*room)(struct mc_worker *w);
     /* Take a ready request (r->link is free for the module). It calls mc_request_run(r) when and where it likes. */
     void (*run)(struct mc_request *r);
@@ -56,7 +56,13 @@ struct mc_worker {
     char date[32];
     bool loop_only;            /* no app of this pool blocks */
     bool draining, stopped;
-    uint64_t drain_deadline;
+    uint64_t drain_start, drain_deadline, last_accept, rest_until;
+    struct mc_timer drain_timer, rest_timer;
+    struct mc_post changed;
+    bool fast;                 /* the last app call was short: run the next one as soon as it is ready */
+    long date_second;
+    struct mc_secure { struct mc_str name, value; uint32_t hash; } *secure; /* secure_scheme_headers, parsed */
+    size_t nsecure;
     int64_t keepalive;         /* ms, resolved for this worker type */
     void *data;                /* the worker module's */
     void *python;              /* modules/python's */
@@ -78,6 +84,18 @@ void mc_worker_drain(struct mc_worker *w);
 /* Stop now: requests in flight are cut. */
 void mc_worker_stop(struct mc_worker *w);
 void mc_worker_close(struct mc_worker *w);
+
+/* ---- inside core/server ---- */
+bool mc_worker_has_room(const struct mc_worker *w);
+bool mc_worker_shed(struct mc_worker *w);            /* close the oldest idle connection; false: there is none */
+void mc_worker_rest(struct mc_worker *w, unsigned ms); /* accept nothing for a moment */
+void mc_worker_changed(struct mc_worker *w);         /* room, connections or queue changed: adjust listeners and drain, at the end of the turn */
+void mc_worker_queue(struct mc_worker *w, struct mc_request *r); /* r is ready for the worker module */
+void mc_worker_clock(struct mc_worker *w);           /* refresh date and heartbeat */
+
+/* drain.c */
+void mc_worker_drain_tick(struct mc_timer *t);
+void mc_worker_close_listener(struct mc_listener *l);
 
 /* ---- for worker modules ---- */
 /* Run r's handler to its end here (blocking handlers) and hand the connection back to the loop. */

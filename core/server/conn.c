@@ -1,0 +1,386 @@
+/* Client connections: birth, reading, writing, waiting, death. What happens between (requests) is step.c's.
+ * Owns the socket, the input buffer, the output queue and the timer. Never calls a handler. Worker side, on the loop. */
+#include "core/server/engine.h"
+
+#include "core/os/fd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { IOV_MAX_SEND = 16, SENDFILE_MAX = 1 << 20 };
+
+static void on_io(struct mc_io *io)
+{
+    struct mc_conn *c = io->data;
+    MC_ASSERT(c->magic == MC_MAGIC_CONN);
+    if (!c->lent) { /* of a lent connection events are only noted (in io->ready) */
+        mc_conn_step(c);
+    }
+}
+
+static void on_timer(struct mc_timer *t)
+{
+    struct mc_conn *c = t->data;
+    MC_ASSERT(c->magic == MC_MAGIC_CONN);
+    if (!c->lent) {
+        mc_conn_expire(c);
+    }
+}
+
+struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, int fd, const union mc_sockaddr *peer, const struct mc_transport_ops *t)
+{
+    struct mc_conn *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        close(fd);
+        return NULL;
+    }
+    c->magic = MC_MAGIC_CONN;
+    c->worker = w;
+    c->listener = l;
+    c->transport = t;
+    c->peer = *peer;
+    c->state = MC_CONN_OPEN;
+    mc_io_init(&c->io, fd, on_io, c);
+    c->io.ready = MC_WANT_READ | MC_WANT_WRITE; /* tried before it is registered: most replies never need to be */
+    mc_timer_init(&c->timer, on_timer, c);
+    struct mc_session *s = &c->session;
+    s->ops = w->http1;
+    s->owner = c;
+    s->set = &l->conf->servers[0]->set;
+    s->date = w->date;
+    s->request_new = mc_request_new;
+    mc_chain_init(&s->out);
+    if (s->ops->open(s) != MC_OK) {
+        close(fd);
+        free(c);
+        return NULL;
+    }
+    mc_list_push(&w->conns, &c->link);
+    w->nconns++;
+    mc_slot_set(w->slot->connections, w->nconns);
+    mc_slot_add(w->slot->accepted, 1);
+    return c;
+}
+
+void mc_conn_close(struct mc_conn *c)
+{
+    struct mc_worker *w = c->worker;
+    MC_ASSERT(c->magic == MC_MAGIC_CONN && !c->lent);
+    c->broken = true;
+    if (c->request) {
+        struct mc_request *r = c->request;
+        if (r->state == MC_REQ_QUEUED) {
+            mc_list_remove(&r->link);
+            w->nqueued--;
+        } else if (r->state == MC_REQ_RUNNING && !mc_request_over(r) && r->handler->abort) {
+            r->gone = true;
+            r->handler->abort(r);
+        }
+        if (!mc_request_over(r)) {
+            mc_response_abort(r);
+        }
+        mc_request_finish(r);
+    }
+    mc_timer_remove(&w->loop, &c->timer);
+    if (c->io.registered) {
+        mc_io_unwatch(&w->loop, &c->io);
+    }
+    c->transport->close(c);
+    c->session.ops->close(&c->session);
+    c->session.in.pos = c->session.in.len;
+    c->session.in.keep = 0;
+    mc_conn_release_input(c);
+    mc_chain_fini(&c->session.out);
+    mc_file_unref(&c->spool);
+    close(c->io.fd);
+    if (mc_link_linked(&c->idle_link)) {
+        mc_list_remove(&c->idle_link);
+        w->nidle--;
+    }
+    mc_list_remove(&c->link);
+    w->nconns--;
+    mc_slot_set(w->slot->connections, w->nconns);
+    c->magic = 0;
+    free(c);
+    mc_worker_changed(w);
+}
+
+struct mc_str mc_conn_peer(struct mc_conn *c)
+{
+    if (c->peer_text_len == 0 && c->peer.family != AF_UNIX) {
+        c->peer_text_len = (uint8_t) mc_sockaddr_text(&c->peer, c->peer_text, sizeof c->peer_text);
+    }
+    return (struct mc_str){ c->peer_text, c->peer_text_len };
+}
+
+/* ---- input ---- */
+
+void mc_conn_release_input(struct mc_conn *c)
+{
+    struct mc_inbuf *in = &c->session.in;
+    if (in->data == NULL || in->pos < in->len || in->keep > 0) {
+        return;
+    }
+    if (in->cap == MC_BLOCK_LARGE) {
+        mc_block_put(in->data, MC_BLOCK_LARGE);
+    } else {
+        free(in->data);
+    }
+    in->data = NULL;
+    in->pos = in->len = in->cap = 0;
+}
+
+/* Room for at least one byte behind len: move unread bytes down to what must stay, else (a long head) grow. */
+static int make_room(struct mc_conn *c)
+{
+    struct mc_inbuf *in = &c->session.in;
+    if (in->data == NULL) {
+        in->data = mc_block_get(MC_BLOCK_LARGE);
+        in->cap = in->data ? MC_BLOCK_LARGE : 0;
+        return in->data ? MC_OK : MC_ERROR;
+    }
+    if (in->pos > in->keep && (in->pos == in->len || in->len == in->cap)) {
+        memmove(in->data + in->keep, in->data + in->pos, in->len - in->pos);
+        in->len = in->keep + (in->len - in->pos);
+        in->pos = in->keep;
+    }
+    if (in->len < in->cap) {
+        return MC_OK;
+    }
+    /* The codec bounds a head long before this; it only stops a codec that does not. */
+    if (in->keep > 0 || in->cap > (size_t) c->session.set->limit_request_head * 2 + MC_BLOCK_LARGE) {
+        return MC_ERROR;
+    }
+    char *p = malloc(in->cap * 2);
+    if (p == NULL) {
+        return MC_ERROR;
+    }
+    memcpy(p, in->data, in->len);
+    size_t len = in->len, cap = in->cap * 2, pos = in->pos;
+    in->pos = in->len;
+    mc_conn_release_input(c);
+    *in = (struct mc_inbuf){ .data = p, .pos = pos, .len = len, .cap = cap };
+    return MC_OK;
+}
+
+ssize_t mc_conn_fill(struct mc_conn *c)
+{
+    struct mc_inbuf *in = &c->session.in;
+    if (!(c->io.ready & MC_WANT_READ) && !c->transport->pending(c)) {
+        return MC_AGAIN;
+    }
+    if (make_room(c) != MC_OK) {
+        return MC_ERROR;
+    }
+    size_t room = in->cap - in->len;
+    ssize_t n = c->transport->recv(c, in->data + in->len, room);
+    if (n > 0) {
+        in->len += (size_t) n;
+        mc_slot_add(c->worker->slot->bytes_in, n);
+        /* A short read has emptied the socket, unless the end of the stream is already announced. */
+        if ((size_t) n < room && !(c->io.ready & MC_READY_ERROR)) {
+            c->io.ready &= (uint8_t) ~MC_WANT_READ;
+        }
+    } else if (n == 0) {
+        in->eof = true;
+    } else if (n == MC_AGAIN) {
+        c->io.ready &= (uint8_t) ~(MC_WANT_READ | MC_READY_ERROR);
+    }
+    return n;
+}
+
+/* ---- output ---- */
+
+static void advance(struct mc_conn *c, size_t n)
+{
+    struct mc_chain *out = &c->session.out;
+    mc_slot_add(c->worker->slot->bytes_out, n);
+    mc_chain_consume(out, (off_t) n);
+    if (mc_chain_empty(out) && c->spool) {
+        mc_file_unref(&c->spool);
+        c->spool_end = 0;
+    }
+}
+
+static int sent(struct mc_conn *c, ssize_t n)
+{
+    if (n == MC_AGAIN) {
+        c->io.ready &= (uint8_t) ~MC_WANT_WRITE;
+        return MC_AGAIN;
+    }
+    if (n <= 0) {
+        c->broken = true;
+        return MC_ERROR;
+    }
+    c->progress = true;
+    return MC_OK;
+}
+
+int mc_conn_flush(struct mc_conn *c)
+{
+    struct mc_chain *out = &c->session.out;
+    while (!mc_chain_empty(out)) {
+        if (c->broken) {
+            return MC_ERROR;
+        }
+        if (!(c->io.ready & MC_WANT_WRITE)) {
+            return MC_AGAIN;
+        }
+        struct iovec iov[IOV_MAX_SEND];
+        int k = mc_chain_iov(out, iov, IOV_MAX_SEND);
+        ssize_t n;
+        size_t asked = 0;
+        if (k > 0) {
+            for (int i = 0; i < k; i++) {
+                asked += iov[i].iov_len;
+            }
+            n = c->transport->send(c, iov, k);
+        } else {
+            const struct mc_seg *f = out->head;
+            asked = f->len < SENDFILE_MAX ? (size_t) f->len : SENDFILE_MAX;
+            n = c->transport->sendfile(c, f->file->fd, f->off, asked);
+        }
+        int rc = sent(c, n);
+        if (rc != MC_OK) {
+            return rc;
+        }
+        advance(c, (size_t) n);
+        if (k > 0 && (size_t) n < asked) {
+            c->io.ready &= (uint8_t) ~MC_WANT_WRITE;
+        }
+    }
+    return c->broken ? MC_ERROR : MC_OK;
+}
+
+int mc_conn_send_direct(struct mc_conn *c, const void *p, size_t n)
+{
+    struct mc_chain *out = &c->session.out;
+    struct iovec iov[IOV_MAX_SEND + 1];
+    if (c->broken) {
+        return MC_ERROR;
+    }
+    size_t queued = (size_t) out->total;
+    bool all_memory = out->mem == queued;
+    int k = all_memory && (c->io.ready & MC_WANT_WRITE) ? mc_chain_iov(out, iov, IOV_MAX_SEND) : 0;
+    size_t covered = 0;
+    for (int i = 0; i < k; i++) {
+        covered += iov[i].iov_len;
+    }
+    if (all_memory && covered == queued && (c->io.ready & MC_WANT_WRITE)) {
+        iov[k] = (struct iovec){ (void *) (uintptr_t) p, n };
+        ssize_t put = c->transport->send(c, iov, k + 1);
+        int rc = sent(c, put);
+        if (rc == MC_ERROR) {
+            return rc;
+        }
+        size_t done = put > 0 ? (size_t) put : 0;
+        if (done < queued + n) {
+            c->io.ready &= (uint8_t) ~MC_WANT_WRITE;
+        }
+        size_t of_queue = done < queued ? done : queued;
+        advance(c, of_queue);
+        mc_slot_add(c->worker->slot->bytes_out, done - of_queue);
+        p = (const char *) p + (done - of_queue);
+        n -= done - of_queue;
+    }
+    if (n > 0 && mc_chain_add(out, p, n) != MC_OK) {
+        c->broken = true; /* a part of the stream is lost: nothing more may follow */
+        return MC_ERROR;
+    }
+    return mc_chain_empty(out) ? MC_OK : MC_AGAIN;
+}
+
+int mc_conn_spool(struct mc_conn *c)
+{
+    struct mc_chain *out = &c->session.out;
+    if (c->spool == NULL) {
+        int fd = mc_fd_tmpfile(c->worker->conf->set.tmp_upload_dir);
+        if (fd < 0 || (c->spool = mc_file_new(fd)) == NULL) {
+            mc_fd_close(&fd);
+            return MC_ERROR;
+        }
+        c->spool_end = 0;
+    }
+    struct mc_chain spooled;
+    mc_chain_init(&spooled);
+    off_t at = c->spool_end;
+    for (const struct mc_seg *g = out->head; g; g = g->next) {
+        int rc;
+        if (g->kind == MC_SEG_FILE) {
+            rc = mc_chain_add_file(&spooled, g->file, g->off, g->len);
+        } else {
+            size_t n = (size_t) (g->last - g->pos);
+            if (pwrite(c->spool->fd, g->pos, n, at) != (ssize_t) n) {
+                rc = MC_ERROR;
+            } else {
+                rc = mc_chain_add_file(&spooled, c->spool, at, (off_t) n);
+                at += (off_t) n;
+            }
+        }
+        if (rc != MC_OK) {
+            mc_chain_fini(&spooled);
+            return MC_ERROR;
+        }
+    }
+    c->spool_end = at;
+    mc_chain_fini(out);
+    mc_chain_move(out, &spooled);
+    return MC_OK;
+}
+
+/* ---- waiting ---- */
+
+int mc_conn_park(struct mc_conn *c, int64_t ms)
+{
+    struct mc_worker *w = c->worker;
+    if (mc_io_watch(&w->loop, &c->io, MC_WANT_READ | MC_WANT_WRITE) != MC_OK) {
+        mc_warn("cannot watch a connection: %s", strerror(errno));
+        return MC_ERROR;
+    }
+    if (ms <= 0) {
+        mc_timer_clear(&c->timer);
+        return MC_AGAIN;
+    }
+    return mc_timer_set(&w->loop, &c->timer, (uint64_t) ms) == MC_OK ? MC_AGAIN : MC_ERROR;
+}
+
+/* ---- accepting ---- */
+
+/* No descriptor for a client that waits: close the oldest idle connection, or rest for a moment, but never spin. */
+static void short_of_fds(struct mc_worker *w, int err)
+{
+    static struct mc_log_limit limit;
+    unsigned missed;
+    if (mc_log_limited(&limit, &missed)) {
+        mc_error("accept: %s (%u open connections%s)", strerror(err), w->nconns, w->nidle ? ", closing idle ones" : "");
+    }
+    if (!mc_worker_shed(w)) {
+        mc_worker_rest(w, 100);
+    }
+}
+
+void mc_conn_accept(struct mc_listener *l, unsigned max)
+{
+    struct mc_worker *w = l->worker;
+    while (max-- > 0 && !l->done && mc_worker_has_room(w)) {
+        union mc_sockaddr peer;
+        int fd = mc_socket_accept(l->io.fd, &peer);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+                short_of_fds(w, errno);
+            } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ECONNABORTED) {
+                mc_debug("accept: %s", strerror(errno));
+            }
+            return;
+        }
+        w->last_accept = w->loop.now;
+        struct mc_conn *c = mc_conn_open(w, l, fd, &peer, &mc_transport_plain);
+        if (c == NULL) {
+            mc_worker_rest(w, 100);
+            return;
+        }
+        mc_conn_step(c);
+    }
+}

@@ -1,0 +1,80 @@
+/* Leaving without losing anything: accept what is queued until nothing came for a while, serve what is open, then stop. Worker side.
+ * The arbiter has already told the kernel to take no new connections (DESIGN 2, reference: TERM). */
+#include "core/os/fd.h"
+#include "core/server/engine.h"
+
+#include <string.h>
+
+enum { DRAIN_TICK_MS = 20 };
+
+void mc_worker_close_listener(struct mc_listener *l)
+{
+    if (l->done) {
+        return;
+    }
+    l->done = true;
+    if (l->watched) {
+        mc_io_unwatch(&l->worker->loop, &l->io);
+        l->watched = false;
+    }
+    mc_fd_close(&l->io.fd);
+}
+
+void mc_worker_drain_tick(struct mc_timer *t)
+{
+    struct mc_worker *w = t->data;
+    uint64_t now = w->loop.now;
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        struct mc_listener *l = &w->listeners[i];
+        if (l->done) {
+            continue;
+        }
+        mc_conn_accept(l, 1024);
+        uint64_t last = w->last_accept > w->drain_start ? w->last_accept : w->drain_start;
+        if (now >= last + MC_DRAIN_SETTLE_MS && mc_worker_has_room(w)) {
+            mc_worker_close_listener(l);
+        }
+    }
+    bool open = false;
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        open |= !w->listeners[i].done;
+    }
+    if (!open && w->nconns == 0) {
+        w->stopped = true;
+        return;
+    }
+    if (w->drain_deadline && now >= w->drain_deadline) {
+        mc_warn("graceful_timeout is over: %u connections are cut", w->nconns);
+        mc_worker_stop(w);
+        return;
+    }
+    mc_timer_set(&w->loop, t, DRAIN_TICK_MS);
+}
+
+void mc_worker_drain(struct mc_worker *w)
+{
+    if (w->draining) {
+        return;
+    }
+    w->draining = true;
+    mc_slot_set(w->slot->state, MC_SLOT_DRAINING);
+    mc_loop_refresh(&w->loop);
+    w->drain_start = w->loop.now;
+    int64_t grace = w->pool->set.graceful_timeout;
+    w->drain_deadline = grace > 0 ? w->drain_start + (uint64_t) grace : 0;
+    /* Idle connections: their next request is answered with Connection: close; they get a moment to send it. */
+    struct mc_link *l, *next;
+    mc_list_each (&w->idle, l, next) {
+        struct mc_conn *c = mc_container(l, struct mc_conn, idle_link);
+        if (!c->timer.when || c->timer.when > w->loop.now + MC_DRAIN_IDLE_MS) {
+            mc_timer_set(&w->loop, &c->timer, MC_DRAIN_IDLE_MS);
+        }
+    }
+    mc_timer_set(&w->loop, &w->drain_timer, 0);
+}
+
+void mc_worker_stop(struct mc_worker *w)
+{
+    w->stopped = true;
+    w->draining = true;
+}

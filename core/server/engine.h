@@ -1,0 +1,68 @@
+/* The connection engine's inner seams: what conn, step, request, body and response call of each other. Private to core/server. */
+#ifndef MC_SERVER_ENGINE_H
+#define MC_SERVER_ENGINE_H
+
+#include "core/base/clock.h"
+#include "core/server/conn.h"
+
+enum {
+    MC_OUT_COALESCE = 65536,  /* pipelined replies gather up to here before they are sent */
+    MC_OUT_HIGH = 131072,     /* a loop handler is asked to pause above this… */
+    MC_OUT_LOW = 32768,       /* …and resumed below this */
+    MC_DIRECT = 6144,         /* body pieces from here on go out by writev instead of a copy (measured: 4-8 KiB) */
+    MC_SLOW_US = 1000,        /* an app call over this is slow: what is finished is not held back behind it */
+    MC_LINGER_MS = 5000,
+    MC_LINGER_BYTES = 1 << 20,
+    MC_DRAIN_IDLE_MS = 1000,  /* idle keep-alive connections live this long after a drain began */
+    MC_DRAIN_SETTLE_MS = 200, /* a draining listener is closed when nothing came for this long */
+};
+
+/* ---- conn.c ---- */
+/* Read into the session's input: > 0, 0 end of stream, MC_AGAIN, MC_ERROR (broken or out of memory). */
+ssize_t mc_conn_fill(struct mc_conn *c);
+/* Memory back to the pool while nothing is unread. */
+void mc_conn_release_input(struct mc_conn *c);
+/* Watch the socket and set the timer for a wait in the present state. */
+int mc_conn_park(struct mc_conn *c, int64_t ms);
+/* Send the queue and then p[0,n) without copying; what the socket does not take is queued. MC_OK, MC_AGAIN (some is queued), MC_ERROR. */
+int mc_conn_send_direct(struct mc_conn *c, const void *p, size_t n);
+/* Move queued memory to the connection's unlinked temp file. MC_OK or MC_ERROR (disk): the queue is as before. */
+int mc_conn_spool(struct mc_conn *c);
+static inline bool mc_conn_closing(const struct mc_conn *c) { return c->session.close || c->broken; }
+
+/* ---- request.c ---- */
+struct mc_request *mc_request_new(struct mc_session *s);
+void mc_request_free(struct mc_request *r);
+/* Head complete: server, scheme, route, handler, body mode and limits. A refusal becomes the request's handler (it answers when the body is
+ * read), or, when the body must not be read, is answered now. MC_OK, or MC_ERROR: answered, the connection closes. */
+int mc_request_route(struct mc_request *r);
+/* The handler may start: give it to the worker module or run it here. */
+void mc_request_dispatch(struct mc_request *r);
+/* Apply a handler's return value. */
+void mc_request_result(struct mc_request *r, int rc);
+/* Response over (done or aborted): counters, access log, free. The connection is between requests afterwards. */
+void mc_request_finish(struct mc_request *r);
+static inline bool mc_request_over(const struct mc_request *r) { return r->resp.state >= MC_RESP_DONE; }
+static inline bool mc_request_blocking(const struct mc_request *r) { return r->handler != NULL && (r->handler->needs & MC_NEED_BLOCKING) != 0; }
+static inline const struct mc_values *mc_request_set(const struct mc_request *r)
+{
+    return r->route ? &r->route->set : &r->server->set;
+}
+
+/* ---- body.c ---- */
+/* Keep decoded body bytes. MC_OK or a status: 413, 500 (temp file). */
+int mc_body_store(struct mc_request *r, struct mc_str data);
+/* May the handler be given more now (streamed bodies)? */
+bool mc_body_has_room(const struct mc_request *r);
+
+/* ---- page.c ---- */
+/* Body of a plain error page; returns its length. Never contains text of the client. */
+size_t mc_page_error(char *out, size_t cap, int status);
+
+/* ---- forwarded.c ---- */
+/* https or not, as transport and (from trusted peers only) secure_scheme_headers say. MC_OK, or 400 when they contradict each other. */
+int mc_forwarded_scheme(struct mc_request *r);
+/* Is this connection's peer in forwarded_allow_ips? Unix peers always are. */
+bool mc_forwarded_trusted(const struct mc_request *r);
+
+#endif

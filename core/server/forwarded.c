@@ -1,0 +1,36 @@
+/* What a trusted proxy in front of us says about the client's side: today the scheme (Gunicorn's secure_scheme_headers). Worker side. */
+#include "core/server/engine.h"
+
+bool mc_forwarded_trusted(const struct mc_request *r)
+{
+    const union mc_sockaddr *peer = &r->conn->peer;
+    return peer->family == AF_UNIX || mc_cidr_match(r->server->trusted, r->server->ntrusted, peer);
+}
+
+int mc_forwarded_scheme(struct mc_request *r)
+{
+    const struct mc_worker *w = r->conn->worker;
+    int said = -1; /* nobody said anything */
+    r->https = r->tls;
+    for (uint32_t i = 0; i < r->head.fields.n; i++) {
+        const struct mc_field *f = &r->head.fields.v[i];
+        for (size_t k = 0; k < w->nsecure; k++) {
+            const struct mc_secure *s = &w->secure[k];
+            if (f->hash != s->hash || !mc_str_eq_nocase(f->name, s->name)) {
+                continue;
+            }
+            if (said == -1 && !mc_forwarded_trusted(r)) {
+                return MC_OK;
+            }
+            int https = mc_str_eq(f->value, s->value);
+            if (said != -1 && said != https) {
+                return 400;
+            }
+            said = https;
+        }
+    }
+    if (said != -1) {
+        r->https = said;
+    }
+    return MC_OK;
+}

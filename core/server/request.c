@@ -1,0 +1,207 @@
+/* The run of a request: made for the codec, routed, given to its handler, finished, counted, freed. Worker side.
+ * A request and the first piece of its arena share one pooled block, so a warm server allocates nothing for it. */
+#include "core/server/engine.h"
+
+#include "core/http/route.h"
+#include "core/http/uri.h"
+#include "core/server/access.h"
+
+#include <string.h>
+
+/* Stands in for the handler of a request that is refused once its body has been read. hctx is the status. */
+static int answer_status(struct mc_request *r)
+{
+    return (int) (intptr_t) r->hctx;
+}
+
+static const struct mc_handler_ops refusal = { .body = MC_BODY_DISCARD, .start = answer_status };
+
+struct mc_request *mc_request_new(struct mc_session *s)
+{
+    struct mc_request *r = mc_block_get(MC_BLOCK_SMALL);
+    if (r == NULL) {
+        return NULL;
+    }
+    memset(r, 0, sizeof *r);
+    r->magic = MC_MAGIC_REQUEST;
+    mc_arena_init(&r->arena);
+    r->arena.pos = (char *) r + (sizeof *r + 15) / 16 * 16;
+    r->arena.end = (char *) r + MC_BLOCK_SMALL;
+    mc_chain_init(&r->body.data);
+    r->body.length = r->resp.length = -1;
+    r->session = s;
+    r->conn = s->owner;
+    if (r->conn) {
+        r->server = r->conn->listener->conf->servers[0];
+        r->tls = r->conn->tls != NULL;
+    }
+    return r;
+}
+
+void mc_request_free(struct mc_request *r)
+{
+    MC_ASSERT(r->magic == MC_MAGIC_REQUEST);
+    mc_chain_fini(&r->body.data);
+    mc_arena_fini(&r->arena);
+    r->magic = 0;
+    mc_block_put(r, MC_BLOCK_SMALL);
+}
+
+/* ---- routing ---- */
+
+static int find_route(struct mc_request *r)
+{
+    int rc;
+    if (r->uri.path.p == NULL) {
+        rc = mc_uri_split(r->head.target, mc_str_eq(r->head.method, MC_STR("OPTIONS")), &r->uri);
+        if (rc != MC_OK) {
+            return rc;
+        }
+    }
+    if (r->path.p == NULL && (rc = mc_uri_normalise(&r->arena, r->uri.path, &r->path)) != MC_OK) {
+        return rc;
+    }
+    r->server = mc_route_server(r->conn->listener->conf, r->head.host);
+    rc = mc_forwarded_scheme(r);
+    return rc == MC_OK ? mc_route_find(r) : rc;
+}
+
+/* A body that nobody wants is read and dropped when that is cheap; else the connection ends. */
+static int refuse_later(struct mc_request *r, int status)
+{
+    r->handler = &refusal;
+    r->hctx = (void *) (intptr_t) status;
+    r->body.mode = MC_BODY_DISCARD;
+    bool cheap = r->head.framing == MC_BODY_NONE || (r->head.content_length >= 0 && r->head.content_length <= MC_OUT_COALESCE);
+    if (cheap && status != 413 && !r->head.expect_continue) {
+        return MC_OK;
+    }
+    r->session->close = r->resp.close = true;
+    r->conn->linger = true;
+    mc_response_error(r, status);
+    return MC_ERROR;
+}
+
+int mc_request_route(struct mc_request *r)
+{
+    r->is_head = mc_str_eq(r->head.method, MC_STR("HEAD"));
+    r->body.framing = r->head.framing;
+    r->body.length = r->head.content_length;
+    int rc = find_route(r);
+    if (rc != MC_OK) {
+        return refuse_later(r, rc);
+    }
+    r->handler = r->route->app ? r->route->app->type->ops : r->route->module->ops.handler;
+    r->body.mode = r->handler->body;
+    int64_t limit = mc_request_set(r)->limit_request_body;
+    if (limit > 0 && r->head.content_length > limit) {
+        return refuse_later(r, 413);
+    }
+    if (r->head.expect_continue && r->head.framing != MC_BODY_NONE && r->session->in.pos == r->session->in.len) {
+        r->sent_continue = true;
+        if (r->session->ops->interim(r, 100, NULL) != MC_OK || mc_conn_flush(r->conn) == MC_ERROR) {
+            r->conn->broken = true;
+        }
+    }
+    return MC_OK;
+}
+
+/* ---- running ---- */
+
+void mc_request_dispatch(struct mc_request *r)
+{
+    if (mc_request_blocking(r)) {
+        mc_worker_queue(r->conn->worker, r);
+        return;
+    }
+    r->state = MC_REQ_RUNNING;
+    mc_request_result(r, r->handler->start(r));
+}
+
+void mc_request_result(struct mc_request *r, int rc)
+{
+    if (mc_request_over(r)) {
+        return;
+    }
+    if (rc > 0) {
+        mc_response_error(r, rc);
+    } else if (rc != MC_OK && rc != MC_AGAIN) {
+        mc_response_abort(r);
+    } else if (mc_request_blocking(r)) {
+        mc_error("a blocking handler returned without ending its response");
+        mc_response_error(r, 500);
+    }
+}
+
+/* The request line, for whoever has to explain why this worker hangs or died. The head lies in one piece. */
+static void note_busy(struct mc_slot *slot, const struct mc_request *r)
+{
+    const char *from = r->head.method.p, *to = r->head.target.p + r->head.target.n;
+    size_t n = to > from && (size_t) (to - from) < MC_SLOT_TEXT ? (size_t) (to - from) : MC_SLOT_TEXT - 1;
+    if (to <= from) {
+        n = 0;
+    }
+    memcpy(slot->busy, from, n);
+    slot->busy[n] = '\0';
+}
+
+void mc_request_run(struct mc_request *r)
+{
+    struct mc_worker *w = r->conn->worker;
+    struct mc_slot *slot = w->slot;
+    uint64_t start = r->body.framing == MC_BODY_NONE && r->state != MC_REQ_QUEUED ? r->start_us : mc_clock_ns() / 1000;
+    note_busy(slot, r);
+    mc_slot_set(slot->busy_since_ms, start / 1000);
+    if (!w->draining) {
+        mc_slot_set(slot->state, MC_SLOT_BUSY);
+    }
+    r->state = MC_REQ_RUNNING;
+    mc_request_result(r, r->handler->start(r));
+    r->end_us = mc_clock_ns() / 1000;
+    w->fast = r->end_us - start < MC_SLOW_US;
+    mc_slot_set(slot->busy_since_ms, 0);
+    slot->busy[0] = '\0';
+    if (!w->draining) {
+        mc_slot_set(slot->state, MC_SLOT_IDLE);
+    }
+    if (!w->fast) {
+        mc_loop_refresh(&w->loop);
+        mc_worker_clock(w);
+    }
+}
+
+/* ---- the end ---- */
+
+static unsigned bucket(uint64_t usec)
+{
+    unsigned b = 0;
+    for (uint64_t ms = usec / 1000; ms > 0 && b < MC_SLOT_BUCKETS - 1; ms >>= 1) {
+        b++;
+    }
+    return b;
+}
+
+void mc_request_finish(struct mc_request *r)
+{
+    struct mc_conn *c = r->conn;
+    struct mc_worker *w = c->worker;
+    struct mc_slot *slot = w->slot;
+    uint64_t end = r->end_us ? r->end_us : mc_clock_ns() / 1000;
+    uint64_t usec = r->start_us && end > r->start_us ? end - r->start_us : 0;
+    unsigned class = r->resp.state == MC_RESP_ABORTED ? 0 : (unsigned) r->resp.status / 100;
+    mc_slot_add(slot->requests, 1);
+    mc_slot_add(slot->status[class < 6 ? class : 5], 1);
+    mc_slot_add(slot->latency[bucket(usec)], 1);
+    if (w->access && r->resp.status) {
+        mc_access_request(w->access, r, mc_conn_peer(c), r->resp.sent, usec);
+    }
+    if (!r->body.complete && r->head.framing != MC_BODY_NONE) {
+        c->session.close = c->linger = true;
+    }
+    if (r->resp.close) {
+        c->session.close = true;
+    }
+    c->session.ops->finish(r);
+    c->request = NULL;
+    mc_request_free(r);
+}

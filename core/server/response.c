@@ -1,0 +1,294 @@
+/* The response API that handlers call (contract: handler.h). Encodes through the protocol, sends or keeps what the client does not take yet.
+ * Pumps output, never calls a handler. Worker side. */
+#include "core/server/engine.h"
+
+#include "core/http/status.h"
+
+static int usable(const struct mc_request *r)
+{
+    return !r->gone && !r->conn->broken && r->resp.state != MC_RESP_NONE && r->resp.state < MC_RESP_DONE;
+}
+
+int mc_response_begin(struct mc_request *r, int status, struct mc_str reason)
+{
+    struct mc_response *p = &r->resp;
+    if (p->state >= MC_RESP_HEAD || r->conn->broken || status < 200 || status > 599) {
+        return MC_ERROR;
+    }
+    p->state = MC_RESP_BEGUN;
+    p->status = status;
+    p->reason = reason;
+    p->fields.n = 0;
+    p->length = -1;
+    p->has_date = p->has_server = false;
+    return MC_OK;
+}
+
+static int set_length(struct mc_request *r, struct mc_str value)
+{
+    uint64_t n;
+    if (mc_str_to_u64(value, INT64_MAX, &n) != MC_OK || (r->resp.length >= 0 && r->resp.length != (int64_t) n)) {
+        return MC_ERROR;
+    }
+    r->resp.length = (int64_t) n;
+    return MC_OK;
+}
+
+int mc_response_field(struct mc_request *r, struct mc_str name, struct mc_str value)
+{
+    struct mc_fields *f = &r->resp.fields;
+    if (r->resp.state != MC_RESP_BEGUN || !mc_field_name_ok(name) || !mc_field_value_ok(value)
+        || mc_fields_add(f, &r->arena, name, value) != MC_OK) {
+        return MC_ERROR;
+    }
+    enum mc_field_id id = f->v[f->n - 1].id;
+    if (id == MC_F_CONTENT_LENGTH) {
+        f->n--; /* the protocol writes it */
+        return set_length(r, value);
+    }
+    if (mc_field_hop_by_hop(id)) {
+        f->n--;
+        return MC_DECLINED;
+    }
+    r->resp.has_date |= id == MC_F_DATE;
+    r->resp.has_server |= id == MC_F_SERVER;
+    return MC_OK;
+}
+
+void mc_response_length(struct mc_request *r, int64_t length)
+{
+    r->resp.length = length;
+}
+
+/* ---- output beyond what the client takes ---- */
+
+/* The queue of a blocking handler has outgrown memory and file: the handler waits until half of it is gone. */
+static int wait_for_room(struct mc_request *r, int64_t until)
+{
+    struct mc_conn *c = r->conn;
+    const struct mc_worker *w = c->worker;
+    int64_t timeout = mc_request_set(r)->send_timeout;
+    while (c->session.out.total > until) {
+        uint64_t deadline = timeout > 0 ? mc_clock_ms() + (uint64_t) timeout : 0;
+        int rc = w->ops->wait(r, MC_WANT_WRITE, deadline);
+        c->io.ready |= MC_WANT_WRITE;
+        if (rc != MC_OK || mc_conn_flush(c) == MC_ERROR) {
+            c->broken = true;
+            return MC_ERROR;
+        }
+    }
+    return MC_OK;
+}
+
+static void spool_failed(void)
+{
+    static struct mc_log_limit limit;
+    unsigned missed;
+    if (mc_log_limited(&limit, &missed)) {
+        mc_error("cannot keep a response in tmp_upload_dir; the app waits for its client instead");
+    }
+}
+
+static int settle_blocking(struct mc_request *r)
+{
+    struct mc_conn *c = r->conn;
+    const struct mc_values *set = mc_request_set(r);
+    const struct mc_chain *out = &c->session.out;
+    if (out->mem > (size_t) set->response_buffer) {
+        if (out->total > set->response_buffer_file) {
+            return wait_for_room(r, set->response_buffer_file / 2);
+        }
+        if (mc_conn_spool(c) != MC_OK) {
+            spool_failed();
+            return wait_for_room(r, set->response_buffer / 2);
+        }
+    }
+    return MC_OK;
+}
+
+static int settle(struct mc_request *r, bool last)
+{
+    struct mc_conn *c = r->conn;
+    if (mc_request_blocking(r)) {
+        /* The last piece is sent by the loop, so that pipelined replies can share one send. */
+        if (!last && mc_conn_flush(c) == MC_ERROR) {
+            return MC_ERROR;
+        }
+        return settle_blocking(r);
+    }
+    if (c->session.out.total > MC_OUT_HIGH) {
+        if (mc_conn_flush(c) == MC_ERROR) {
+            return MC_ERROR;
+        }
+        if (!last && c->session.out.total > MC_OUT_HIGH) {
+            r->resp.paused = true;
+            return MC_AGAIN;
+        }
+    }
+    return MC_OK;
+}
+
+/* ---- head and body ---- */
+
+static int encode_head(struct mc_request *r, const void *p, size_t n, bool last)
+{
+    struct mc_response *resp = &r->resp;
+    if (resp->state != MC_RESP_BEGUN) {
+        return MC_OK;
+    }
+    if (!r->body.complete && r->head.framing != MC_BODY_NONE && r->body.mode != MC_BODY_STREAMED) {
+        resp->close = true; /* answered before the body was read */
+    }
+    if (r->conn->worker->draining) {
+        r->session->allow_keepalive = false;
+    }
+    if (r->session->ops->head(r, p, n, last) != MC_OK) {
+        r->conn->broken = true;
+        return MC_ERROR;
+    }
+    resp->state = MC_RESP_HEAD;
+    return MC_OK;
+}
+
+int mc_response_head(struct mc_request *r)
+{
+    return usable(r) ? encode_head(r, NULL, 0, false) : MC_ERROR;
+}
+
+/* Never more bytes than were announced. */
+static size_t clip(struct mc_request *r, size_t n)
+{
+    struct mc_response *p = &r->resp;
+    if (p->length < 0 || p->bodyless || r->is_head || mc_status_bodyless(p->status) || (uint64_t) n <= (uint64_t) (p->length - p->sent)) {
+        return n;
+    }
+    if (!p->close) {
+        p->close = true;
+        mc_warn("the response is longer than its Content-Length of %lld: cut", (long long) p->length);
+    }
+    return (size_t) (p->length - p->sent);
+}
+
+static int put(struct mc_request *r, const void *p, size_t n, bool last)
+{
+    struct mc_response *resp = &r->resp;
+    if (resp->state == MC_RESP_BEGUN) {
+        if (n < MC_DIRECT) {
+            return encode_head(r, p, n, last);
+        }
+        if (last && resp->length < 0) {
+            resp->length = (int64_t) n;
+        }
+        if (encode_head(r, NULL, 0, false) != MC_OK) {
+            return MC_ERROR;
+        }
+    }
+    if (resp->bodyless) {
+        n = 0;
+    }
+    if (resp->direct && n >= MC_DIRECT) {
+        resp->sent += (int64_t) n;
+        return mc_conn_send_direct(r->conn, p, n) == MC_ERROR ? MC_ERROR : MC_OK;
+    }
+    if (r->session->ops->body(r, p, n, last) != MC_OK) {
+        r->conn->broken = true;
+        return MC_ERROR;
+    }
+    return MC_OK;
+}
+
+int mc_response_write(struct mc_request *r, const void *p, size_t n)
+{
+    if (!usable(r)) {
+        return MC_ERROR;
+    }
+    if (put(r, p, clip(r, n), false) != MC_OK) {
+        return MC_ERROR;
+    }
+    return settle(r, false);
+}
+
+int mc_response_end(struct mc_request *r, const void *p, size_t n)
+{
+    struct mc_response *resp = &r->resp;
+    if (!usable(r)) {
+        return MC_ERROR;
+    }
+    if (put(r, p, clip(r, n), true) != MC_OK) {
+        return MC_ERROR;
+    }
+    resp->state = MC_RESP_DONE;
+    if (!resp->bodyless && resp->length > resp->sent) {
+        mc_warn("the response is shorter than its Content-Length: %lld of %lld bytes", (long long) resp->sent, (long long) resp->length);
+        r->session->close = true;
+    }
+    if (resp->close) {
+        r->session->close = true;
+    }
+    return settle(r, true);
+}
+
+int mc_response_file(struct mc_request *r, struct mc_file *f, off_t off, off_t n)
+{
+    if (!usable(r) || n < 0 || encode_head(r, NULL, 0, false) != MC_OK) {
+        return MC_ERROR;
+    }
+    off_t left = r->resp.bodyless ? 0 : (off_t) clip(r, (size_t) n);
+    if (left == 0) {
+        return MC_OK;
+    }
+    if (r->session->ops->file(r, f, off, left, false) != MC_OK) {
+        r->conn->broken = true;
+        return MC_ERROR;
+    }
+    return settle(r, false);
+}
+
+int mc_response_interim(struct mc_request *r, int status, const struct mc_fields *fields)
+{
+    if (r->resp.state >= MC_RESP_HEAD || r->conn->broken) {
+        return MC_ERROR;
+    }
+    if (r->head.version == 0) {
+        return MC_OK; /* HTTP/1.0 knows none */
+    }
+    if (r->session->ops->interim(r, status, fields) != MC_OK) {
+        return MC_ERROR;
+    }
+    return mc_conn_flush(r->conn) == MC_ERROR ? MC_ERROR : MC_OK;
+}
+
+int mc_response_flush(struct mc_request *r)
+{
+    return mc_conn_flush(r->conn) == MC_ERROR ? MC_ERROR : MC_OK;
+}
+
+/* ---- other ends ---- */
+
+int mc_response_error(struct mc_request *r, int status)
+{
+    char page[512];
+    if (mc_response_started(r) || mc_response_begin(r, status, MC_STR_NONE) != MC_OK) {
+        mc_response_abort(r);
+        return MC_ERROR;
+    }
+    mc_response_field(r, MC_STR("Content-Type"), MC_STR("text/html; charset=utf-8"));
+    if (status == 405) { /* RFC 9110 §15.5.6 asks for it */
+        mc_response_field(r, MC_STR("Allow"), MC_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    int rc = mc_response_end(r, page, mc_page_error(page, sizeof page, status));
+    if (rc != MC_OK && !mc_request_over(r)) {
+        mc_response_abort(r);
+    }
+    return rc;
+}
+
+void mc_response_abort(struct mc_request *r)
+{
+    struct mc_response *p = &r->resp;
+    if (p->state == MC_RESP_HEAD && !p->chunked && !p->bodyless && p->length < 0) {
+        r->conn->reset = true;
+    }
+    p->state = MC_RESP_ABORTED;
+    r->session->close = true;
+}

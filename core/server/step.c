@@ -1,0 +1,391 @@
+/* The life of a connection as a table of states. mc_conn_step() runs the function of the present state until it must wait.
+ *
+ *   OPEN ─► IDLE ─► HEAD ─► BODY ─► RUN ─► (IDLE | WRITE) ─► IDLE | LINGER | closed
+ *
+ * A state function returns MC_OK (the state may have changed: go on), MC_AGAIN (it waits; the watch and the timer are set) or MC_ERROR (close).
+ * All transitions stand in this file. Only here are handlers started and resumed. Worker side, on the loop. */
+#include "core/server/engine.h"
+
+enum { STEPS_MAX = 256 /* then the others have their turn */ };
+
+static void enter(struct mc_conn *c, unsigned state)
+{
+    if (c->state == state) {
+        return;
+    }
+    mc_debug("connection %d: %s -> %s", c->io.fd, mc_conn_state_name(c->state), mc_conn_state_name(state));
+    if (c->state == MC_CONN_IDLE && mc_link_linked(&c->idle_link)) {
+        mc_list_remove(&c->idle_link);
+        c->worker->nidle--;
+    }
+    c->state = (uint8_t) state;
+    c->parked = 0;
+}
+
+/* Wait in this state: the timer starts with the first wait and, for waits that follow progress, anew. */
+static int wait_for(struct mc_conn *c, int64_t ms, bool progress)
+{
+    if (c->parked && !progress) {
+        ms = -1;
+    }
+    c->parked = 1;
+    return mc_conn_park(c, ms);
+}
+
+static int close_after_output(struct mc_conn *c)
+{
+    c->session.close = true;
+    enter(c, MC_CONN_WRITE);
+    return MC_OK;
+}
+
+static int step_open(struct mc_conn *c)
+{
+    int rc = c->transport->open(c);
+    if (rc == MC_AGAIN) {
+        return wait_for(c, c->session.set->header_timeout, false);
+    }
+    if (rc == MC_OK) {
+        enter(c, MC_CONN_IDLE);
+    }
+    return rc;
+}
+
+/* ---- input ---- */
+
+static int wait_input(struct mc_conn *c)
+{
+    struct mc_worker *w = c->worker;
+    const struct mc_values *set = c->session.set;
+    switch (c->state) {
+    case MC_CONN_IDLE: {
+        mc_conn_release_input(c);
+        if (!mc_link_linked(&c->idle_link)) {
+            mc_list_push(&w->idle, &c->idle_link);
+            w->nidle++;
+        }
+        int64_t ms = c->requests ? w->keepalive : set->header_timeout;
+        if (w->draining && (ms <= 0 || ms > MC_DRAIN_IDLE_MS)) {
+            ms = MC_DRAIN_IDLE_MS;
+        }
+        return wait_for(c, ms, false);
+    }
+    case MC_CONN_HEAD:
+        return wait_for(c, set->header_timeout, false);
+    default:
+        return wait_for(c, mc_request_set(c->request)->body_timeout, true);
+    }
+}
+
+static int read_more(struct mc_conn *c)
+{
+    if (!mc_chain_empty(&c->session.out)) { /* replies gathered so far: nothing more will join them */
+        int rc = mc_conn_flush(c);
+        if (rc == MC_ERROR) {
+            return rc;
+        }
+        if (rc == MC_AGAIN && c->state != MC_CONN_BODY) {
+            enter(c, MC_CONN_WRITE);
+            return MC_OK;
+        }
+    }
+    ssize_t n = mc_conn_fill(c);
+    if (n == MC_AGAIN) {
+        return wait_input(c);
+    }
+    return n < 0 ? MC_ERROR : MC_OK;
+}
+
+/* The input cannot be understood, or did not come in time: answer and close. */
+static int refuse(struct mc_conn *c, struct mc_request *r, int status)
+{
+    if (r == NULL) {
+        r = mc_request_new(&c->session);
+        if (r == NULL) {
+            return MC_ERROR;
+        }
+        r->head.version = 1;
+    }
+    c->request = r;
+    static struct mc_log_limit limit;
+    unsigned missed;
+    if (mc_log_on(MC_LOG_INFO) && mc_log_limited(&limit, &missed)) {
+        struct mc_str peer = mc_conn_peer(c);
+        mc_info("Invalid request from ip=%.*s: %d", (int) peer.n, peer.p, status);
+    }
+    c->session.close = true;
+    c->linger = true;
+    r->resp.close = true;
+    enter(c, MC_CONN_RUN);
+    mc_response_error(r, status);
+    return MC_OK;
+}
+
+static int on_head(struct mc_conn *c, struct mc_request *r)
+{
+    MC_ASSERT(r->magic == MC_MAGIC_REQUEST);
+    c->request = r;
+    c->requests++;
+    r->start_us = mc_clock_ns() / 1000;
+    r->state = MC_REQ_BODY;
+    enter(c, MC_CONN_BODY);
+    if (mc_request_route(r) != MC_OK) {
+        enter(c, MC_CONN_RUN); /* answered already */
+    } else if (r->body.mode == MC_BODY_STREAMED && r->head.framing != MC_BODY_NONE) {
+        enter(c, MC_CONN_RUN);
+        mc_request_dispatch(r);
+    }
+    return MC_OK;
+}
+
+static int step_input(struct mc_conn *c)
+{
+    struct mc_session *s = &c->session;
+    struct mc_input ev = { .kind = MC_IN_MORE };
+    s->allow_keepalive = c->worker->keepalive > 0 && !c->worker->draining;
+    s->ops->input(s, &ev);
+    switch (ev.kind) {
+    case MC_IN_MORE:
+        MC_ASSERT(!ev.busy);
+        if (ev.started && c->state == MC_CONN_IDLE) {
+            enter(c, MC_CONN_HEAD);
+        }
+        return read_more(c);
+    case MC_IN_HEAD:
+        return on_head(c, ev.r);
+    case MC_IN_DATA: {
+        int rc = mc_body_store(ev.r, ev.data);
+        return rc > 0 ? refuse(c, ev.r, rc) : rc;
+    }
+    case MC_IN_END:
+        ev.r->body.complete = true;
+        enter(c, MC_CONN_RUN);
+        mc_request_dispatch(ev.r);
+        return MC_OK;
+    case MC_IN_ERROR:
+        return refuse(c, ev.r ? ev.r : c->request, ev.status);
+    case MC_IN_CUT:
+        if (ev.r) {
+            return refuse(c, ev.r, 400);
+        }
+        return close_after_output(c);
+    case MC_IN_EOF:
+        return close_after_output(c);
+    }
+    return MC_ERROR;
+}
+
+/* ---- a handler is at work ---- */
+
+static int finished(struct mc_conn *c)
+{
+    struct mc_worker *w = c->worker;
+    mc_request_finish(c->request);
+    if (c->broken) {
+        return MC_ERROR;
+    }
+    if (c->session.close) {
+        enter(c, MC_CONN_WRITE);
+        return MC_OK;
+    }
+    if (c->session.out.total >= MC_OUT_COALESCE || !w->fast) {
+        int rc = mc_conn_flush(c);
+        if (rc != MC_OK) {
+            enter(c, MC_CONN_WRITE);
+            return rc == MC_AGAIN ? MC_OK : rc;
+        }
+    }
+    enter(c, MC_CONN_IDLE);
+    return MC_OK;
+}
+
+/* Body bytes for a handler that takes them as they come. MC_OK: there is something new (or the end), MC_AGAIN: not yet. */
+static int pull_body(struct mc_conn *c, struct mc_request *r)
+{
+    bool news = false;
+    while (!r->body.complete && !r->body.failed && mc_body_has_room(r)) {
+        struct mc_input ev = { .kind = MC_IN_MORE };
+        c->session.ops->input(&c->session, &ev);
+        if (ev.kind == MC_IN_MORE) {
+            ssize_t n = mc_conn_fill(c);
+            if (n == MC_AGAIN) {
+                break;
+            }
+            if (n < 0) {
+                return MC_ERROR;
+            }
+            continue;
+        }
+        news = true;
+        if (ev.kind == MC_IN_DATA) {
+            r->body.failed = mc_body_store(r, ev.data) != MC_OK;
+        } else if (ev.kind == MC_IN_END) {
+            r->body.complete = true;
+        } else {
+            r->body.failed = true;
+        }
+        if (r->body.failed) {
+            c->session.close = c->linger = true;
+        }
+    }
+    return news ? MC_OK : MC_AGAIN;
+}
+
+static int step_run(struct mc_conn *c)
+{
+    struct mc_request *r = c->request;
+    if (mc_request_over(r)) {
+        return finished(c);
+    }
+    if (r->state == MC_REQ_QUEUED) {
+        return wait_for(c, 0, false);
+    }
+    int out = mc_conn_flush(c);
+    if (out == MC_ERROR) {
+        return MC_ERROR;
+    }
+    if (r->resp.paused && c->session.out.total < MC_OUT_LOW) {
+        r->resp.paused = false;
+        mc_request_result(r, r->handler->resume(r, MC_RESUME_ROOM));
+        return MC_OK;
+    }
+    if (r->body.mode == MC_BODY_STREAMED) {
+        int rc = pull_body(c, r);
+        if (rc == MC_OK) {
+            mc_request_result(r, r->handler->resume(r, MC_RESUME_BODY));
+        }
+        if (rc != MC_AGAIN) {
+            return rc;
+        }
+    }
+    bool progress = c->progress;
+    c->progress = false;
+    if (out == MC_AGAIN) {
+        return wait_for(c, mc_request_set(r)->send_timeout, progress);
+    }
+    bool body = r->body.mode == MC_BODY_STREAMED && !r->body.complete && mc_body_has_room(r);
+    return wait_for(c, body ? mc_request_set(r)->body_timeout : 0, true);
+}
+
+/* ---- closing ---- */
+
+static int step_write(struct mc_conn *c)
+{
+    int rc = mc_conn_flush(c);
+    if (rc == MC_AGAIN) {
+        bool progress = c->progress;
+        c->progress = false;
+        return wait_for(c, c->session.set->send_timeout, progress);
+    }
+    if (rc != MC_OK) {
+        return rc;
+    }
+    if (!c->session.close) {
+        enter(c, MC_CONN_IDLE);
+        return MC_OK;
+    }
+    const struct mc_inbuf *in = &c->session.in;
+    bool unread = c->linger || in->pos < in->len || (c->io.ready & MC_WANT_READ);
+    if (in->eof || c->reset || !unread) {
+        return MC_ERROR;
+    }
+    enter(c, MC_CONN_LINGER);
+    return MC_OK;
+}
+
+static int step_linger(struct mc_conn *c)
+{
+    struct mc_inbuf *in = &c->session.in;
+    if (!c->lingering) {
+        c->lingering = true;
+        c->linger_left = MC_LINGER_BYTES;
+        if (c->transport->shutdown(c) == MC_ERROR) {
+            return MC_ERROR;
+        }
+    }
+    for (;;) {
+        in->keep = 0;
+        in->pos = in->len;
+        ssize_t n = mc_conn_fill(c);
+        if (n == MC_AGAIN) {
+            mc_conn_release_input(c);
+            return wait_for(c, MC_LINGER_MS, false);
+        }
+        if (n <= 0 || (size_t) n >= c->linger_left) {
+            return MC_ERROR;
+        }
+        c->linger_left -= (uint32_t) n;
+    }
+}
+
+static const struct {
+    const char *name;
+    int (*step)(struct mc_conn *c);
+} states[MC_CONN_STATES] = {
+    [MC_CONN_OPEN] = { "open", step_open },
+    [MC_CONN_IDLE] = { "idle", step_input },
+    [MC_CONN_HEAD] = { "head", step_input },
+    [MC_CONN_BODY] = { "body", step_input },
+    [MC_CONN_RUN] = { "run", step_run },
+    [MC_CONN_WRITE] = { "write", step_write },
+    [MC_CONN_LINGER] = { "linger", step_linger },
+};
+
+const char *mc_conn_state_name(unsigned state)
+{
+    return state < MC_CONN_STATES ? states[state].name : "?";
+}
+
+static void step_again(struct mc_post *p)
+{
+    struct mc_conn *c = p->data;
+    if (!c->lent) {
+        mc_conn_step(c);
+    }
+}
+
+void mc_conn_step(struct mc_conn *c)
+{
+    MC_ASSERT(c->magic == MC_MAGIC_CONN);
+    for (int i = 0; i < STEPS_MAX; i++) {
+        int rc = states[c->state].step(c);
+        if (c->lent) {
+            return;
+        }
+        if (rc == MC_ERROR || c->broken) {
+            mc_conn_close(c);
+            return;
+        }
+        if (rc == MC_AGAIN) {
+            return;
+        }
+    }
+    if (c->again.fn == NULL) {
+        mc_post_init(&c->again, step_again, c);
+    }
+    mc_post_add(&c->worker->loop, &c->again);
+}
+
+void mc_conn_expire(struct mc_conn *c)
+{
+    switch (c->state) {
+    case MC_CONN_IDLE:
+        /* A request may have arrived just now: take it rather than close in its face. */
+        c->io.ready |= MC_WANT_READ;
+        if (mc_conn_fill(c) <= 0) {
+            break;
+        }
+        mc_conn_step(c);
+        return;
+    case MC_CONN_HEAD:
+    case MC_CONN_BODY:
+        if (refuse(c, c->request, 408) != MC_OK) {
+            break;
+        }
+        mc_conn_step(c);
+        return;
+    default:
+        mc_debug("connection %d: timed out in state %s", c->io.fd, mc_conn_state_name(c->state));
+    }
+    mc_conn_close(c);
+}

@@ -1,0 +1,317 @@
+/* The worker process: opens the modules, accepts, turns the loop, drains. What a request is, it does not know. Worker side. */
+#include "core/server/worker.h"
+
+#include "core/os/fd.h"
+#include "core/server/access.h"
+#include "core/server/engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ACCEPT_BATCH = 8, TICK_MS = 1000 };
+
+struct mc_worker *mc_worker_current;
+
+/* ---- clock and counters ---- */
+
+void mc_worker_clock(struct mc_worker *w)
+{
+    mc_slot_set(w->slot->beat_ms, w->loop.now);
+    time_t t = time(NULL);
+    if (t != w->date_second) {
+        w->date_second = t;
+        mc_clock_http_date(w->date, t);
+    }
+}
+
+static void tick(struct mc_timer *t)
+{
+    struct mc_worker *w = t->data;
+    if (w->access) {
+        mc_access_flush(w->access);
+    }
+    mc_timer_set(&w->loop, t, TICK_MS);
+}
+
+/* ---- accepting ---- */
+
+bool mc_worker_has_room(const struct mc_worker *w)
+{
+    if (w->rest_until > w->loop.now || w->nconns >= (unsigned) w->pool->set.worker_connections + w->nidle) {
+        return false;
+    }
+    /* Requests that wait here already keep the door shut: another worker may be free. */
+    return w->loop_only || w->ops->room((struct mc_worker *) w) > w->nqueued;
+}
+
+bool mc_worker_shed(struct mc_worker *w)
+{
+    if (mc_list_empty(&w->idle)) {
+        return false;
+    }
+    mc_conn_close(mc_container(w->idle.next, struct mc_conn, idle_link));
+    return true;
+}
+
+static void rested(struct mc_timer *t)
+{
+    struct mc_worker *w = t->data;
+    w->rest_until = 0;
+    mc_worker_changed(w);
+}
+
+void mc_worker_rest(struct mc_worker *w, unsigned ms)
+{
+    w->rest_until = w->loop.now + ms;
+    mc_timer_set(&w->loop, &w->rest_timer, ms);
+    mc_worker_changed(w);
+}
+
+static void on_listener(struct mc_io *io)
+{
+    struct mc_listener *l = io->data;
+    struct mc_worker *w = l->worker;
+    /* Full, but some connections only idle: the newcomer takes the place of the oldest of them. */
+    if (w->nconns >= (unsigned) w->pool->set.worker_connections) {
+        mc_worker_shed(w);
+    }
+    mc_conn_accept(l, ACCEPT_BATCH);
+}
+
+/* Listeners are watched exactly while there is room. */
+static void on_changed(struct mc_post *p)
+{
+    struct mc_worker *w = p->data;
+    bool room = mc_worker_has_room(w);
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        struct mc_listener *l = &w->listeners[i];
+        if (l->done || l->watched == room) {
+            continue;
+        }
+        if (room && mc_io_watch(&w->loop, &l->io, MC_WANT_READ) != MC_OK) {
+            mc_error("cannot watch %s: %s", l->conf->text, strerror(errno));
+            continue;
+        }
+        if (!room) {
+            mc_io_unwatch(&w->loop, &l->io);
+        }
+        l->watched = room;
+    }
+    if (w->draining) {
+        mc_timer_set(&w->loop, &w->drain_timer, 0);
+    }
+}
+
+void mc_worker_changed(struct mc_worker *w)
+{
+    if (w->nlisteners > 0) {
+        mc_post_add(&w->loop, &w->changed);
+    }
+}
+
+int mc_worker_listen(struct mc_worker *w)
+{
+    mc_slot_set(w->slot->state, MC_SLOT_IDLE);
+    mc_worker_changed(w);
+    return MC_OK;
+}
+
+/* ---- blocking requests ---- */
+
+static void dispatch(struct mc_post *p)
+{
+    struct mc_worker *w = p->data;
+    uint64_t start = mc_clock_ns();
+    while (!mc_list_empty(&w->ready) && w->ops->room(w) > 0) {
+        struct mc_request *r = mc_container(mc_list_pop(&w->ready), struct mc_request, link);
+        struct mc_conn *c = r->conn;
+        w->nqueued--;
+        w->ops->run(r);
+        if (!c->lent) {
+            mc_conn_step(c);
+        }
+        if (mc_clock_ns() - start > MC_SLOW_US * 1000ull) { /* the loop first, then the rest */
+            break;
+        }
+    }
+    if (!mc_list_empty(&w->ready)) {
+        mc_post_add(&w->loop, p);
+    }
+    mc_worker_changed(w);
+}
+
+void mc_worker_queue(struct mc_worker *w, struct mc_request *r)
+{
+    /* While calls are short the request runs at once, its bytes still in the cache; after a slow one all waiting I/O goes first. */
+    if (w->fast && mc_list_empty(&w->ready) && w->ops->room(w) > 0) {
+        w->ops->run(r);
+        return;
+    }
+    r->state = MC_REQ_QUEUED;
+    mc_list_push(&w->ready, &r->link);
+    w->nqueued++;
+    mc_post_add(&w->loop, &w->dispatch);
+    mc_worker_changed(w);
+}
+
+/* ---- opening ---- */
+
+static int open_listeners(struct mc_worker *w, const int *fds)
+{
+    const struct mc_conf *conf = w->conf;
+    w->listeners = calloc(conf->nlistens, sizeof *w->listeners);
+    if (w->listeners == NULL) {
+        return MC_EXIT_BOOT;
+    }
+    for (size_t i = 0; i < conf->nlistens; i++) {
+        if (conf->listens[i].pool != w->pool) {
+            continue;
+        }
+        struct mc_listener *l = &w->listeners[w->nlisteners++];
+        l->worker = w;
+        l->conf = &conf->listens[i];
+        mc_io_init(&l->io, fds[i], on_listener, l);
+        l->io.level = true;
+    }
+    return MC_OK;
+}
+
+static int open_modules(struct mc_worker *w)
+{
+    for (size_t i = 0; mc_modules[i]; i++) {
+        const struct mc_module *m = mc_modules[i];
+        int rc = m->init_worker ? m->init_worker(w) : MC_OK;
+        if (rc != MC_OK) {
+            return rc > 0 ? rc : MC_EXIT_BOOT;
+        }
+    }
+    return MC_OK;
+}
+
+/* "X-FORWARDED-PROTO: https" or "…=https" */
+static int parse_secure(struct mc_worker *w)
+{
+    const struct mc_strv *list = &w->conf->set.secure_scheme_headers;
+    w->secure = calloc(list->n + 1, sizeof *w->secure);
+    for (size_t i = 0; w->secure && i < list->n; i++) {
+        const char *sep = strpbrk(list->v[i], ":=");
+        if (sep == NULL) {
+            continue;
+        }
+        struct mc_secure *s = &w->secure[w->nsecure++];
+        s->name = mc_str_trim((struct mc_str){ list->v[i], (size_t) (sep - list->v[i]) });
+        s->value = mc_str_trim(mc_str(sep + 1));
+        s->hash = mc_str_hash_nocase(s->name);
+    }
+    return w->secure ? MC_OK : MC_EXIT_BOOT;
+}
+
+static const struct mc_event_ops *pick_event(void)
+{
+    const struct mc_module *m = mc_module_find(MC_MODULE_EVENT, "epoll");
+    for (size_t i = 0; m == NULL && mc_modules[i]; i++) {
+        m = mc_modules[i]->kind == MC_MODULE_EVENT ? mc_modules[i] : NULL;
+    }
+    return m ? m->ops.event : NULL;
+}
+
+static bool pool_blocks(const struct mc_worker *w)
+{
+    for (size_t i = 0; i < w->conf->napps; i++) {
+        const struct mc_conf_app *a = &w->conf->apps[i];
+        if (a->pool == w->pool && (a->type->needs & MC_NEED_BLOCKING)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct mc_conf_pool *pool, struct mc_slot *slot, const int *listen_fds)
+{
+    memset(w, 0, sizeof *w);
+    w->magic = MC_MAGIC_WORKER;
+    w->conf = conf;
+    w->pool = pool;
+    w->slot = slot;
+    w->ops = pool->worker->ops.worker;
+    w->fast = true;
+    mc_list_init(&w->conns);
+    mc_list_init(&w->idle);
+    mc_list_init(&w->ready);
+    mc_timer_init(&w->tick, tick, w);
+    mc_timer_init(&w->rest_timer, rested, w);
+    mc_timer_init(&w->drain_timer, mc_worker_drain_tick, w);
+    mc_post_init(&w->changed, on_changed, w);
+    mc_post_init(&w->dispatch, dispatch, w);
+    w->keepalive = pool->set.keepalive >= 0 ? pool->set.keepalive : w->ops->caps & MC_CAP_KEEPALIVE ? 2000 : 0;
+    w->loop_only = !pool_blocks(w);
+
+    const struct mc_module *http1 = mc_module_find(MC_MODULE_PROTOCOL, "http1");
+    const struct mc_event_ops *event = pick_event();
+    if (http1 == NULL || event == NULL) {
+        mc_critical("this build has no %s module", http1 ? "event" : "http1");
+        return MC_EXIT_BOOT;
+    }
+    w->http1 = http1->ops.protocol;
+    if (mc_loop_open(&w->loop, event) != MC_OK) {
+        mc_critical("cannot open the event loop: %s", strerror(errno));
+        return MC_EXIT_BOOT;
+    }
+    mc_worker_current = w;
+    int rc = parse_secure(w);
+    if (rc == MC_OK) {
+        rc = open_listeners(w, listen_fds);
+    }
+    if (rc == MC_OK && w->ops->start(w) != MC_OK) {
+        rc = MC_EXIT_BOOT;
+    }
+    if (rc == MC_OK) {
+        rc = open_modules(w);
+    }
+    if (rc == MC_OK) {
+        mc_loop_refresh(&w->loop);
+        mc_worker_clock(w);
+        mc_timer_set(&w->loop, &w->tick, TICK_MS);
+    }
+    return rc;
+}
+
+void mc_worker_run(struct mc_worker *w)
+{
+    int64_t timeout = w->pool->set.timeout;
+    int max = timeout > 0 && timeout / 2 < TICK_MS ? (int) (timeout / 2) : TICK_MS;
+    while (!w->stopped) {
+        mc_loop_turn(&w->loop, max);
+        mc_worker_clock(w);
+    }
+}
+
+void mc_worker_close(struct mc_worker *w)
+{
+    while (!mc_list_empty(&w->conns)) {
+        mc_conn_close(mc_container(w->conns.next, struct mc_conn, link));
+    }
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        mc_worker_close_listener(&w->listeners[i]);
+    }
+    for (size_t i = 0; mc_modules[i]; i++) {
+        if (mc_modules[i]->exit_worker) {
+            mc_modules[i]->exit_worker(w);
+        }
+    }
+    w->ops->stop(w);
+    if (w->access) {
+        mc_access_close(&w->access);
+    }
+    mc_loop_close(&w->loop);
+    free(w->listeners);
+    free(w->secure);
+    w->listeners = NULL;
+    w->secure = NULL;
+    w->nlisteners = 0;
+    w->magic = 0;
+    mc_worker_current = NULL;
+}

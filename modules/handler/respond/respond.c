@@ -1,0 +1,64 @@
+/* Action `respond { status = 200  type = "text/plain"  body = "…" }`: a fixed answer. The smallest handler: copy it to start another.
+ * A loop handler. Worker side. */
+#include "core/config/setting.h"
+#include "core/http/status.h"
+#include "core/server/handler.h"
+
+#include <stdio.h>
+
+struct respond {
+    int64_t status;
+    const char *type, *body;
+};
+
+static const struct mc_setting settings[] = {
+    { .name = "status", .type = MC_SET_INT, .offset = offsetof(struct respond, status), .dflt = "200", .min = 200, .max = 599, .meta = "CODE", .doc = "status code" },
+    { .name = "type", .type = MC_SET_STRING, .offset = offsetof(struct respond, type), .dflt = "text/plain; charset=utf-8", .meta = "TYPE", .doc = "Content-Type" },
+    { .name = "body", .type = MC_SET_STRING, .offset = offsetof(struct respond, body), .meta = "TEXT", .doc = "the text; without one, the status and its reason" },
+    { .name = NULL },
+};
+
+static int check_conf(const struct mc_conf *conf, void *action, char *err, size_t errcap)
+{
+    const struct respond *a = action;
+    (void) conf;
+    if (!mc_field_value_ok(mc_str(a->type))) {
+        snprintf(err, errcap, "respond: type must not hold control characters");
+        return MC_ERROR;
+    }
+    if (a->body && a->body[0] && mc_status_bodyless((int) a->status)) {
+        snprintf(err, errcap, "respond: a response with status %d has no body", (int) a->status);
+        return MC_ERROR;
+    }
+    return MC_OK;
+}
+
+static int start(struct mc_request *r)
+{
+    const struct respond *a = r->route->action;
+    int status = (int) a->status;
+    if (mc_response_begin(r, status, MC_STR_NONE) != MC_OK) {
+        return MC_ERROR;
+    }
+    if (mc_status_bodyless(status)) {
+        return mc_response_end(r, NULL, 0);
+    }
+    struct mc_str body = a->body ? mc_str(a->body) : mc_status_reason(status);
+    if (mc_response_field(r, MC_STR("Content-Type"), mc_str(a->type)) != MC_OK) {
+        return 500;
+    }
+    return mc_response_end(r, body.p, body.n);
+}
+
+static const struct mc_handler_ops ops = { .body = MC_BODY_DISCARD, .start = start };
+
+const struct mc_module mc_module_handler_respond = {
+    .abi = MC_MODULE_ABI,
+    .size = sizeof(struct mc_module),
+    .name = "respond",
+    .kind = MC_MODULE_HANDLER,
+    .settings = settings,
+    .conf_size = sizeof(struct respond),
+    .check_conf = check_conf,
+    .ops.handler = &ops,
+};
