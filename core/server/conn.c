@@ -339,7 +339,10 @@ int mc_conn_park(struct mc_conn *c, int64_t ms)
         mc_warn("cannot watch a connection: %s", strerror(errno));
         return MC_ERROR;
     }
-    if (ms <= 0) {
+    if (ms < 0) {
+        return MC_AGAIN;
+    }
+    if (ms == 0) {
         mc_timer_clear(&c->timer);
         return MC_AGAIN;
     }

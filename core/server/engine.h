@@ -22,7 +22,7 @@ enum {
 ssize_t mc_conn_fill(struct mc_conn *c);
 /* Memory back to the pool while nothing is unread. */
 void mc_conn_release_input(struct mc_conn *c);
-/* Watch the socket and set the timer for a wait in the present state. */
+/* Wait for the socket: MC_AGAIN, or MC_ERROR. ms: the timer; 0 = none, -1 = as it is. */
 int mc_conn_park(struct mc_conn *c, int64_t ms);
 /* Send the queue and then p[0,n) without copying; what the socket does not take is queued. MC_OK, MC_AGAIN (some is queued), MC_ERROR. */
 int mc_conn_send_direct(struct mc_conn *c, const void *p, size_t n);

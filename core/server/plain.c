@@ -65,7 +65,10 @@ static int plain_shutdown(struct mc_conn *c)
 
 static void plain_close(struct mc_conn *c)
 {
-    (void) c;
+    if (c->reset) {
+        struct linger now = { .l_onoff = 1, .l_linger = 0 };
+        setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    }
 }
 
 const struct mc_transport_ops mc_transport_plain = {
