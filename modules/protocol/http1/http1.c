@@ -288,6 +288,7 @@ static void decide(struct mc_request *r, size_t n, bool last)
         if (!resp->chunked)
             resp->close = true;
     }
+    resp->direct = !resp->bodyless && !resp->chunked;
     if (!r->head.keepalive || !s->allow_keepalive || s->close)
         resp->close = true;
     if (resp->close)

@@ -18,12 +18,14 @@ struct guard {
 /* p may be NULL: the memory is zero then. */
 static inline struct guard guard_new(const void *p, size_t n)
 {
-    size_t page = (size_t) sysconf(_SC_PAGESIZE), data = (n + page - 1) / page * page;
-    struct guard g = { .n = n, .map_n = data + page };
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), data = (n + page - 1) / page * page;
+    struct guard g = {.n = n, .map_n = data + page};
     g.map = mmap(NULL, g.map_n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (g.map == MAP_FAILED || mprotect((char *) g.map + data, page, PROT_NONE) != 0) abort();
-    g.p = (char *) g.map + data - n;
-    if (p && n) memcpy(g.p, p, n);
+    if (g.map == MAP_FAILED || mprotect((char *)g.map + data, page, PROT_NONE) != 0)
+        abort();
+    g.p = (char *)g.map + data - n;
+    if (p && n)
+        memcpy(g.p, p, n);
     return g;
 }
 

@@ -12,7 +12,13 @@
 
 extern const struct mc_module mc_module_protocol_http1;
 
-enum feed { FEED_WHOLE, FEED_BYTES, FEED_AGAIN /* byte by byte, and asked again in between */, FEED_TIGHT /* no room behind the head */, FEED_COUNT };
+enum feed {
+    FEED_WHOLE,
+    FEED_BYTES,
+    FEED_AGAIN /* byte by byte, and asked again in between */,
+    FEED_TIGHT /* no room behind the head */,
+    FEED_COUNT
+};
 
 struct drive {
     struct mc_session s;
@@ -35,7 +41,8 @@ static inline struct mc_request *drive_request(struct mc_session *s)
 {
     struct drive *d = s->owner;
     struct mc_request *r = d->no_request ? NULL : calloc(1, sizeof(*r));
-    if (!r) return NULL;
+    if (!r)
+        return NULL;
     r->magic = MC_MAGIC_REQUEST;
     r->session = s;
     r->resp.length = -1;
@@ -47,7 +54,8 @@ static inline struct mc_request *drive_request(struct mc_session *s)
 static inline void drive_forget(struct drive *d)
 {
     struct mc_request *r = d->live;
-    if (!r) return;
+    if (!r)
+        return;
     d->s.ops->finish(r);
     mc_arena_fini(&r->arena);
     free(r);
@@ -57,7 +65,7 @@ static inline void drive_forget(struct drive *d)
 static inline void drive_init(struct drive *d, enum feed feed)
 {
     static const char date[] = "Sat, 21 Nov 2026 10:20:30 GMT";
-    *d = (struct drive){ .feed = feed, .answer = "hello" };
+    *d = (struct drive){.feed = feed, .answer = "hello"};
     d->set = (struct mc_values){
         .limit_request_line = 4094,
         .limit_request_fields = 100,
@@ -76,7 +84,8 @@ static inline void drive_init(struct drive *d, enum feed feed)
     mc_chain_init(&d->s.out);
     mc_sb_init(&d->log, 1 << 24);
     mc_sb_init(&d->out, 1 << 24);
-    if (d->s.ops->open(&d->s) != MC_OK) abort();
+    if (d->s.ops->open(&d->s) != MC_OK)
+        abort();
 }
 
 static inline void drive_fini(struct drive *d)
@@ -101,10 +110,11 @@ static inline void drive_take_output(struct drive *d)
         }
         if (n == 0) {
             struct mc_seg *seg = d->s.out.head;
-            for (off_t i = 0; i < seg->len; i++) mc_sb_addc(&d->out, 'F');
-            sum = (size_t) seg->len;
+            for (off_t i = 0; i < seg->len; i++)
+                mc_sb_addc(&d->out, 'F');
+            sum = (size_t)seg->len;
         }
-        mc_chain_consume(&d->s.out, (off_t) sum);
+        mc_chain_consume(&d->s.out, (off_t)sum);
     }
 }
 
@@ -112,10 +122,12 @@ static inline void drive_take_output(struct drive *d)
 static inline void drive_answer(struct drive *d, int status)
 {
     struct mc_request *r = d->live;
-    if (!r) r = drive_request(&d->s);
+    if (!r)
+        r = drive_request(&d->s);
     if (r) {
         r->resp.status = status;
-        if (d->s.ops->head(r, d->answer, strlen(d->answer), true) != MC_OK) abort();
+        if (d->s.ops->head(r, d->answer, strlen(d->answer), true) != MC_OK)
+            abort();
         drive_forget(d);
     }
     drive_take_output(d);
@@ -128,17 +140,21 @@ static inline void drive_room(struct drive *d, size_t more)
     if (in->keep == 0) { /* nobody looks at it: a new place for everything */
         size_t left = in->len - in->pos, cap = left + more + (d->feed == FEED_TIGHT ? 0 : 2 * MC_INBUF_ROOM);
         char *fresh = malloc(cap);
-        if (!fresh) abort();
-        if (left) memcpy(fresh, in->data + in->pos, left);
-        if (in->data) memset(in->data, 0xee, in->cap);
+        if (!fresh)
+            abort();
+        if (left)
+            memcpy(fresh, in->data + in->pos, left);
+        if (in->data)
+            memset(in->data, 0xee, in->cap);
         free(in->data);
-        *in = (struct mc_inbuf){ .data = fresh, .len = left, .cap = cap, .eof = in->eof };
+        *in = (struct mc_inbuf){.data = fresh, .len = left, .cap = cap, .eof = in->eof};
         return;
     }
     memmove(in->data + in->keep, in->data + in->pos, in->len - in->pos);
     in->len -= in->pos - in->keep;
     in->pos = in->keep;
-    if (in->cap - in->len < more) abort();
+    if (in->cap - in->len < more)
+        abort();
 }
 
 static inline bool drive_more(struct drive *d)
@@ -147,11 +163,14 @@ static inline bool drive_more(struct drive *d)
     size_t n = d->n - d->fed;
     if (n == 0) {
         bool was = in->eof;
-        if (!d->keep_open) in->eof = true;
+        if (!d->keep_open)
+            in->eof = true;
         return in->eof && !was;
     }
-    if (d->feed != FEED_WHOLE) n = 1;
-    else if (in->keep && n > MC_INBUF_ROOM) n = MC_INBUF_ROOM;
+    if (d->feed != FEED_WHOLE)
+        n = 1;
+    else if (in->keep && n > MC_INBUF_ROOM)
+        n = MC_INBUF_ROOM;
     drive_room(d, n);
     memcpy(in->data + in->len, d->bytes + d->fed, n);
     in->len += n;
@@ -161,12 +180,14 @@ static inline bool drive_more(struct drive *d)
 
 static inline void drive_head(struct drive *d, struct mc_request *r)
 {
-    mc_sb_addf(&d->log, "HEAD %.*s %.*s", (int) r->head.method.n, r->head.method.p, (int) r->path.n, r->path.p);
-    if (r->uri.query.p) mc_sb_addf(&d->log, "?%.*s", (int) r->uri.query.n, r->uri.query.p);
-    mc_sb_addf(&d->log, " %.*s", (int) r->head.host.n, r->head.host.p);
+    mc_sb_addf(&d->log, "HEAD %.*s %.*s", (int)r->head.method.n, r->head.method.p, (int)r->path.n, r->path.p);
+    if (r->uri.query.p)
+        mc_sb_addf(&d->log, "?%.*s", (int)r->uri.query.n, r->uri.query.p);
+    mc_sb_addf(&d->log, " %.*s", (int)r->head.host.n, r->head.host.p);
     for (uint32_t i = 0; i < r->head.fields.n; i++) {
         const struct mc_field *f = &r->head.fields.v[i];
-        if (f->id != MC_F_HOST) mc_sb_addf(&d->log, " %.*s=%.*s", (int) f->name.n, f->name.p, (int) f->value.n, f->value.p);
+        if (f->id != MC_F_HOST)
+            mc_sb_addf(&d->log, " %.*s=%.*s", (int)f->name.n, f->name.p, (int)f->value.n, f->value.p);
     }
     mc_sb_addz(&d->log, r->head.keepalive ? " keep [" : " close [");
 }
@@ -183,17 +204,19 @@ static inline const char *drive_run(struct drive *d, const char *bytes, size_t n
         switch (ev.kind) {
         case MC_IN_HEAD:
             drive_head(d, ev.r);
-            if (d->cut_early) drive_answer(d, 200);
+            if (d->cut_early)
+                drive_answer(d, 200);
             break;
         case MC_IN_DATA:
             mc_sb_add(&d->log, ev.data.p, ev.data.n);
             break;
         case MC_IN_END:
             for (uint32_t i = 0; i < ev.r->body.trailers.n; i++)
-                mc_sb_addf(&d->log, "|%.*s=%.*s", (int) ev.r->body.trailers.v[i].name.n, ev.r->body.trailers.v[i].name.p,
-                           (int) ev.r->body.trailers.v[i].value.n, ev.r->body.trailers.v[i].value.p);
+                mc_sb_addf(&d->log, "|%.*s=%.*s", (int)ev.r->body.trailers.v[i].name.n, ev.r->body.trailers.v[i].name.p,
+                           (int)ev.r->body.trailers.v[i].value.n, ev.r->body.trailers.v[i].value.p);
             mc_sb_addz(&d->log, "] END; ");
-            if (!d->silent) drive_answer(d, 200);
+            if (!d->silent)
+                drive_answer(d, 200);
             break;
         case MC_IN_ERROR:
             mc_sb_addf(&d->log, "ERROR %d; ", ev.status);
@@ -214,9 +237,11 @@ static inline const char *drive_run(struct drive *d, const char *bytes, size_t n
             if (d->feed == FEED_AGAIN) {
                 struct mc_input again;
                 d->s.ops->input(&d->s, &again);
-                if (again.kind != MC_IN_MORE || again.started != ev.started || again.busy) abort();
+                if (again.kind != MC_IN_MORE || again.started != ev.started || again.busy)
+                    abort();
             }
-            if (drive_more(d)) break;
+            if (drive_more(d))
+                break;
             mc_sb_addz(&d->log, ev.started ? "MORE started" : "MORE");
             return mc_sb_z(&d->log);
         }

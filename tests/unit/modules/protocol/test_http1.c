@@ -21,7 +21,7 @@ static void expect_events(const char *bytes, size_t n, const char *events)
 
 static void requests(void **state)
 {
-    (void) state;
+    (void)state;
     EVENTS("GET / HTTP/1.1\r\n" HOST "\r\n", "HEAD GET / localhost keep [] END; EOF");
     EVENTS("GET /a/../b?x=1 HTTP/1.1\r\nhOsT: h:80\r\nX:  y \r\n\r\n", "HEAD GET /b?x=1 h X=y keep [] END; EOF");
     EVENTS("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nabcde", "HEAD POST / localhost Content-Length=5 keep [abcde] END; EOF");
@@ -32,7 +32,7 @@ static void requests(void **state)
 
 static void pipelined(void **state)
 {
-    (void) state;
+    (void)state;
     EVENTS("POST /1 HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nab\r\nGET /2 HTTP/1.1\r\n" HOST "\r\n"
            "POST /3 HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /4 HTTP/1.1\r\n" HOST "\r\n\r\n",
            "HEAD POST /1 localhost Content-Length=2 keep [ab] END; HEAD GET /2 localhost keep [] END; "
