@@ -15,6 +15,8 @@ struct mc_log_ops {
 };
 
 struct mc_access;
+/* MC_OK, or MC_ERROR with err: what is wrong with the format. */
+int mc_access_check(const char *format, char *err, size_t errcap);
 /* NULL with err on a bad format. fd is the access log opened by the arbiter. */
 struct mc_access *mc_access_open(const struct mc_conf *conf, int fd, char *err, size_t errcap);
 /* One line for a finished request; bytes = body bytes sent; usec = time since its head arrived; peer: text of the client address. */

@@ -379,6 +379,9 @@ void mc_conn_accept(struct mc_listener *l, unsigned max)
             return;
         }
         w->last_accept = w->loop.now;
+        if (w->nconns >= (unsigned) w->pool->set.worker_connections) {
+            mc_worker_shed(w); /* full, but some only idle: the newcomer takes the place of the oldest of them */
+        }
         struct mc_conn *c = mc_conn_open(w, l, fd, &peer, &mc_transport_plain);
         if (c == NULL) {
             mc_worker_rest(w, 100);

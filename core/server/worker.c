@@ -73,11 +73,6 @@ void mc_worker_rest(struct mc_worker *w, unsigned ms)
 static void on_listener(struct mc_io *io)
 {
     struct mc_listener *l = io->data;
-    struct mc_worker *w = l->worker;
-    /* Full, but some connections only idle: the newcomer takes the place of the oldest of them. */
-    if (w->nconns >= (unsigned) w->pool->set.worker_connections) {
-        mc_worker_shed(w);
-    }
     mc_conn_accept(l, ACCEPT_BATCH);
 }
 
