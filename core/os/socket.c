@@ -25,14 +25,19 @@ static int fail(int fd)
     return -1;
 }
 
+/* Accepted sockets inherit these. None is worth refusing to start for, and an adopted socket may be of a family that has none. */
+static void tune(int fd, const struct mc_listen_opts *o)
+{
+    (void) set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (o->defer_accept) (void) set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
+}
+
 static int set_inet_options(int fd, const struct mc_addr *a, const struct mc_listen_opts *o)
 {
     if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0) return MC_ERROR;
     if (o->reuse_port && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0) return MC_ERROR;
     if (a->family == AF_INET6 && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->v6only) < 0) return MC_ERROR;
-    /* Accepted sockets inherit both. Neither is worth refusing to start for. */
-    (void) set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (o->defer_accept) (void) set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
+    tune(fd, o);
     return MC_OK;
 }
 
@@ -112,6 +117,7 @@ static int adopt(int fd, const struct mc_listen_opts *o)
         errno = EPROTOTYPE;
         return -1;
     }
+    tune(fd, o);
     if (listen(fd, o->backlog) < 0 || mc_fd_nonblock(fd, true) != MC_OK || mc_fd_cloexec(fd, true) != MC_OK) return -1;
     return fd;
 }
