@@ -1,0 +1,101 @@
+/* Checks of single words. Pure; called by value.c through the table, and by modules' tables of core. Arbiter and worker side. */
+#include "core/config/check.h"
+
+#include "core/base/log.h"
+#include "core/os/socket.h"
+
+#include <stdio.h>
+
+static int say(char *err, size_t cap, const char *wanted, const char *value)
+{
+    (void) snprintf(err, cap, "expected %s, not '%.80s'", wanted, value);
+    return MC_ERROR;
+}
+
+int mc_check_loglevel(const char *value, char *err, size_t cap)
+{
+    enum mc_log_level level;
+    return mc_log_level_parse(value, &level) == MC_OK ? MC_OK : say(err, cap, "debug, info, warning, error or critical", value);
+}
+
+int mc_check_header_map(const char *value, char *err, size_t cap)
+{
+    if (strcmp(value, "drop") == 0 || strcmp(value, "refuse") == 0 || strcmp(value, "dangerous") == 0) return MC_OK;
+    return say(err, cap, "drop, refuse or dangerous", value);
+}
+
+int mc_check_env(const char *value, char *err, size_t cap)
+{
+    const char *eq = strchr(value, '=');
+    return eq && eq != value ? MC_OK : say(err, cap, "KEY=VALUE", value);
+}
+
+int mc_check_cidr(const char *value, char *err, size_t cap)
+{
+    struct mc_cidr c;
+    return mc_cidr_parse(mc_str(value), &c) == MC_OK ? MC_OK : say(err, cap, "an address, a network such as 10.0.0.0/8, or *", value);
+}
+
+static bool is_alnum(int c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z');
+}
+
+/* RFC 9110 §5.6.2 */
+static bool is_token(struct mc_str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        int c = mc_lower((unsigned char) s.p[i]);
+        if (!is_alnum(c) && (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c))) return false;
+    }
+    return s.n > 0;
+}
+
+int mc_check_text(const char *value, char *err, size_t cap)
+{
+    for (const char *p = value; *p; p++) {
+        if ((unsigned char) *p < 0x20 || *p == 0x7f) return say(err, cap, "a text without control characters", value);
+    }
+    return MC_OK;
+}
+
+int mc_check_field(const char *value, char *err, size_t cap)
+{
+    const char *colon = strchr(value, ':');
+    if (!colon || !is_token((struct mc_str){value, (size_t) (colon - value)}) || !colon[1]) return say(err, cap, "'NAME: value'", value);
+    return mc_check_text(value, err, cap);
+}
+
+int mc_check_field_name(const char *value, char *err, size_t cap)
+{
+    return is_token(mc_str(value)) ? MC_OK : say(err, cap, "a header name, or *", value);
+}
+
+int mc_check_filled(const char *value, char *err, size_t cap)
+{
+    if (*value) return MC_OK;
+    (void) snprintf(err, cap, "must not be empty");
+    return MC_ERROR;
+}
+
+static bool is_ipv6(const char *value)
+{
+    size_t n = strlen(value);
+    return n > 3 && value[n - 1] == ']' && strspn(value + 1, "0123456789abcdefABCDEF:.") == n - 2;
+}
+
+int mc_check_host(const char *value, char *err, size_t cap)
+{
+    const char *p = strncmp(value, "*.", 2) == 0 ? value + 2 : value;
+    size_t label = 0;
+    if (strlen(value) > 253) return say(err, cap, "a host name of at most 253 characters", value);
+    if (value[0] == '[' && is_ipv6(value)) return MC_OK;
+    for (; *p; p++) {
+        int c = mc_lower((unsigned char) *p);
+        if (c == '.' ? label == 0 : !is_alnum(c) && c != '-' && c != '_') break;
+        label = c == '.' ? 0 : label + 1;
+        if (label > 63) break;
+    }
+    if (*p || label == 0) return say(err, cap, "a host name such as example.org or *.example.org", value);
+    return MC_OK;
+}

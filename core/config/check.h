@@ -1,0 +1,17 @@
+/* Checks of single words that the type alone does not cover; the table names them. MC_OK, or MC_ERROR with a text that fits after "NAME: ". */
+#ifndef MC_CONFIG_CHECK_H
+#define MC_CONFIG_CHECK_H
+
+#include "core/base/base.h"
+
+int mc_check_loglevel(const char *value, char *err, size_t cap);
+int mc_check_header_map(const char *value, char *err, size_t cap);
+int mc_check_env(const char *value, char *err, size_t cap);
+int mc_check_cidr(const char *value, char *err, size_t cap);
+int mc_check_field(const char *value, char *err, size_t cap);      /* "NAME: value" */
+int mc_check_field_name(const char *value, char *err, size_t cap); /* a header name, or "*" */
+int mc_check_text(const char *value, char *err, size_t cap);       /* fits into a header field */
+int mc_check_filled(const char *value, char *err, size_t cap);     /* not empty */
+int mc_check_host(const char *value, char *err, size_t cap);       /* a server name: host, "*.host"; any case */
+
+#endif

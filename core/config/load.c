@@ -1,0 +1,261 @@
+/* One load from the first word of the command line to the finished configuration; and again for a reload.
+ * Owns what a reload needs: the words, the environment and the directory of the first time. Prints errors at start, logs them at reload.
+ * Called by core/process (arbiter); mc_conf_parse() by workers, too. */
+#include "core/config/cli.h"
+#include "core/config/confuse.h"
+#include "core/config/help.h"
+#include "core/config/resolve.h"
+#include "core/config/schema.h"
+
+#include "mc_config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* Our own copies: the argument area is overwritten by the process title, the environment by raw_env, the directory by chdir. */
+static struct {
+    int argc;
+    char **argv, **env;
+    char *dir;
+} first;
+
+enum { MAX_PRINT = 16 << 20 };
+
+static char **copy_words(char **from, int *count)
+{
+    int n = 0;
+    while (from[n]) n++;
+    char **to = calloc((size_t) n + 1, sizeof *to);
+    for (int i = 0; to && i < n; i++) {
+        to[i] = strdup(from[i]);
+        if (to[i]) continue;
+        while (i > 0) free(to[--i]);
+        free(to);
+        to = NULL;
+    }
+    if (count) *count = n;
+    return to;
+}
+
+static void free_words(char **words)
+{
+    for (char **w = words; w && *w; w++) free(*w);
+    free(words);
+}
+
+static int remember(char **argv)
+{
+    free_words(first.argv);
+    free_words(first.env);
+    free(first.dir);
+    first.argv = copy_words(argv, &first.argc);
+    first.env = copy_words(environ, NULL);
+    first.dir = getcwd(NULL, 0);
+    return first.argv && first.env && first.dir ? MC_OK : MC_ERROR;
+}
+
+static struct mc_conf *new_conf(struct mc_build *b)
+{
+    struct mc_conf *c = calloc(1, sizeof *c);
+    if (!c) {
+        (void) mc_build_fail(b, MC_NOWHERE, "out of memory");
+        return NULL;
+    }
+    mc_arena_init(&c->arena);
+    b->arena = &c->arena;
+    return c;
+}
+
+void mc_conf_free(struct mc_conf **c)
+{
+    if (!*c) return;
+    mc_arena_fini(&(*c)->arena);
+    free(*c);
+    *c = NULL;
+}
+
+static const char *environment(const char *name)
+{
+    return getenv(name);
+}
+
+/* Command line over MONOCEROS_CMD_ARGS. */
+static int read_options(struct mc_build *b, struct mc_cli *cli)
+{
+    const char *text = getenv("MONOCEROS_CMD_ARGS");
+    struct mc_cli below = {0};
+    char **argv;
+    int argc;
+    if (mc_cli_parse(b, first.argc - 1, first.argv + 1, cli) != MC_OK) return MC_ERROR;
+    if (cli->show != MC_CLI_SHOW_NOTHING || !text) return MC_OK;
+    if (mc_cli_words(b, "MONOCEROS_CMD_ARGS", text, &argc, &argv) != MC_OK) return MC_ERROR;
+    if (mc_cli_parse(b, argc, argv, &below) != MC_OK) return MC_ERROR;
+    if (below.app || below.show != MC_CLI_SHOW_NOTHING) {
+        b->code = MC_EXIT_USAGE;
+        return mc_build_fail(b, MC_NOWHERE, "MONOCEROS_CMD_ARGS holds options only, no APP and no --help or --version");
+    }
+    mc_cli_merge(&below.given, cli->given);
+    cli->given = below.given;
+    return MC_OK;
+}
+
+/* The file to read: -c, else ./monoceros.conf, else the installed one when nothing else says what to serve. */
+static int find_file(struct mc_build *b, const struct mc_cli *cli, const char **name, const char **path)
+{
+    const struct mc_given *g = mc_tree_given(cli->given, "config");
+    const char *here = mc_build_path(b, b->start, "monoceros.conf");
+    *name = NULL;
+    if (!here) return MC_ERROR;
+    if (g) {
+        const char *word = g->words[0].text;
+        size_t n = strlen(word);
+        if (strncmp(word, "file:", 5) == 0) word += 5;
+        if (strncmp(word, "python:", 7) == 0 || (n > 3 && strcmp(word + strlen(word) - 3, ".py") == 0)) {
+            return mc_build_fail(b, MC_NOWHERE, "%s: configuration files in Python are not built yet in this version", word);
+        }
+        *name = word;
+    } else if (access(here, F_OK) == 0) {
+        *name = "monoceros.conf";
+    } else if (!cli->app && access(MC_CONF_PATH, F_OK) == 0) {
+        *name = MC_CONF_PATH;
+    }
+    *path = *name ? mc_build_path(b, b->start, *name) : NULL;
+    return *name && !*path ? MC_ERROR : MC_OK;
+}
+
+/* Everything but printing. *nothing: there is neither an app nor a file. */
+static int build(struct mc_build *b, struct mc_conf *c, struct mc_cli *cli, bool *nothing)
+{
+    struct mc_resolve_from from = {0};
+    struct mc_given *env = NULL;
+    const char *name, *path;
+    b->start = first.dir;
+    *nothing = false;
+    if (mc_schema_open(b) != MC_OK || read_options(b, cli) != MC_OK) return MC_ERROR;
+    if (cli->show != MC_CLI_SHOW_NOTHING) return MC_OK;
+    if (mc_cli_environment(b, environment, &env) != MC_OK || find_file(b, cli, &name, &path) != MC_OK) return MC_ERROR;
+    if (!name && !cli->app) {
+        *nothing = true;
+        return MC_ERROR;
+    }
+    from.environment = env;
+    from.cli = cli->given;
+    from.app = cli->app;
+    if (name) {
+        from.file = mc_confuse_file(b, name, path);
+        if (!from.file) return MC_ERROR;
+    }
+    c->set.config = name;
+    if (mc_resolve(b, &from, c) != MC_OK) return MC_ERROR;
+    c->set.config = name;
+    return MC_OK;
+}
+
+static void to_terminal(const char *line)
+{
+    (void) fprintf(stderr, "monoceros: warning: %s\n", line);
+}
+
+static void to_log(const char *line)
+{
+    mc_warn("%s", line);
+}
+
+/* Text to a stream; MC_EXIT_OK, or MC_EXIT_FAIL when it did not arrive. */
+static int show(FILE *to, struct mc_sb *text)
+{
+    bool ok = !text->bad && fputs(mc_sb_z(text), to) >= 0 && fflush(to) == 0;
+    if (!ok) (void) fprintf(stderr, "monoceros: cannot write: %s\n", text->bad ? "out of memory" : strerror(errno));
+    return ok ? MC_EXIT_OK : MC_EXIT_FAIL;
+}
+
+static int show_asked(enum mc_cli_show what)
+{
+    struct mc_sb out;
+    int code;
+    mc_sb_init(&out, MAX_PRINT);
+    if (what == MC_CLI_SHOW_HELP) mc_help_options(&out);
+    else if (what == MC_CLI_SHOW_VERSION) mc_help_version(&out);
+    else mc_help_build(&out);
+    code = show(stdout, &out);
+    mc_sb_fini(&out);
+    return code;
+}
+
+static int show_nothing(void)
+{
+    struct mc_sb out;
+    mc_sb_init(&out, MAX_PRINT);
+    mc_help_nothing(&out);
+    (void) show(stderr, &out);
+    mc_sb_fini(&out);
+    return MC_EXIT_FAIL;
+}
+
+static int show_conf(const struct mc_conf *c)
+{
+    struct mc_sb out;
+    int code;
+    mc_sb_init(&out, MAX_PRINT);
+    if (mc_conf_print(c, &out) != MC_OK) out.bad = true;
+    code = show(stdout, &out);
+    mc_sb_fini(&out);
+    return code;
+}
+
+struct mc_conf *mc_conf_load(int argc, char **argv, enum mc_conf_todo *todo, int *code)
+{
+    char err[512] = "";
+    struct mc_build b = {.code = MC_EXIT_FAIL, .err = err, .errcap = sizeof err, .warn = to_terminal};
+    struct mc_cli cli = {0};
+    struct mc_conf *c = NULL;
+    bool nothing = false;
+    int rc;
+    (void) argc;
+    *todo = MC_CONF_EXIT;
+    rc = remember(argv) == MC_OK ? MC_OK : mc_build_fail(&b, MC_NOWHERE, "cannot start here: %s", strerror(errno));
+    if (rc == MC_OK) c = new_conf(&b);
+    rc = c ? build(&b, c, &cli, &nothing) : MC_ERROR;
+    *code = b.code;
+    if (rc == MC_OK && cli.show != MC_CLI_SHOW_NOTHING) *code = show_asked(cli.show);
+    else if (rc == MC_OK && c->set.print_config) *code = show_conf(c);
+    else if (rc == MC_OK) *todo = c->set.check_config ? MC_CONF_CHECK : MC_CONF_RUN;
+    else if (nothing) *code = show_nothing();
+    else (void) fprintf(stderr, "monoceros: %s\n", err);
+    if (*todo == MC_CONF_EXIT) mc_conf_free(&c);
+    else *code = MC_EXIT_OK;
+    return c;
+}
+
+struct mc_conf *mc_conf_reload(void)
+{
+    char err[512] = "";
+    struct mc_build b = {.code = MC_EXIT_FAIL, .err = err, .errcap = sizeof err, .warn = to_log};
+    struct mc_cli cli = {0};
+    char **now = environ;
+    bool nothing;
+    MC_ASSERT(first.argv);
+    struct mc_conf *c = new_conf(&b);
+    environ = first.env;
+    if (!c || build(&b, c, &cli, &nothing) != MC_OK) {
+        mc_error("%s", c && nothing ? "the configuration file is gone" : err);
+        mc_conf_free(&c);
+    }
+    environ = now;
+    return c;
+}
+
+struct mc_conf *mc_conf_parse(const char *text, size_t n, const char *filename, char *err, size_t errcap)
+{
+    struct mc_build b = {.image = true, .code = MC_EXIT_FAIL, .err = err, .errcap = errcap, .start = "/"};
+    struct mc_resolve_from from = {0};
+    struct mc_conf *c = new_conf(&b);
+    if (!c) return NULL;
+    if (mc_schema_open(&b) == MC_OK) from.file = mc_confuse_text(&b, filename, text, n);
+    if (!from.file || mc_resolve(&b, &from, c) != MC_OK) mc_conf_free(&c);
+    return c;
+}

@@ -1,0 +1,31 @@
+/* From what was written to struct mc_conf: scopes, defaults, references. */
+#ifndef MC_CONFIG_RESOLVE_H
+#define MC_CONFIG_RESOLVE_H
+
+#include "core/config/tree.h"
+
+struct mc_resolve_from {
+    const struct mc_given *environment, *cli; /* NULL: nothing */
+    const struct mc_block *file;              /* NULL: none */
+    const char *app;                          /* APP of the command line, or NULL */
+};
+
+/* Fill c (zeroed, its arena is b->arena). MC_ERROR: mc_build_fail() was called. */
+int mc_resolve(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c);
+
+/* ---- between resolve.c and sites.c ---- */
+
+/* Servers, listeners and routes; pools and apps are complete. */
+int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c);
+/* 0 in these limits means "the most", so that users of the values need not know. */
+void mc_resolve_limits(struct mc_values *set);
+/* By name, or the first when name is NULL; NULL after mc_build_fail(). */
+struct mc_conf_pool *mc_resolve_pool(struct mc_build *b, struct mc_conf *c, const struct mc_given *g);
+/* Where a setting of the top level was written. */
+struct mc_conf_where mc_resolve_where(const struct mc_resolve_from *from, const char *name);
+const struct mc_given *mc_resolve_given(const struct mc_resolve_from *from, const char *name);
+
+/* Compile a pattern for paths; the arena frees it. NULL after mc_build_fail(). */
+void *mc_resolve_regex(struct mc_build *b, struct mc_conf_where at, const char *pattern);
+
+#endif
