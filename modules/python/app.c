@@ -1,0 +1,214 @@
+/* Applications: "module:name", "module", "module:factory('literal')", "module:object.attribute" become a callable, with Gunicorn's rules and
+ * words. Finding one is a few lines of Python, so they are Python here; what they raise is sorted into "not found" (exit code 4) and "failed to
+ * boot" (3). Called in the zygote (preload, check) and in workers, GIL held. */
+#include "modules/python/python.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char source[] =
+    "import ast, importlib, os, sys\n"
+    "\n"
+    "class AppImportError(Exception):\n"
+    "    pass\n"
+    "\n"
+    "def prepare(argument, *folders):\n"
+    "    sys.argv = ['monoceros', argument]\n"
+    "    folders = list(dict.fromkeys(map(os.path.abspath, folders)))\n"
+    "    sys.path[:] = folders + [path for path in sys.path if path not in folders]\n"
+    "\n"
+    "def load(spec):\n"
+    "    name, colon, text = spec.partition(':')\n"
+    "    text = text if colon else 'application'\n"
+    "    try:\n"
+    "        module = importlib.import_module(name)\n"
+    "    except ModuleNotFoundError as error:\n"
+    "        if not error.name or not (name + '.').startswith(error.name + '.'):\n"
+    "            raise\n"
+    "        if name.endswith('.py') and os.path.exists(name):\n"
+    "            raise AppImportError(f'Failed to find application, did you mean {name[:-3] + \":\" + text!r}?') from None\n"
+    "        raise AppImportError(f'Failed to find application: {error} in {os.getcwd()} or sys.path') from None\n"
+    "    unclear = f'Failed to parse {text!r} as an attribute name or function call.'\n"
+    "    try:\n"
+    "        node = ast.parse(text, mode='eval').body\n"
+    "    except SyntaxError:\n"
+    "        raise AppImportError(unclear) from None\n"
+    "    call = node if isinstance(node, ast.Call) else None\n"
+    "    node = call.func if call else node\n"
+    "    path = []\n"
+    "    while isinstance(node, ast.Attribute):\n"
+    "        path.append(node.attr)\n"
+    "        node = node.value\n"
+    "    if not isinstance(node, ast.Name):\n"
+    "        raise AppImportError(unclear)\n"
+    "    app = module\n"
+    "    for part in [node.id, *reversed(path)]:\n"
+    "        try:\n"
+    "            app = getattr(app, part)\n"
+    "        except AttributeError:\n"
+    "            raise AppImportError(f'Failed to find attribute {part!r} in {name!r}.') from None\n"
+    "    if call:\n"
+    "        app = make(app, call, text)\n"
+    "    if app is None:\n"
+    "        raise AppImportError(f'Failed to find application object: {text!r}')\n"
+    "    if not callable(app):\n"
+    "        raise AppImportError('Application object must be callable.')\n"
+    "    return app\n"
+    "\n"
+    "def make(factory, call, text):\n"
+    "    try:\n"
+    "        args = [ast.literal_eval(arg) for arg in call.args]\n"
+    "        kwargs = {word.arg: ast.literal_eval(word.value) for word in call.keywords}\n"
+    "    except ValueError:\n"
+    "        raise AppImportError(f'Failed to parse arguments as literal values: {text!r}') from None\n"
+    "    try:\n"
+    "        return factory(*args, **kwargs)\n"
+    "    except TypeError as error:\n"
+    "        if error.__traceback__.tb_next is None:\n" /* raised by the call itself: wrong arguments */
+    "            raise AppImportError(str(error)) from None\n"
+    "        raise\n";
+
+static PyObject **apps; /* by index of the configuration */
+static size_t napps;
+static PyObject *loader; /* globals of the text above */
+
+/* Borrowed; NULL with an exception. */
+static PyObject *tool(const char *name)
+{
+    return PyDict_GetItemString(loader, name);
+}
+
+static int load_tools(void)
+{
+    if (loader)
+        return MC_OK;
+    PyObject *code = Py_CompileString(source, "<monoceros>", Py_file_input);
+    PyObject *globals = code ? PyDict_New() : NULL, *done = NULL;
+    if (globals && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0)
+        done = PyEval_EvalCode(code, globals, globals);
+    Py_XDECREF(code);
+    if (!done) {
+        Py_XDECREF(globals);
+        return MC_ERROR;
+    }
+    Py_DECREF(done);
+    loader = globals;
+    return MC_OK;
+}
+
+static bool ours(const struct mc_conf_app *app, const struct mc_conf_pool *pool)
+{
+    return app->pool == pool && (app->type->needs & MC_NEED_PYTHON) != 0;
+}
+
+static int append(PyObject *list, const char *text)
+{
+    PyObject *str = PyUnicode_DecodeFSDefault(text);
+    int rc = str ? PyList_Append(list, str) : -1;
+    Py_XDECREF(str);
+    return rc;
+}
+
+/* sys.argv, and sys.path: where the apps live, then pythonpath, then what the interpreter has. */
+static int prepare(const struct mc_conf *conf, const struct mc_conf_pool *pool)
+{
+    PyObject *words = PyList_New(0), *tuple = NULL, *done = NULL;
+    int bad = !words;
+    for (size_t i = 0; i < conf->napps && !bad; i++) {
+        const struct mc_conf_app *app = &conf->apps[i];
+        if (!ours(app, pool))
+            continue;
+        bad = (PyList_Size(words) == 0 && append(words, app->module) < 0) || append(words, app->chdir ? app->chdir : conf->cwd) < 0;
+    }
+    for (size_t i = 0; i < conf->napps && !bad; i++) {
+        const struct mc_strv *paths = &conf->apps[i].set.pythonpath;
+        for (size_t k = 0; ours(&conf->apps[i], pool) && k < paths->n && !bad; k++)
+            bad = append(words, paths->v[k]) < 0;
+    }
+    if (!bad && PyList_Size(words) > 0 && (tuple = PyList_AsTuple(words)))
+        done = PyObject_Call(tool("prepare"), tuple, NULL);
+    bad = bad || PyErr_Occurred();
+    Py_XDECREF(done);
+    Py_XDECREF(tuple);
+    Py_XDECREF(words);
+    return bad ? MC_ERROR : MC_OK;
+}
+
+static int load(const struct mc_conf_app *app)
+{
+    PyObject *spec;
+    if (apps[app->index])
+        return MC_OK; /* preloaded */
+    if (app->chdir && chdir(app->chdir) != 0) {
+        PyErr_SetFromErrnoWithFilename(PyExc_OSError, app->chdir);
+        return MC_ERROR;
+    }
+    spec = PyUnicode_DecodeFSDefault(app->module);
+    apps[app->index] = spec ? PyObject_CallFunctionObjArgs(tool("load"), spec, NULL) : NULL;
+    Py_XDECREF(spec);
+    return apps[app->index] ? MC_OK : MC_ERROR;
+}
+
+/* One line about the current exception, which stays. */
+static void tell(char *out, size_t cap)
+{
+    PyObject *type, *value, *tb, *text;
+    PyErr_Fetch(&type, &value, &tb);
+    PyErr_NormalizeException(&type, &value, &tb);
+    text = value ? PyObject_Str(value) : NULL;
+    PyObject *bytes = text ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace") : NULL;
+    PyErr_Clear();
+    snprintf(out, cap, "%s", bytes ? PyBytes_AsString(bytes) : "the application could not be imported");
+    Py_XDECREF(bytes);
+    Py_XDECREF(text);
+    PyErr_Restore(type, value, tb);
+}
+
+/* Gunicorn's words for a failed boot: one line when the app is not there, else the traceback. */
+static int fail(char *err, size_t errcap)
+{
+    PyObject *not_found = loader ? tool("AppImportError") : NULL;
+    tell(err, errcap);
+    if (not_found && PyErr_ExceptionMatches(not_found)) {
+        PyErr_Clear();
+        mc_error("%s", err);
+        return MC_EXIT_APP;
+    }
+    mc_interp_log("Exception in worker process");
+    return MC_EXIT_BOOT;
+}
+
+int mc_app_import(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap)
+{
+    if (!apps) {
+        apps = calloc(conf->napps, sizeof(*apps));
+        napps = conf->napps;
+    }
+    if (!apps) {
+        PyErr_NoMemory();
+        return fail(err, errcap);
+    }
+    if (load_tools() != MC_OK || prepare(conf, pool) != MC_OK)
+        return fail(err, errcap);
+    for (size_t i = 0; i < conf->napps; i++) {
+        if (ours(&conf->apps[i], pool) && load(&conf->apps[i]) != MC_OK)
+            return fail(err, errcap);
+    }
+    return MC_OK;
+}
+
+PyObject *mc_app_get(const struct mc_conf_app *app)
+{
+    MC_ASSERT(app->index < napps && apps[app->index] != NULL);
+    return apps[app->index];
+}
+
+void mc_app_drop(void)
+{
+    for (size_t i = 0; i < napps; i++)
+        Py_CLEAR(apps[i]);
+    free(apps);
+    apps = NULL;
+    napps = 0;
+}

@@ -1,0 +1,140 @@
+/* The extension module _monoceros: the way from the user's interpreter into the zygote, and out of it again.
+ * PyInit__monoceros is the only symbol it exports. Zygote; leave() in workers. */
+#include "modules/python/python.h"
+#include "core/process/child.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LEAVE_SECONDS = 10 }; /* for exit functions and threads of the app; the arbiter's kill timer is behind it */
+
+PyMODINIT_FUNC PyInit__monoceros(void);
+
+/* ---- hooks of the zygote ---- */
+
+static PyThreadState *saved;
+
+/* What is imported now is shared by all workers: the collector leaves it alone, or each worker would soon have copied it. */
+static int freeze(void)
+{
+    PyObject *gc = PyImport_ImportModule("gc");
+    PyObject *collected = gc ? PyObject_CallMethod(gc, "collect", NULL) : NULL;
+    PyObject *frozen = collected ? PyObject_CallMethod(gc, "freeze", NULL) : NULL;
+    Py_XDECREF(frozen);
+    Py_XDECREF(collected);
+    Py_XDECREF(gc);
+    return frozen ? MC_OK : MC_ERROR;
+}
+
+static int preload(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap)
+{
+    int code = mc_app_import(conf, pool, err, errcap);
+    if (code == MC_OK && freeze() != MC_OK) {
+        mc_interp_log("Exception in worker process");
+        return MC_EXIT_BOOT;
+    }
+    return code;
+}
+
+static void before_sleep(void)
+{
+    saved = PyEval_SaveThread();
+}
+
+static void after_sleep(void)
+{
+    PyEval_RestoreThread(saved);
+    if (PyErr_CheckSignals() != 0)
+        mc_interp_log("Exception in a signal handler of the app");
+}
+
+static const struct mc_zygote_hooks hooks = {
+    .preload = preload,
+    .before_fork = PyOS_BeforeFork,
+    .after_fork_parent = PyOS_AfterFork_Parent,
+    .after_fork_child = PyOS_AfterFork_Child,
+    .before_sleep = before_sleep,
+    .after_sleep = after_sleep,
+};
+
+/* ---- the end of a worker ---- */
+
+static int leave_code;
+
+static void on_alarm(int sig)
+{
+    (void) sig;
+    _exit(leave_code);
+}
+
+static void set_alarm(void)
+{
+    struct sigaction sa = {.sa_handler = on_alarm};
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGALRM, &sa, NULL);
+    alarm(LEAVE_SECONDS);
+}
+
+/* Call module.function() at the end; whatever it raises is logged. */
+static void last_call(const char *module, const char *function)
+{
+    PyObject *m = PyImport_ImportModule(module);
+    PyObject *done = m ? PyObject_CallMethod(m, function, NULL) : NULL;
+    if (!done)
+        mc_interp_log("Exception while the worker exits");
+    Py_XDECREF(done);
+    Py_XDECREF(m);
+}
+
+static void flush_stream(const char *name)
+{
+    PyObject *stream = PySys_GetObject(name); /* borrowed */
+    PyObject *done = stream && stream != Py_None ? PyObject_CallMethod(stream, "flush", NULL) : NULL;
+    PyErr_Clear(); /* closed, or its reader has gone */
+    Py_XDECREF(done);
+}
+
+/* What Py_FinalizeEx does for the app: it joins threads and calls the exit functions. The rest of it tears down an interpreter whose frames are
+ * still below us on this stack, in a process that ends anyway. */
+static MC_NORETURN void leave(int code)
+{
+    leave_code = code;
+    set_alarm();
+    last_call("threading", "_shutdown");
+    last_call("atexit", "_run_exitfuncs");
+    flush_stream("stdout");
+    flush_stream("stderr");
+    _exit(code);
+}
+
+/* ---- the module ---- */
+
+static PyObject *zygote(PyObject *self, PyObject *index)
+{
+    (void) self;
+    unsigned long pool = PyLong_AsUnsignedLong(index);
+    if (pool == (unsigned long) -1 && PyErr_Occurred())
+        return NULL;
+    if (mc_interp_init() != MC_OK)
+        return NULL;
+    return PyLong_FromLong(mc_zygote_run(&hooks, (unsigned) pool, leave));
+}
+
+static PyMethodDef methods[] = {
+    {"zygote", zygote, METH_O, "zygote(pool) -> exit code. The life of the pool's zygote; returns only there, never in a worker."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_monoceros",
+    .m_doc = "The worker side of Monoceros; started by its arbiter.",
+    .m_size = -1,
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__monoceros(void)
+{
+    return PyModule_Create(&module);
+}

@@ -1,0 +1,144 @@
+/* Header names to environ keys: 'X-Forwarded-For' to an interned 'HTTP_X_FORWARDED_FOR', made once. The common names are there from the start,
+ * others are learned up to a bound, because a client can send any name. Worker side, GIL held. */
+#include "modules/python/python.h"
+
+#include <stdlib.h>
+
+enum { SLOTS = 2048, LEARNED_MAX = 1024, NAME_MAX_BYTES = 64 };
+
+static struct mc_name *table[SLOTS]; /* open addressing; at most half full */
+static unsigned filled;
+
+static const char *const common[] = {
+    "Host",
+    "Connection",
+    "User-Agent",
+    "Accept",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Accept-Charset",
+    "Cookie",
+    "Referer",
+    "Origin",
+    "Authorization",
+    "Cache-Control",
+    "Pragma",
+    "Upgrade-Insecure-Requests",
+    "If-Modified-Since",
+    "If-None-Match",
+    "If-Match",
+    "If-Unmodified-Since",
+    "If-Range",
+    "Range",
+    "Expect",
+    "TE",
+    "Trailer",
+    "Upgrade",
+    "Via",
+    "Forwarded",
+    "From",
+    "DNT",
+    "Date",
+    "Keep-Alive",
+    "Max-Forwards",
+    "Proxy-Connection",
+    "Proxy-Authorization",
+    "Priority",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Disposition",
+    "Content-MD5",
+    "Access-Control-Request-Method",
+    "Access-Control-Request-Headers",
+    "Sec-Fetch-Site",
+    "Sec-Fetch-Mode",
+    "Sec-Fetch-User",
+    "Sec-Fetch-Dest",
+    "Sec-CH-UA",
+    "Sec-CH-UA-Mobile",
+    "Sec-CH-UA-Platform",
+    "Sec-GPC",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Extensions",
+    "Save-Data",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Prefix",
+    "X-Real-IP",
+    "X-Request-ID",
+    "X-Correlation-ID",
+    "X-Requested-With",
+    "X-CSRFToken",
+    "X-CSRF-Token",
+    "X-HTTP-Method-Override",
+    "X-Api-Key",
+    "Traceparent",
+    "Tracestate",
+};
+
+PyObject *mc_names_key(struct mc_arena *a, struct mc_str name)
+{
+    char small[5 + NAME_MAX_BYTES], *buf = small;
+    if (name.n > NAME_MAX_BYTES)
+        buf = mc_arena_alloc(a, 5 + name.n);
+    if (!buf)
+        return PyErr_NoMemory();
+    memcpy(buf, "HTTP_", 5);
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        buf[5 + i] = c == '-' ? '_' : (char) (c >= 'a' && c <= 'z' ? c - 32 : c);
+    }
+    return PyUnicode_DecodeLatin1(buf, (Py_ssize_t) (5 + name.n), NULL);
+}
+
+static struct mc_name *learn(struct mc_str name, uint32_t hash)
+{
+    if (filled >= LEARNED_MAX || name.n > NAME_MAX_BYTES)
+        return NULL;
+    struct mc_name *e = malloc(sizeof(*e) + name.n);
+    PyObject *key = e ? mc_names_key(NULL, name) : NULL;
+    if (!key) {
+        PyErr_Clear(); /* the caller goes on without an entry, and meets the lack of memory there */
+        free(e);
+        return NULL;
+    }
+    PyUnicode_InternInPlace(&key);
+    char *copy = (char *) (e + 1);
+    memcpy(copy, name.p, name.n);
+    *e = (struct mc_name){
+        .key = key, .spelling = copy, .n = (uint32_t) name.n, .hash = hash, .underscore = memchr(name.p, '_', name.n) != NULL};
+    filled++;
+    return e;
+}
+
+static bool same(const struct mc_name *e, struct mc_str name)
+{
+    return e->n == name.n && (memcmp(e->spelling, name.p, name.n) == 0 || mc_str_eq_nocase((struct mc_str){e->spelling, e->n}, name));
+}
+
+struct mc_name *mc_names_find(struct mc_str name, uint32_t hash)
+{
+    uint32_t i = (hash ^ hash >> 16) % SLOTS;
+    while (table[i]) {
+        if (table[i]->hash == hash && same(table[i], name))
+            return table[i];
+        i = (i + 1) % SLOTS;
+    }
+    return table[i] = learn(name, hash);
+}
+
+int mc_names_init(void)
+{
+    for (size_t i = 0; i < MC_COUNT(common); i++) {
+        struct mc_str name = mc_str(common[i]);
+        if (!mc_names_find(name, mc_str_hash_nocase(name))) {
+            PyErr_NoMemory();
+            return MC_ERROR;
+        }
+    }
+    return MC_OK;
+}

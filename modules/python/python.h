@@ -1,0 +1,108 @@
+/* The inside of the Python module: what its files offer each other. Limited API of 3.11 only; everything here is called with the GIL held
+ * unless it says otherwise. Functions that return a PyObject * return a new reference, or NULL with a Python exception set. */
+#ifndef MC_MODULES_PYTHON_PYTHON_H
+#define MC_MODULES_PYTHON_PYTHON_H
+
+#include <Python.h>
+
+#include "core/server/handler.h"
+#include "core/server/worker.h"
+#include "modules/python/wsgi.h"
+
+/* ---- interp.c: what the interpreter offers beyond the limited API of 3.11, and exceptions ---- */
+struct mc_interp {
+    /* PyObject_Vectorcall: exported by every 3.11, in the limited API from 3.12 on. */
+    PyObject *(*vectorcall)(PyObject *callable, PyObject *const *args, size_t nargs, PyObject *kwnames);
+    /* PyObject_GetOptionalAttr and its older names: 1 found, 0 not there (no exception), -1 exception. 15 times cheaper than a failed getattr. */
+    int (*lookup)(PyObject *o, PyObject *name, PyObject **out);
+    PyObject *empty;       /* '' */
+    PyObject *close_name;  /* 'close' */
+    PyTypeObject *input_type, *errors_type, *wrapper_type, *responder_type;
+};
+extern struct mc_interp mc_interp;
+
+/* Once per process, before anything else here: MC_OK, or MC_ERROR with an exception set. */
+int mc_interp_init(void);
+/* Log and clear the current exception: `text`, then the traceback, in one record. */
+void mc_interp_log(const char *text);
+/* The current exception asks the process to end (SystemExit, KeyboardInterrupt). */
+bool mc_interp_exiting(void);
+/* A heap type of ours without a way to make objects of it from Python (unless `spec` says so). */
+PyTypeObject *mc_interp_type(PyType_Spec *spec);
+/* Dealloc helper: give memory and type reference back. */
+void mc_interp_free(PyObject *o);
+/* Py_DECREF as an arena cleanup. */
+void mc_interp_release(void *object);
+/* Tie a reference to the request's arena (takes it over, also on failure): MC_OK, or MC_ERROR with MemoryError set. */
+int mc_interp_hold(struct mc_request *r, PyObject *o);
+
+/* ---- app.c: finding and importing applications ---- */
+/* Import all Python apps of the pool that are not imported yet. MC_OK or MC_EXIT_BOOT/MC_EXIT_APP: logged, and one line in err. */
+int mc_app_import(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap);
+PyObject *mc_app_get(const struct mc_conf_app *app); /* borrowed; never NULL after mc_app_import() */
+void mc_app_drop(void);
+
+/* ---- names.c: header names to environ keys ---- */
+struct mc_name {
+    PyObject *key; /* interned 'HTTP_X_Y' */
+    const char *spelling;
+    uint32_t n, hash;
+    bool underscore; /* the name has a '_': subject to header_map */
+    uint64_t stamp;  /* serial of the request that used it last: finds repeated fields */
+};
+int mc_names_init(void);
+/* The entry of a name, learned if there is room; NULL (no exception) when the table is full. */
+struct mc_name *mc_names_find(struct mc_str name, uint32_t hash);
+/* 'HTTP_X_Y' of any name. */
+PyObject *mc_names_key(struct mc_arena *a, struct mc_str name);
+
+/* ---- environ.c ---- */
+int mc_environ_init(struct mc_worker *w);
+void mc_environ_fini(void);
+/* The environ of r. input: NULL when the request has no body. NULL with *status > 0: answer that instead (no exception). */
+PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints, int *status);
+
+/* ---- input.c: wsgi.input ---- */
+int mc_input_init(void);
+PyObject *mc_input_new(struct mc_request *r);
+PyObject *mc_input_none(void);        /* borrowed: the input of every request without a body */
+void mc_input_close(PyObject *input); /* the request is over: no more reads */
+
+/* ---- errors.c: wsgi.errors ---- */
+int mc_errors_init(void);
+PyObject *mc_errors_get(void); /* borrowed: one for the process */
+void mc_errors_flush(void);    /* write a last line without a line end */
+
+/* ---- file_wrapper.c: wsgi.file_wrapper ---- */
+int mc_file_wrapper_init(void);
+static inline bool mc_file_wrapper_check(PyObject *o) { return Py_TYPE(o) == mc_interp.wrapper_type; }
+/* A real file behind it: MC_OK with a reference in *file and what is left of it; MC_DECLINED: iterate; MC_ERROR: exception. */
+int mc_file_wrapper_open(PyObject *o, struct mc_file **file, off_t *off, off_t *len);
+
+/* ---- responder.c: start_response, write, early hints ---- */
+struct mc_responder {
+    PyObject_HEAD
+    struct mc_request *r; /* NULL: no request */
+    PyObject *write;      /* borrowed from mc_calls */
+    PyObject *list;       /* the app's header list: it may still change until the head goes out */
+    PyObject *taken;      /* borrowed: what of it was given to the response; held by the request's arena */
+    bool called;          /* start_response() succeeded */
+    bool gone;            /* an exception of ours tells that the client left */
+};
+/* The three functions that one app call gets, bound to one responder. */
+struct mc_calls {
+    struct mc_calls *next;
+    struct mc_responder *self;
+    PyObject *start, *write, *hints;
+};
+int mc_responder_init(void);
+struct mc_calls *mc_responder_take(struct mc_request *r);
+/* The request is over. The functions are used again unless the app has kept one of them. */
+void mc_responder_put(struct mc_calls *calls);
+/* Before the first body byte: there is a status, and late changes of the list count. MC_OK, or MC_ERROR with an exception. */
+int mc_responder_commit(struct mc_responder *self);
+/* The client has left: sets ConnectionResetError, and `gone`. */
+void mc_responder_lost(struct mc_responder *self);
+void mc_responder_fini(void);
+
+#endif
