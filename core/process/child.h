@@ -25,25 +25,44 @@ enum mc_msg_kind {
     MC_MSG_STOP,     /* worker: leave now */
     MC_MSG_LOGS,     /* new log fds: errorlog, then accesslog if value & 1 */
     MC_MSG_CHECK,    /* zygote: import the apps, answer READY or FAILED */
+    MC_MSG_KINDS
 };
 
+#define MC_MSG_MAGIC 0x4d434d53u
+
 struct mc_msg {
-    uint32_t magic;   /* 0x4d434d53 */
+    uint32_t magic;   /* MC_MSG_MAGIC, set by mc_channel_send() */
     uint16_t kind;
-    uint16_t nfds;
+    uint16_t nfds;    /* set by mc_channel_send() */
     int32_t code;
     uint32_t value;
     char text[240];   /* NUL-terminated */
 };
 
-/* MC_OK; MC_AGAIN (would block); MC_ERROR (dead, malformed: errno). Fds are CLOEXEC. Never block. sender_pid (may be NULL): from SCM_CREDENTIALS. */
+/* MC_OK; MC_AGAIN (would block); MC_ERROR (errno: EBADMSG malformed, ECONNRESET or EPIPE the other side is gone). Fds are CLOEXEC. Never block.
+ * pair: fds[0] is the arbiter's end, which learns the sender (SCM_CREDENTIALS) as *sender_pid; elsewhere that is 0. */
 int mc_channel_pair(int fds[2]);
 int mc_channel_send(int fd, const struct mc_msg *m, const int *fds, int nfds);
 int mc_channel_recv(int fd, struct mc_msg *m, int *fds, int maxfds, pid_t *sender_pid);
 
-/* ---- zygote side, called by modules/python inside the user's interpreter ---- */
+/* ---- worker side: the worker's main, after fork, privileges and parentage are settled ---- */
 struct mc_conf;
 struct mc_conf_pool;
+struct mc_slot;
+struct mc_child_start {
+    const struct mc_conf *conf;
+    const struct mc_conf_pool *pool;
+    struct mc_slot *slot;
+    int channel;
+    int accesslog;         /* -1: none */
+    pid_t arbiter;
+    const int *listen_fds; /* conf->listens order; -1 for those of other pools */
+};
+/* Installs the signal handlers, names itself to the arbiter, opens the worker (apps are imported), serves until told to leave.
+ * Returns the exit code. May sleep. */
+int mc_child_worker(const struct mc_child_start *start);
+
+/* ---- zygote side, called by modules/python inside the user's interpreter ---- */
 struct mc_zygote_hooks {
     /* Import the pool's apps in this process (preload_app, and MC_MSG_CHECK). MC_OK or an exit code; the traceback is in the error log and a line in err. */
     int (*preload)(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap);

@@ -1,0 +1,137 @@
+/* The arbiter's own records. Private to core/process. One array of kids, index = slot of the scoreboard; one zygote a Python pool. */
+#ifndef MC_PROCESS_ARBITER_H
+#define MC_PROCESS_ARBITER_H
+
+#include "core/config/conf.h"
+#include "core/event/loop.h"
+#include "core/process/child.h"
+#include "core/process/policy.h"
+#include "core/process/scoreboard.h"
+
+#include <signal.h>
+
+enum mc_life {
+    MC_LIFE_NONE,
+    MC_LIFE_ASKED,   /* the zygote was asked for it; no pid yet */
+    MC_LIFE_BOOTING, /* runs, not ready */
+    MC_LIFE_READY,
+    MC_LIFE_LEAVING, /* was told to leave */
+};
+
+/* Why we killed a kid: what the reap line says. */
+enum mc_kill { MC_KILL_NONE, MC_KILL_TIMEOUT, MC_KILL_GRACE, MC_KILL_QUICK, MC_KILL_FORCED, MC_KILL_CHANNEL };
+
+struct mc_arbiter;
+struct mc_arb_pool;
+
+/* A worker, or (slot == NULL) a zygote. */
+struct mc_kid {
+    struct mc_arbiter *arbiter;
+    struct mc_arb_pool *pool;
+    struct mc_slot *slot;
+    unsigned index;
+    enum mc_life life;
+    pid_t pid;
+    struct mc_io io;         /* the channel; fd -1: closed */
+    uint64_t started_ms, ready_ms;
+    uint64_t aborted_ms;     /* SIGABRT was sent */
+    uint64_t kill_ms;        /* SIGKILL is due; 0: never */
+    enum mc_kill kill_why;   /* the reason of that */
+    enum mc_kill killed;     /* a fatal signal was sent, and why */
+    int failed;              /* code of MC_MSG_FAILED */
+    unsigned generation;
+};
+
+struct mc_arb_pool {
+    const struct mc_conf_pool *conf;
+    unsigned wanted, generation;
+    bool was_ready; /* a worker of this generation has been ready */
+    struct mc_policy_births births;
+    struct mc_kid zygote;
+};
+
+enum mc_stopping { MC_STOP_NOT, MC_STOP_GRACEFUL, MC_STOP_QUICK, MC_STOP_FORCED };
+
+struct mc_arbiter {
+    const struct mc_conf *conf;
+    pid_t pid;
+    bool check; /* --check-config: import the apps, serve nothing */
+    struct mc_loop loop;
+    struct mc_io signals;
+    int errorlog, accesslog, image;
+    struct mc_board board;
+    int *listen_fds; /* conf->listens order; -1 once closed */
+    struct mc_arb_pool *pools;
+    struct mc_kid *kids;
+    unsigned nkids;
+    const char *pidfile; /* written by us */
+    char extension[4096]; /* path of _monoceros.abi3.so */
+    enum mc_stopping stopping;
+    int code;           /* exit code */
+    const char *reason; /* of a halt */
+    uint64_t awake_ms, next_ms; /* see mc_policy_watch; when to look again */
+    struct mc_log_limit storm;
+    int64_t oom_kills;  /* of our cgroup, as seen last; -1: unknown */
+};
+
+/* ---- arbiter.c ---- */
+/* All of it: start, loop, stop. Returns the exit code. May sleep. */
+int mc_arbiter_run(const struct mc_conf *conf, bool check);
+/* Name for titles. */
+const char *mc_arbiter_name(const struct mc_conf *conf);
+/* KEY=VALUE words into our own environment. */
+void mc_arbiter_set_env(const struct mc_strv *words);
+/* Look again at `when` at the latest. */
+void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when);
+
+/* ---- listeners.c ---- */
+/* Bind all, 5 tries 1 s apart. MC_OK or MC_ERROR (logged, or interrupted by a signal). May sleep. */
+int mc_listeners_open(struct mc_arbiter *a);
+void mc_listeners_log(struct mc_arbiter *a);
+/* No new connection from now on; those that exist still reach the workers. Then our copies are closed. */
+void mc_listeners_refuse(struct mc_arbiter *a);
+void mc_listeners_close(struct mc_arbiter *a);
+
+/* ---- logs.c ---- */
+int mc_logs_open(struct mc_arbiter *a);
+/* Open again (USR1) and send the new descriptors to everyone. */
+void mc_logs_reopen(struct mc_arbiter *a);
+void mc_logs_daemon(struct mc_arbiter *a); /* "-" leads nowhere once the terminal is gone */
+
+/* ---- spawn.c ---- */
+/* Begin the birth of a worker of this pool: directly, or through the pool's zygote. MC_OK, MC_AGAIN (not now), MC_ERROR (counted as a failure). */
+int mc_spawn_worker(struct mc_arbiter *a, struct mc_arb_pool *p);
+int mc_spawn_zygote(struct mc_arbiter *a, struct mc_arb_pool *p);
+
+/* ---- zygote.c ---- */
+/* Where the extension is, into a->extension: MC_OK or MC_ERROR (logged). */
+int mc_zygote_find_extension(struct mc_arbiter *a);
+/* In the forked child: fixed descriptors, exec. Returns only when it failed: errno, the interpreter in *path, and the channel to complain on. */
+struct mc_zygote_exec { int channel, image, board, errorlog, accesslog; const int *listen_fds; };
+int mc_zygote_exec(struct mc_arbiter *a, const struct mc_conf_pool *pool, const struct mc_zygote_exec *x, const char **path);
+
+/* ---- kids.c ---- */
+/* A kid's channel: watch it; handle what it says. */
+int mc_kid_watch(struct mc_kid *k, int fd);
+void mc_kid_forget(struct mc_kid *k); /* the record is free again */
+int mc_kid_tell(struct mc_kid *k, enum mc_msg_kind kind);
+/* Ask to leave (DRAIN or STOP); SIGKILL is due after limit_ms (0: never). */
+void mc_kid_leave(struct mc_kid *k, enum mc_msg_kind kind, uint64_t limit_ms, enum mc_kill why);
+void mc_kid_signal(struct mc_kid *k, int sig, enum mc_kill why);
+static inline bool mc_kid_live(const struct mc_kid *k) { return k->life != MC_LIFE_NONE && k->life != MC_LIFE_LEAVING; }
+/* Silent kids and due kills. */
+void mc_kid_watchdog(struct mc_kid *k, uint64_t now);
+
+/* ---- reap.c ---- */
+void mc_reap_open(struct mc_arbiter *a); /* before the first birth */
+void mc_reap_all(struct mc_arbiter *a);
+/* A worker that never got a pid: its channel closed. */
+void mc_reap_unborn(struct mc_kid *k);
+
+/* ---- stop.c ---- */
+void mc_stop_begin(struct mc_arbiter *a, enum mc_stopping how);
+/* The start failed: stop the others, exit with code. */
+void mc_stop_halt(struct mc_arbiter *a, int code);
+bool mc_stop_done(const struct mc_arbiter *a);
+
+#endif

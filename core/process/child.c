@@ -1,0 +1,135 @@
+/* A worker process: its main. Opens the worker, then lets its loop serve while this file listens to the arbiter and to signals.
+ * Never waits itself. Called in a fresh child by the arbiter (native pools) or by the zygote. */
+#include "core/os/fd.h"
+#include "core/os/proc.h"
+#include "core/os/signals.h"
+#include "core/process/arbiter.h"
+#include "core/server/access.h"
+#include "core/server/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const int caught[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTTIN, SIGTTOU, 0 };
+
+static struct {
+    struct mc_worker worker;
+    struct mc_io channel, signals;
+    const struct mc_child_start *start;
+} self;
+
+static void tell(enum mc_msg_kind kind, int code, const char *text)
+{
+    struct mc_msg m = { .kind = (uint16_t) kind, .code = code };
+    snprintf(m.text, sizeof(m.text), "%s", text);
+    (void) mc_channel_send(self.start->channel, &m, NULL, 0);
+}
+
+/* The numbers stay: the interpreter and the log remember them. */
+static void take_logs(const struct mc_msg *m, int fds[2])
+{
+    if (m->nfds > 0) {
+        dup3(fds[0], mc_log_fd(), O_CLOEXEC);
+        mc_log_set_fd(mc_log_fd());
+    }
+    if (m->nfds > 1 && self.start->accesslog >= 0) {
+        if (self.worker.access) mc_access_flush(self.worker.access);
+        dup3(fds[1], self.start->accesslog, O_CLOEXEC);
+        if (self.worker.access) mc_access_set_fd(self.worker.access, self.start->accesslog);
+    }
+    for (int i = 0; i < m->nfds; i++) mc_fd_close(&fds[i]);
+}
+
+static void on_message(const struct mc_msg *m, int fds[2])
+{
+    if (m->kind == MC_MSG_LOGS) {
+        take_logs(m, fds);
+        return;
+    }
+    for (int i = 0; i < m->nfds; i++) mc_fd_close(&fds[i]);
+    if (m->kind == MC_MSG_DRAIN) mc_worker_drain(&self.worker);
+    else if (m->kind == MC_MSG_STOP) mc_worker_stop(&self.worker);
+    else mc_warn("a message of kind %u is not for a worker", m->kind);
+}
+
+static void on_channel(struct mc_io *io)
+{
+    struct mc_msg m;
+    int fds[2], rc;
+    while ((rc = mc_channel_recv(io->fd, &m, fds, 2, NULL)) == MC_OK) on_message(&m, fds);
+    if (rc == MC_AGAIN) return;
+    mc_io_unwatch(&self.worker.loop, io);
+    mc_info("Parent changed, shutting down: worker (pid:%ld)", (long) getpid());
+    mc_worker_drain(&self.worker);
+}
+
+static void on_signals(struct mc_io *io)
+{
+    (void) io;
+    uint64_t set = mc_signals_take();
+    if (mc_signals_has(set, SIGINT) || mc_signals_has(set, SIGQUIT)) mc_worker_stop(&self.worker);
+    else if (mc_signals_has(set, SIGTERM)) mc_worker_drain(&self.worker);
+}
+
+static int watch(struct mc_io *io, int fd, void (*fn)(struct mc_io *))
+{
+    mc_io_init(io, fd, fn, NULL);
+    io->level = true;
+    return mc_io_watch(&self.worker.loop, io, MC_WANT_READ);
+}
+
+/* Also after the app was imported: some install handlers of their own. */
+static int catch_signals(void)
+{
+    return mc_signals_catch(caught) == MC_OK && mc_proc_crash_handler(self.start->slot->busy) == MC_OK ? MC_OK : MC_ERROR;
+}
+
+static int open_access(void)
+{
+    char err[256];
+    if (self.start->accesslog < 0) return MC_OK;
+    self.worker.access = mc_access_open(self.start->conf, self.start->accesslog, err, sizeof(err));
+    if (self.worker.access) return MC_OK;
+    mc_error("access_log_format: %s", err);
+    return MC_ERROR;
+}
+
+static int fail(int code, const char *text)
+{
+    tell(MC_MSG_FAILED, code, text);
+    mc_info("Worker exiting (pid: %ld)", (long) getpid());
+    return code;
+}
+
+static int open_all(void)
+{
+    const struct mc_child_start *s = self.start;
+    if (catch_signals() != MC_OK) return fail(MC_EXIT_BOOT, "cannot catch signals");
+    int code = mc_worker_open(&self.worker, s->conf, s->pool, s->slot, s->listen_fds);
+    if (code != MC_OK) return fail(code > 0 ? code : MC_EXIT_BOOT, "");
+    if (catch_signals() != MC_OK || open_access() != MC_OK || watch(&self.channel, s->channel, on_channel) != MC_OK ||
+        watch(&self.signals, mc_signals_fd(), on_signals) != MC_OK || mc_worker_listen(&self.worker) != MC_OK)
+        return fail(MC_EXIT_BOOT, "");
+    return MC_OK;
+}
+
+int mc_child_worker(const struct mc_child_start *start)
+{
+    self.start = start;
+    mc_slot_set(start->slot->pid, (int32_t) getpid());
+    mc_proc_title("monoceros: worker [%s]", mc_arbiter_name(start->conf));
+    mc_info("Booting worker with pid: %ld", (long) getpid());
+    int code = open_all();
+    if (code != MC_OK) return code;
+    tell(MC_MSG_READY, 0, "");
+    mc_worker_run(&self.worker);
+    mc_info("Worker exiting (pid: %ld)", (long) getpid());
+    if (self.channel.registered) mc_io_unwatch(&self.worker.loop, &self.channel);
+    if (self.signals.registered) mc_io_unwatch(&self.worker.loop, &self.signals);
+    mc_worker_close(&self.worker);
+    mc_access_close(&self.worker.access);
+    return MC_EXIT_OK;
+}

@@ -1,0 +1,126 @@
+/* The listening sockets: bound by the arbiter, inherited by workers, and switched off at a stop so that nothing accepted is lost.
+ * Never accepts. Called by the arbiter. Why a filter and not close() or shutdown(): both reset the connections that wait in the queue. */
+#include "core/os/fd.h"
+#include "core/os/signals.h"
+#include "core/process/arbiter.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TRIES = 5, PAUSE_MS = 1000 };
+
+/* Sleep in the loop; false when a signal to stop came. */
+static bool pause_unless_stopped(struct mc_arbiter *a, uint64_t until)
+{
+    while (mc_loop_refresh(&a->loop) < until && a->stopping == MC_STOP_NOT) mc_loop_turn(&a->loop, (int) (until - a->loop.now));
+    return a->stopping == MC_STOP_NOT;
+}
+
+static int open_one(struct mc_arbiter *a, const struct mc_conf_listen *l)
+{
+    const struct mc_values *set = &a->conf->set;
+    struct mc_listen_opts o = {
+        .backlog = (int) set->backlog,
+        .umask = (mode_t) set->umask_,
+        .uid = a->conf->uid,
+        .gid = a->conf->gid,
+        .defer_accept = true,
+    };
+    for (int i = 1;; i++) {
+        int fd = mc_socket_listen(&l->addr, &o);
+        if (fd >= 0) return fd;
+        if (errno == EADDRINUSE) mc_error("Connection in use: %s", l->text);
+        else mc_error("cannot listen at %s: %m", l->text);
+        /* Only an address in use may become free. */
+        if (errno != EADDRINUSE && errno != EADDRNOTAVAIL) return -1;
+        if (i == TRIES) break;
+        mc_error("Retrying in 1 second.");
+        if (!pause_unless_stopped(a, a->loop.now + PAUSE_MS)) return -1;
+    }
+    mc_error("Can't connect to %s", l->text);
+    return -1;
+}
+
+int mc_listeners_open(struct mc_arbiter *a)
+{
+    for (size_t i = 0; i < a->conf->nlistens; i++) {
+        a->listen_fds[i] = open_one(a, &a->conf->listens[i]);
+        if (a->listen_fds[i] < 0) return MC_ERROR;
+    }
+    return MC_OK;
+}
+
+void mc_listeners_log(struct mc_arbiter *a)
+{
+    struct mc_sb line;
+    mc_sb_init(&line, 65536);
+    for (size_t i = 0; i < a->conf->nlistens; i++) {
+        const struct mc_conf_listen *l = &a->conf->listens[i];
+        struct mc_addr real;
+        char text[160];
+        /* Port 0 became a real one. */
+        if (mc_addr_of_fd(a->listen_fds[i], &real) == MC_OK) mc_addr_print(&real, text, sizeof(text));
+        else mc_addr_print(&l->addr, text, sizeof(text));
+        if (i) mc_sb_addc(&line, ',');
+        if (strncmp(text, "unix:", 5) != 0) mc_sb_addz(&line, l->tls ? "https://" : "http://");
+        mc_sb_addz(&line, text);
+    }
+    mc_info("Listening at: %s (%ld)", mc_sb_z(&line), (long) a->pid);
+    mc_sb_fini(&line);
+}
+
+/* New SYNs are dropped, all else passes: handshakes under way end well and land in the queue. A dropped SYN is repeated after a second and
+ * finds the port closed: a refused connection, which the client may safely try elsewhere. No listen(fd, 0) then: a queue that counts as full
+ * drops the last ACK of handshakes under way, and their clients would learn of it by a reset. */
+static void drop_syns(int fd)
+{
+    enum { FLAGS_BYTE = 13, SYN = 0x02, SYN_OR_ACK = 0x12 };
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_BYTE),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN_OR_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog program = { .len = MC_COUNT(code), .filter = code };
+    int off = 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0) {
+        mc_warn("cannot switch off new connections by a filter: %m");
+        listen(fd, 0);
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof(off));
+}
+
+static void refuse(int fd, const struct mc_addr *addr)
+{
+    /* A socket that we were given (fd://) goes on living with its owner, queue and all. */
+    if (addr->fd >= 0) return;
+    if (addr->family != AF_UNIX) {
+        drop_syns(fd);
+        return;
+    }
+    unlink(addr->u.un.sun_path);
+    listen(fd, 0);
+}
+
+void mc_listeners_refuse(struct mc_arbiter *a)
+{
+    for (size_t i = 0; i < a->conf->nlistens; i++) {
+        if (a->listen_fds[i] < 0) continue;
+        refuse(a->listen_fds[i], &a->conf->listens[i].addr);
+        mc_fd_close(&a->listen_fds[i]);
+    }
+}
+
+void mc_listeners_close(struct mc_arbiter *a)
+{
+    for (size_t i = 0; i < a->conf->nlistens; i++) {
+        const struct mc_conf_listen *l = &a->conf->listens[i];
+        if (a->listen_fds[i] < 0) continue;
+        if (l->addr.fd < 0 && l->addr.family == AF_UNIX) unlink(l->addr.u.un.sun_path);
+        mc_fd_close(&a->listen_fds[i]);
+    }
+}

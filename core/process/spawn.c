@@ -1,0 +1,207 @@
+/* Births: a worker of a native pool is forked here; one of a Python pool is asked of the pool's zygote, which is exec'd here.
+ * In the child: only what it needs stays open, privileges are dropped, and its parent is checked to be still alive.
+ * Called by the arbiter's loop; never waits. */
+#include "core/os/fd.h"
+#include "core/os/proc.h"
+#include "core/os/signals.h"
+#include "core/process/arbiter.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static struct mc_kid *free_kid(struct mc_arbiter *a)
+{
+    for (unsigned i = 0; i < a->nkids; i++) {
+        if (a->kids[i].life == MC_LIFE_NONE) return &a->kids[i];
+    }
+    return NULL;
+}
+
+/* A fresh record of a life that begins now. */
+static void begin(struct mc_kid *k, struct mc_arbiter *a, struct mc_arb_pool *p)
+{
+    *k = (struct mc_kid){ .arbiter = a, .pool = p, .slot = k->slot, .index = k->index, .io.fd = -1, .generation = p->generation };
+    k->started_ms = mc_loop_refresh(&a->loop);
+    if (k->slot) mc_scoreboard_begin(k->slot, k->index, p->conf->index, p->generation, k->started_ms);
+}
+
+/* ---- in the child ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    return *(const int *) a - *(const int *) b;
+}
+
+static void close_between(int first, int last)
+{
+    if (first > last) return;
+    if (syscall(SYS_close_range, (unsigned) first, (unsigned) last, 0) == 0) return;
+    if (last > 65535) last = 65535;
+    for (int fd = first; fd <= last; fd++) close(fd);
+}
+
+/* Close every descriptor but 0-2 and these. */
+static void keep_only(int *fds, size_t n)
+{
+    int next = 3;
+    qsort(fds, n, sizeof(*fds), by_value);
+    for (size_t i = 0; i < n; i++) {
+        if (fds[i] < next) continue;
+        close_between(next, fds[i] - 1);
+        next = fds[i] + 1;
+    }
+    close_between(next, INT32_MAX);
+}
+
+static MC_NORETURN void give_up(int channel, int code, const char *text)
+{
+    struct mc_msg m = { .kind = MC_MSG_FAILED, .code = code };
+    snprintf(m.text, sizeof(m.text), "%s", text);
+    mc_channel_send(channel, &m, NULL, 0);
+    _exit(code);
+}
+
+/* Identity, and death with the parent; in this order, because a change of uid forgets the latter. */
+static void settle(struct mc_arbiter *a, int channel)
+{
+    char text[128];
+    if (mc_proc_drop(a->conf->uid, a->conf->gid, a->conf->set.initgroups) != MC_OK) {
+        snprintf(text, sizeof(text), "cannot become user %ld, group %ld: %m", (long) a->conf->uid, (long) a->conf->gid);
+        give_up(channel, MC_EXIT_FAIL, text);
+    }
+    mc_proc_parent_death(SIGTERM);
+    if (getppid() != a->pid) _exit(MC_EXIT_OK);
+}
+
+/* The pool's environment, then that of its apps. */
+static void set_env(const struct mc_conf *conf, const struct mc_conf_pool *pool)
+{
+    mc_arbiter_set_env(&pool->set.env);
+    for (size_t i = 0; i < conf->napps; i++) {
+        if (conf->apps[i].pool == pool) mc_arbiter_set_env(&conf->apps[i].set.env);
+    }
+}
+
+static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
+{
+    struct mc_arbiter *a = k->arbiter;
+    const struct mc_conf_pool *pool = k->pool->conf;
+    int *keep = calloc(a->conf->nlistens + 4, sizeof(*keep)), *listens = calloc(a->conf->nlistens, sizeof(*listens));
+    size_t n = 0;
+    if (!keep || !listens || mc_signals_after_fork() != MC_OK) give_up(channel, MC_EXIT_BOOT, "out of memory or descriptors");
+    keep[n++] = channel;
+    keep[n++] = mc_signals_fd();
+    keep[n++] = a->errorlog;
+    if (a->accesslog >= 0) keep[n++] = a->accesslog;
+    for (size_t i = 0; i < a->conf->nlistens; i++) {
+        listens[i] = a->conf->listens[i].pool == pool ? a->listen_fds[i] : -1;
+        if (listens[i] >= 0) keep[n++] = listens[i];
+    }
+    keep_only(keep, n);
+    free(keep);
+    settle(a, channel);
+    set_env(a->conf, pool);
+    struct mc_child_start start = {
+        .conf = a->conf,
+        .pool = pool,
+        .slot = k->slot,
+        .channel = channel,
+        .accesslog = a->accesslog,
+        .arbiter = a->pid,
+        .listen_fds = listens,
+    };
+    _exit(mc_child_worker(&start));
+}
+
+static MC_NORETURN void be_zygote(struct mc_kid *k, int channel)
+{
+    struct mc_arbiter *a = k->arbiter;
+    const struct mc_conf_pool *pool = k->pool->conf;
+    const char *path = NULL;
+    char text[MC_SLOT_TEXT];
+    int *listens = calloc(a->conf->nlistens, sizeof(*listens));
+    if (!listens) give_up(channel, MC_EXIT_BOOT, "out of memory");
+    for (size_t i = 0; i < a->conf->nlistens; i++) listens[i] = a->conf->listens[i].pool == pool ? a->listen_fds[i] : -1;
+    settle(a, channel);
+    set_env(a->conf, pool);
+    struct mc_zygote_exec x = {
+        .channel = channel,
+        .image = a->image,
+        .board = a->board.shm.fd,
+        .errorlog = a->errorlog,
+        .accesslog = a->accesslog,
+        .listen_fds = listens,
+    };
+    channel = mc_zygote_exec(a, pool, &x, &path);
+    snprintf(text, sizeof(text), "cannot run the interpreter '%s': %m", path ? path : "python3");
+    give_up(channel, MC_EXIT_FAIL, text);
+}
+
+/* ---- in the arbiter ---- */
+
+static int fork_kid(struct mc_kid *k, void (*be)(struct mc_kid *, int))
+{
+    int fds[2];
+    if (mc_channel_pair(fds) != MC_OK) {
+        mc_error("cannot make a channel: %m");
+        return MC_ERROR;
+    }
+    pid_t pid = fork();
+    if (pid == 0) be(k, fds[1]);
+    int why = errno;
+    mc_fd_close(&fds[1]);
+    if (pid < 0 || mc_kid_watch(k, fds[0]) != MC_OK) {
+        if (pid < 0) errno = why;
+        mc_error("cannot start a process: %m");
+        /* Without its channel a child that was forked leaves. */
+        mc_fd_close(&fds[0]);
+        k->io.fd = -1;
+        return MC_ERROR;
+    }
+    k->pid = pid;
+    k->life = MC_LIFE_BOOTING;
+    if (k->slot) mc_slot_set(k->slot->pid, (int32_t) pid);
+    return MC_OK;
+}
+
+int mc_spawn_zygote(struct mc_arbiter *a, struct mc_arb_pool *p)
+{
+    begin(&p->zygote, a, p);
+    return fork_kid(&p->zygote, be_zygote);
+}
+
+static int ask_zygote(struct mc_kid *k)
+{
+    int fds[2];
+    struct mc_msg m = { .kind = MC_MSG_SPAWN, .value = k->index };
+    if (mc_channel_pair(fds) != MC_OK) {
+        mc_error("cannot make a channel: %m");
+        return MC_ERROR;
+    }
+    int rc = mc_channel_send(k->pool->zygote.io.fd, &m, &fds[1], 1);
+    mc_fd_close(&fds[1]);
+    if (rc == MC_OK && mc_kid_watch(k, fds[0]) == MC_OK) {
+        k->life = MC_LIFE_ASKED;
+        return MC_OK;
+    }
+    mc_fd_close(&fds[0]);
+    k->io.fd = -1;
+    return rc == MC_AGAIN ? MC_AGAIN : MC_ERROR;
+}
+
+int mc_spawn_worker(struct mc_arbiter *a, struct mc_arb_pool *p)
+{
+    struct mc_kid *k = free_kid(a);
+    if (!k) return MC_AGAIN;
+    if (p->conf->python && p->zygote.life != MC_LIFE_READY) return MC_AGAIN;
+    begin(k, a, p);
+    int rc = p->conf->python ? ask_zygote(k) : fork_kid(k, be_worker);
+    if (rc == MC_OK) return MC_OK;
+    mc_scoreboard_end(k->slot);
+    if (rc == MC_ERROR) mc_policy_failed(&p->births, a->loop.now);
+    return rc;
+}
