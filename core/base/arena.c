@@ -16,7 +16,7 @@ struct link {
 
 void mc_arena_init(struct mc_arena *a)
 {
-    *a = (struct mc_arena){ .magic = MC_MAGIC_ARENA };
+    *a = (struct mc_arena){.magic = MC_MAGIC_ARENA};
 }
 
 void mc_arena_fini(struct mc_arena *a)
@@ -36,13 +36,14 @@ void mc_arena_fini(struct mc_arena *a)
         next = l->next;
         mc_block_put(l, MC_BLOCK_SMALL);
     }
-    *a = (struct mc_arena){ 0 };
+    *a = (struct mc_arena){0};
 }
 
 static void *alloc_big(struct mc_arena *a, size_t n)
 {
     struct link *l = malloc(sizeof(*l) + n);
-    if (!l) return NULL;
+    if (!l)
+        return NULL;
     l->next = a->big;
     a->big = l;
     return l + 1;
@@ -54,7 +55,8 @@ static void *alloc_big(struct mc_arena *a, size_t n)
 void *mc_arena_alloc(struct mc_arena *a, size_t n)
 {
     MC_ASSERT(a->magic == MC_MAGIC_ARENA);
-    if (n > SIZE_MAX / 2) return NULL;
+    if (n > SIZE_MAX / 2)
+        return NULL;
     return alloc_big(a, n);
 }
 
@@ -63,22 +65,25 @@ void *mc_arena_alloc(struct mc_arena *a, size_t n)
 static void *alloc_block(struct mc_arena *a, size_t n)
 {
     struct link *l = mc_block_get(MC_BLOCK_SMALL);
-    if (!l) return NULL;
+    if (!l)
+        return NULL;
     l->next = a->blocks;
     a->blocks = l;
-    char *p = (char *) (l + 1);
+    char *p = (char *)(l + 1);
     a->pos = p + n;
-    a->end = (char *) l + MC_BLOCK_SMALL;
+    a->end = (char *)l + MC_BLOCK_SMALL;
     return p;
 }
 
 void *mc_arena_alloc(struct mc_arena *a, size_t n)
 {
     MC_ASSERT(a->magic == MC_MAGIC_ARENA);
-    if (mc_unlikely(n > SIZE_MAX / 2)) return NULL;
-    n = (n + ALIGN - 1) & ~(size_t) (ALIGN - 1);
-    if (n == 0) n = ALIGN;
-    if (mc_likely((size_t) (a->end - a->pos) >= n)) {
+    if (mc_unlikely(n > SIZE_MAX / 2))
+        return NULL;
+    n = (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    if (n == 0)
+        n = ALIGN;
+    if (mc_likely((size_t)(a->end - a->pos) >= n)) {
         void *p = a->pos;
         a->pos += n;
         return p;
@@ -91,22 +96,25 @@ void *mc_arena_alloc(struct mc_arena *a, size_t n)
 void *mc_arena_calloc(struct mc_arena *a, size_t n)
 {
     void *p = mc_arena_alloc(a, n);
-    if (p) memset(p, 0, n);
+    if (p)
+        memset(p, 0, n);
     return p;
 }
 
 struct mc_str mc_arena_dup(struct mc_arena *a, struct mc_str s)
 {
     char *p = s.n < SIZE_MAX ? mc_arena_alloc(a, s.n + 1) : NULL;
-    if (!p) return MC_STR_NONE;
-    if (s.n) memcpy(p, s.p, s.n);
+    if (!p)
+        return MC_STR_NONE;
+    if (s.n)
+        memcpy(p, s.p, s.n);
     p[s.n] = '\0';
-    return (struct mc_str){ p, s.n };
+    return (struct mc_str){p, s.n};
 }
 
 char *mc_arena_strdup(struct mc_arena *a, const char *z)
 {
-    return (char *) mc_arena_dup(a, mc_str(z)).p;
+    return (char *)mc_arena_dup(a, mc_str(z)).p;
 }
 
 char *mc_arena_printf(struct mc_arena *a, const char *fmt, ...)
@@ -116,12 +124,15 @@ char *mc_arena_printf(struct mc_arena *a, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vsnprintf(buf, sizeof(buf), fmt, ap);
     va_end(ap);
-    if (n < 0) return NULL;
-    if ((size_t) n < sizeof(buf)) return (char *) mc_arena_dup(a, (struct mc_str){ buf, (size_t) n }).p;
-    char *p = mc_arena_alloc(a, (size_t) n + 1);
-    if (!p) return NULL;
+    if (n < 0)
+        return NULL;
+    if ((size_t)n < sizeof(buf))
+        return (char *)mc_arena_dup(a, (struct mc_str){buf, (size_t)n}).p;
+    char *p = mc_arena_alloc(a, (size_t)n + 1);
+    if (!p)
+        return NULL;
     va_start(ap, fmt);
-    vsnprintf(p, (size_t) n + 1, fmt, ap);
+    vsnprintf(p, (size_t)n + 1, fmt, ap);
     va_end(ap);
     return p;
 }
@@ -129,8 +140,9 @@ char *mc_arena_printf(struct mc_arena *a, const char *fmt, ...)
 int mc_arena_cleanup(struct mc_arena *a, void (*run)(void *), void *data)
 {
     struct mc_cleanup *c = mc_arena_alloc(a, sizeof(*c));
-    if (!c) return MC_ERROR;
-    *c = (struct mc_cleanup){ .next = a->cleanups, .run = run, .data = data };
+    if (!c)
+        return MC_ERROR;
+    *c = (struct mc_cleanup){.next = a->cleanups, .run = run, .data = data};
     a->cleanups = c;
     return MC_OK;
 }

@@ -28,7 +28,8 @@ void *mc_block_get(size_t size)
     MC_ASSERT(size == MC_BLOCK_SMALL || size == MC_BLOCK_LARGE);
     struct pool *p = size == MC_BLOCK_SMALL ? &small : &large;
     struct node *b = p->free;
-    if (!b) return malloc(size);
+    if (!b)
+        return malloc(size);
     p->free = b->next;
     p->n--;
     return b;
@@ -39,7 +40,8 @@ void mc_block_put(void *block, size_t size)
     MC_ASSERT(size == MC_BLOCK_SMALL || size == MC_BLOCK_LARGE);
     struct pool *p = size == MC_BLOCK_SMALL ? &small : &large;
     unsigned keep = size == MC_BLOCK_SMALL ? KEEP_SMALL : KEEP_LARGE;
-    if (!block) return;
+    if (!block)
+        return;
     if (p->n >= keep) {
         free(block);
         return;

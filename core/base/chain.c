@@ -11,7 +11,8 @@ enum { JOIN = 4096 }; /* mc_chain_move() copies up to this much into the room of
 struct mc_file *mc_file_new(int fd)
 {
     struct mc_file *f = malloc(sizeof(*f));
-    if (f) *f = (struct mc_file){ .fd = fd, .refs = 1 };
+    if (f)
+        *f = (struct mc_file){.fd = fd, .refs = 1};
     return f;
 }
 
@@ -25,16 +26,18 @@ void mc_file_unref(struct mc_file **f)
 {
     struct mc_file *file = *f;
     *f = NULL;
-    if (!file) return;
+    if (!file)
+        return;
     MC_ASSERT(file->refs > 0);
-    if (--file->refs > 0) return;
+    if (--file->refs > 0)
+        return;
     close(file->fd);
     free(file);
 }
 
 void mc_chain_init(struct mc_chain *c)
 {
-    *c = (struct mc_chain){ 0 };
+    *c = (struct mc_chain){0};
 }
 
 static void free_seg(struct mc_seg *s)
@@ -59,17 +62,20 @@ void mc_chain_fini(struct mc_chain *c)
 static void append(struct mc_chain *c, struct mc_seg *s)
 {
     s->next = NULL;
-    if (c->tail) c->tail->next = s;
-    else c->head = s;
+    if (c->tail)
+        c->tail->next = s;
+    else
+        c->head = s;
     c->tail = s;
 }
 
 static struct mc_seg *add_block(struct mc_chain *c)
 {
     struct mc_seg *s = mc_block_get(MC_BLOCK_LARGE);
-    if (!s) return NULL;
-    unsigned char *room = (unsigned char *) (s + 1);
-    *s = (struct mc_seg){ .kind = MC_SEG_MEM, .pos = room, .last = room, .end = (unsigned char *) s + MC_BLOCK_LARGE };
+    if (!s)
+        return NULL;
+    unsigned char *room = (unsigned char *)(s + 1);
+    *s = (struct mc_seg){.kind = MC_SEG_MEM, .pos = room, .last = room, .end = (unsigned char *)s + MC_BLOCK_LARGE};
     append(c, s);
     return s;
 }
@@ -77,7 +83,7 @@ static struct mc_seg *add_block(struct mc_chain *c)
 static size_t tail_room(const struct mc_chain *c)
 {
     const struct mc_seg *s = c->tail;
-    return s && s->kind == MC_SEG_MEM ? (size_t) (s->end - s->last) : 0;
+    return s && s->kind == MC_SEG_MEM ? (size_t)(s->end - s->last) : 0;
 }
 
 static void put(struct mc_chain *c, const void *p, size_t n)
@@ -85,7 +91,7 @@ static void put(struct mc_chain *c, const void *p, size_t n)
     memcpy(c->tail->last, p, n);
     c->tail->last += n;
     c->mem += n;
-    c->total += (off_t) n;
+    c->total += (off_t)n;
 }
 
 int mc_chain_add(struct mc_chain *c, const void *p, size_t n)
@@ -94,7 +100,8 @@ int mc_chain_add(struct mc_chain *c, const void *p, size_t n)
     while (n) {
         size_t room = tail_room(c);
         if (room == 0) {
-            if (!add_block(c)) return MC_ERROR;
+            if (!add_block(c))
+                return MC_ERROR;
             room = tail_room(c);
         }
         size_t part = n < room ? n : room;
@@ -108,7 +115,8 @@ int mc_chain_add(struct mc_chain *c, const void *p, size_t n)
 unsigned char *mc_chain_reserve(struct mc_chain *c, size_t n)
 {
     MC_ASSERT(n <= MC_BLOCK_LARGE - sizeof(struct mc_seg));
-    if (tail_room(c) >= n && c->tail) return c->tail->last;
+    if (tail_room(c) >= n && c->tail)
+        return c->tail->last;
     struct mc_seg *s = add_block(c);
     return s ? s->last : NULL;
 }
@@ -116,9 +124,12 @@ unsigned char *mc_chain_reserve(struct mc_chain *c, size_t n)
 static void drop_tail(struct mc_chain *c)
 {
     struct mc_seg *last = c->tail, *before = NULL;
-    for (struct mc_seg *s = c->head; s != last; s = s->next) before = s;
-    if (before) before->next = NULL;
-    else c->head = NULL;
+    for (struct mc_seg *s = c->head; s != last; s = s->next)
+        before = s;
+    if (before)
+        before->next = NULL;
+    else
+        c->head = NULL;
     c->tail = before;
     free_seg(last);
 }
@@ -126,26 +137,30 @@ static void drop_tail(struct mc_chain *c)
 void mc_chain_commit(struct mc_chain *c, size_t n)
 {
     MC_ASSERT(n <= tail_room(c));
-    if (!c->tail) return;
+    if (!c->tail)
+        return;
     c->tail->last += n;
     c->mem += n;
-    c->total += (off_t) n;
-    if (c->tail->kind == MC_SEG_MEM && c->tail->last == c->tail->pos) drop_tail(c);
+    c->total += (off_t)n;
+    if (c->tail->kind == MC_SEG_MEM && c->tail->last == c->tail->pos)
+        drop_tail(c);
 }
 
 int mc_chain_add_file(struct mc_chain *c, struct mc_file *f, off_t off, off_t len)
 {
     MC_ASSERT(off >= 0 && len >= 0);
     struct mc_seg *s = c->tail;
-    if (len == 0) return MC_OK;
+    if (len == 0)
+        return MC_OK;
     if (s && s->kind == MC_SEG_FILE && s->file == f && s->off + s->len == off) {
         s->len += len;
         c->total += len;
         return MC_OK;
     }
     s = malloc(sizeof(*s));
-    if (!s) return MC_ERROR;
-    *s = (struct mc_seg){ .kind = MC_SEG_FILE, .file = mc_file_ref(f), .off = off, .len = len };
+    if (!s)
+        return MC_ERROR;
+    *s = (struct mc_seg){.kind = MC_SEG_FILE, .file = mc_file_ref(f), .off = off, .len = len};
     append(c, s);
     c->total += len;
     return MC_OK;
@@ -163,8 +178,10 @@ void mc_chain_move(struct mc_chain *dst, struct mc_chain *src)
         mc_chain_fini(src);
         return;
     }
-    if (dst->tail) dst->tail->next = src->head;
-    else dst->head = src->head;
+    if (dst->tail)
+        dst->tail->next = src->head;
+    else
+        dst->head = src->head;
     dst->tail = src->tail;
     dst->mem += src->mem;
     dst->total += src->total;
@@ -175,9 +192,10 @@ int mc_chain_iov(const struct mc_chain *c, struct iovec *iov, int max)
 {
     int n = 0;
     for (const struct mc_seg *s = c->head; s && s->kind == MC_SEG_MEM && n < max; s = s->next) {
-        if (s->last == s->pos) continue;
+        if (s->last == s->pos)
+            continue;
         iov[n].iov_base = s->pos;
-        iov[n].iov_len = (size_t) (s->last - s->pos);
+        iov[n].iov_len = (size_t)(s->last - s->pos);
         n++;
     }
     return n;
@@ -189,7 +207,7 @@ static void advance(struct mc_chain *c, struct mc_seg *s, off_t n)
     c->total -= n;
     if (s->kind == MC_SEG_MEM) {
         s->pos += n;
-        c->mem -= (size_t) n;
+        c->mem -= (size_t)n;
     } else {
         s->off += n;
         s->len -= n;
@@ -201,7 +219,7 @@ void mc_chain_consume(struct mc_chain *c, off_t n)
     MC_ASSERT(n >= 0 && n <= c->total);
     while (c->head) {
         struct mc_seg *s = c->head;
-        off_t have = s->kind == MC_SEG_MEM ? (off_t) (s->last - s->pos) : s->len;
+        off_t have = s->kind == MC_SEG_MEM ? (off_t)(s->last - s->pos) : s->len;
         if (n < have) {
             advance(c, s, n);
             return;
@@ -209,7 +227,8 @@ void mc_chain_consume(struct mc_chain *c, off_t n)
         advance(c, s, have);
         n -= have;
         c->head = s->next;
-        if (!c->head) c->tail = NULL;
+        if (!c->head)
+            c->tail = NULL;
         free_seg(s);
     }
 }

@@ -13,7 +13,7 @@ static uint64_t real_ns(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 uint64_t mc_clock_ms(void)
@@ -40,47 +40,49 @@ struct civil {
 static struct civil to_civil(int64_t t)
 {
     enum { ERA_DAYS = 146097 }; /* 400 years */
-    if (t < -62167219200 || t > 253402300799) t = 0;
+    if (t < -62167219200 || t > 253402300799)
+        t = 0;
     int64_t days = t / 86400, rest = t % 86400;
-    if (rest < 0) days--, rest += 86400;
+    if (rest < 0)
+        days--, rest += 86400;
     int64_t z = days + 719468; /* since 0000-03-01 */
     int64_t era = (z >= 0 ? z : z - ERA_DAYS + 1) / ERA_DAYS;
-    unsigned doe = (unsigned) (z - era * ERA_DAYS);
+    unsigned doe = (unsigned)(z - era * ERA_DAYS);
     unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / (ERA_DAYS - 1)) / 365;
     unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
     unsigned mp = (5 * doy + 2) / 153;
     struct civil c = {
         .day = doy - (153 * mp + 2) / 5 + 1,
         .month = mp < 10 ? mp + 3 : mp - 9,
-        .hour = (unsigned) rest / 3600,
-        .min = (unsigned) rest / 60 % 60,
-        .sec = (unsigned) rest % 60,
-        .weekday = (unsigned) (((days % 7) + 11) % 7),
+        .hour = (unsigned)rest / 3600,
+        .min = (unsigned)rest / 60 % 60,
+        .sec = (unsigned)rest % 60,
+        .weekday = (unsigned)(((days % 7) + 11) % 7),
     };
-    c.year = (unsigned) ((int64_t) yoe + era * 400 + (c.month <= 2));
+    c.year = (unsigned)((int64_t)yoe + era * 400 + (c.month <= 2));
     return c;
 }
 
 /* Two digits and a separator. */
 static char *put2(char *p, unsigned v, char sep)
 {
-    p[0] = (char) ('0' + v / 10 % 10);
-    p[1] = (char) ('0' + v % 10);
+    p[0] = (char)('0' + v / 10 % 10);
+    p[1] = (char)('0' + v % 10);
     p[2] = sep;
     return p + 3;
 }
 
 static char *put4(char *p, unsigned v, char sep)
 {
-    p[0] = (char) ('0' + v / 1000 % 10);
-    p[1] = (char) ('0' + v / 100 % 10);
+    p[0] = (char)('0' + v / 1000 % 10);
+    p[1] = (char)('0' + v / 100 % 10);
     return put2(p + 2, v % 100, sep);
 }
 
 static void format_http(char *p, time_t t)
 {
-    static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-    static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     struct civil c = to_civil(t);
     memcpy(p, days[c.weekday], 3);
     memcpy(p + 3, ", ", 2);
@@ -111,8 +113,8 @@ void mc_clock_http_date(char out[MC_HTTP_DATE_LEN], time_t t)
 
 static void format_log(char *p, time_t t, long offset)
 {
-    struct civil c = to_civil((int64_t) t + offset);
-    unsigned zone = (unsigned) (offset < 0 ? -offset : offset) / 60;
+    struct civil c = to_civil((int64_t)t + offset);
+    unsigned zone = (unsigned)(offset < 0 ? -offset : offset) / 60;
     p = put4(p, c.year, '-');
     p = put2(p, c.month, '-');
     p = put2(p, c.day, ' ');

@@ -22,13 +22,13 @@ static atomic_int log_level = MC_LOG_INFO;
 static atomic_uint lost;
 static atomic_bool nowait; /* the fd is a pipe or a socket */
 
-static const char *const names[] = { "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL" };
+static const char *const names[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
 
 void mc_log_init(int fd, enum mc_log_level level)
 {
     char date[32];
     mc_log_set_fd(fd);
-    atomic_store(&log_level, (int) level);
+    atomic_store(&log_level, (int)level);
     mc_clock_log_date(date, sizeof(date), time(NULL)); /* the zone for mc_log_signal_safe() */
 }
 
@@ -46,14 +46,15 @@ void mc_log_set_fd(int fd)
 
 enum mc_log_level mc_log_level(void)
 {
-    return (enum mc_log_level) atomic_load_explicit(&log_level, memory_order_relaxed);
+    return (enum mc_log_level)atomic_load_explicit(&log_level, memory_order_relaxed);
 }
 
 int mc_log_level_parse(const char *name, enum mc_log_level *out)
 {
     for (size_t i = 0; i < MC_COUNT(names); i++) {
-        if (strcasecmp(name, names[i]) != 0) continue;
-        *out = (enum mc_log_level) i;
+        if (strcasecmp(name, names[i]) != 0)
+            continue;
+        *out = (enum mc_log_level)i;
         return MC_OK;
     }
     return MC_ERROR;
@@ -66,11 +67,11 @@ static size_t prefix(char *out, const char *date, enum mc_log_level level)
     *p++ = '[';
     p = mempcpy(p, date, strlen(date));
     p = mempcpy(p, "] [", 3);
-    p += mc_str_u64(p, (uint64_t) getpid());
+    p += mc_str_u64(p, (uint64_t)getpid());
     p = mempcpy(p, "] [", 3);
     p = mempcpy(p, names[level], strlen(names[level]));
     p = mempcpy(p, "] ", 2);
-    return (size_t) (p - out);
+    return (size_t)(p - out);
 }
 
 /* RWF_NOWAIT keeps a stalled log reader from stopping us without touching the flags of a description that we may share with a
@@ -82,27 +83,31 @@ static ssize_t write_vec(struct iovec *iov, int n, size_t total)
     do {
         done = -1;
         errno = EOPNOTSUPP;
-        if (atomic_load_explicit(&nowait, memory_order_relaxed)) done = pwritev2(fd, iov, n, -1, RWF_NOWAIT);
-        if (done < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) done = writev(fd, iov, n);
+        if (atomic_load_explicit(&nowait, memory_order_relaxed))
+            done = pwritev2(fd, iov, n, -1, RWF_NOWAIT);
+        if (done < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+            done = writev(fd, iov, n);
     } while (done < 0 && errno == EINTR);
-    return done == (ssize_t) total ? MC_OK : MC_ERROR;
+    return done == (ssize_t)total ? MC_OK : MC_ERROR;
 }
 
 static int write_line(enum mc_log_level level, const char *date, const char *text, size_t n)
 {
     char head[96];
     size_t h = prefix(head, date, level);
-    struct iovec iov[3] = { { head, h }, { (void *) (uintptr_t) text, n }, { (void *) (uintptr_t) "\n", 1 } };
-    return (int) write_vec(iov, 3, h + n + 1);
+    struct iovec iov[3] = {{head, h}, {(void *)(uintptr_t)text, n}, {(void *)(uintptr_t) "\n", 1}};
+    return (int)write_vec(iov, 3, h + n + 1);
 }
 
 static void report_lost(const char *date)
 {
     unsigned n = atomic_exchange(&lost, 0);
     char text[80];
-    if (n == 0) return;
+    if (n == 0)
+        return;
     int len = snprintf(text, sizeof(text), "%u lines of this log could not be written", n);
-    if (write_line(MC_LOG_WARNING, date, text, (size_t) len) != MC_OK) atomic_fetch_add(&lost, n);
+    if (write_line(MC_LOG_WARNING, date, text, (size_t)len) != MC_OK)
+        atomic_fetch_add(&lost, n);
 }
 
 static void emit(enum mc_log_level level, const char *text, size_t n)
@@ -113,18 +118,20 @@ static void emit(enum mc_log_level level, const char *text, size_t n)
         atomic_fetch_add(&lost, 1);
         return;
     }
-    if (mc_unlikely(atomic_load_explicit(&lost, memory_order_relaxed) > 0)) report_lost(date);
+    if (mc_unlikely(atomic_load_explicit(&lost, memory_order_relaxed) > 0))
+        report_lost(date);
 }
 
 static bool is_control(char c)
 {
-    return ((unsigned char) c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+    return ((unsigned char)c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
 }
 
 static size_t count_controls(const char *text, size_t n)
 {
     size_t found = 0;
-    for (size_t i = 0; i < n; i++) found += is_control(text[i]);
+    for (size_t i = 0; i < n; i++)
+        found += is_control(text[i]);
     return found;
 }
 
@@ -134,15 +141,18 @@ static void emit_scrubbed(enum mc_log_level level, char *text, size_t n, size_t 
     char *out = malloc(n + 3 * controls), *p = out;
     for (size_t i = 0; i < n; i++) {
         if (!is_control(text[i])) {
-            if (out) *p++ = text[i];
+            if (out)
+                *p++ = text[i];
         } else if (out) {
-            p += mc_str_escape(p, 4, (struct mc_str){ text + i, 1 });
+            p += mc_str_escape(p, 4, (struct mc_str){text + i, 1});
         } else {
             text[i] = '?';
         }
     }
-    if (out) emit(level, out, (size_t) (p - out));
-    else emit(level, text, n);
+    if (out)
+        emit(level, out, (size_t)(p - out));
+    else
+        emit(level, text, n);
     free(out);
 }
 
@@ -150,11 +160,12 @@ void mc_log_vline(enum mc_log_level level, const char *fmt, va_list ap)
 {
     char line[LINE], *text = line;
     int saved = errno;
-    if (!mc_log_on(level)) return;
+    if (!mc_log_on(level))
+        return;
     va_list again;
     va_copy(again, ap);
     int len = vsnprintf(line, sizeof(line), fmt, ap);
-    size_t n = len < 0 ? 0 : (size_t) len;
+    size_t n = len < 0 ? 0 : (size_t)len;
     if (n >= sizeof(line)) {
         size_t cap = n < LINE_MAX_BYTES ? n + 1 : LINE_MAX_BYTES;
         char *more = malloc(cap);
@@ -167,11 +178,15 @@ void mc_log_vline(enum mc_log_level level, const char *fmt, va_list ap)
         n = n < cap ? n : cap - 1;
     }
     va_end(again);
-    while (n && text[n - 1] == '\n') n--;
+    while (n && text[n - 1] == '\n')
+        n--;
     size_t controls = count_controls(text, n);
-    if (mc_unlikely(controls > 0)) emit_scrubbed(level, text, n, controls);
-    else emit(level, text, n);
-    if (text != line) free(text);
+    if (mc_unlikely(controls > 0))
+        emit_scrubbed(level, text, n, controls);
+    else
+        emit(level, text, n);
+    if (text != line)
+        free(text);
     errno = saved;
 }
 
@@ -200,7 +215,8 @@ void mc_log_signal_safe(enum mc_log_level level, const char *text, size_t n)
     int saved = errno;
     clock_gettime(CLOCK_REALTIME, &now);
     mc_clock_log_date_safe(date, sizeof(date), now.tv_sec);
-    if (write_line(level, date, text, n) != MC_OK) atomic_fetch_add(&lost, 1);
+    if (write_line(level, date, text, n) != MC_OK)
+        atomic_fetch_add(&lost, 1);
     errno = saved;
 }
 
@@ -212,6 +228,6 @@ bool mc_log_limited(struct mc_log_limit *l, unsigned *missed)
         return false;
     }
     *missed = l->missed;
-    *l = (struct mc_log_limit){ .next_ms = now + 1000 };
+    *l = (struct mc_log_limit){.next_ms = now + 1000};
     return true;
 }

@@ -8,9 +8,11 @@
 
 bool mc_str_eq_nocase(struct mc_str a, struct mc_str b)
 {
-    if (a.n != b.n) return false;
+    if (a.n != b.n)
+        return false;
     for (size_t i = 0; i < a.n; i++) {
-        if (mc_lower((unsigned char) a.p[i]) != mc_lower((unsigned char) b.p[i])) return false;
+        if (mc_lower((unsigned char)a.p[i]) != mc_lower((unsigned char)b.p[i]))
+            return false;
     }
     return true;
 }
@@ -18,14 +20,18 @@ bool mc_str_eq_nocase(struct mc_str a, struct mc_str b)
 int mc_str_to_u64(struct mc_str s, uint64_t max, uint64_t *out)
 {
     uint64_t v = 0;
-    if (s.n == 0) return MC_ERROR;
+    if (s.n == 0)
+        return MC_ERROR;
     for (size_t i = 0; i < s.n; i++) {
-        unsigned d = (unsigned char) s.p[i] - (unsigned) '0';
-        if (d > 9 || v > UINT64_MAX / 10) return MC_ERROR;
+        unsigned d = (unsigned char)s.p[i] - (unsigned)'0';
+        if (d > 9 || v > UINT64_MAX / 10)
+            return MC_ERROR;
         v *= 10;
-        if (v > UINT64_MAX - d) return MC_ERROR;
+        if (v > UINT64_MAX - d)
+            return MC_ERROR;
         v += d;
-        if (v > max) return MC_ERROR;
+        if (v > max)
+            return MC_ERROR;
     }
     *out = v;
     return MC_OK;
@@ -34,11 +40,13 @@ int mc_str_to_u64(struct mc_str s, uint64_t max, uint64_t *out)
 int mc_str_hex_u64(struct mc_str s, uint64_t *out)
 {
     uint64_t v = 0;
-    if (s.n == 0 || s.n > 16) return MC_ERROR;
+    if (s.n == 0 || s.n > 16)
+        return MC_ERROR;
     for (size_t i = 0; i < s.n; i++) {
-        int d = mc_hex_digit((unsigned char) s.p[i]);
-        if (d < 0) return MC_ERROR;
-        v = v << 4 | (uint64_t) d;
+        int d = mc_hex_digit((unsigned char)s.p[i]);
+        if (d < 0)
+            return MC_ERROR;
+        v = v << 4 | (uint64_t)d;
     }
     *out = v;
     return MC_OK;
@@ -51,8 +59,10 @@ static bool blank(char c)
 
 struct mc_str mc_str_trim(struct mc_str s)
 {
-    while (s.n && blank(s.p[0])) s.p++, s.n--;
-    while (s.n && blank(s.p[s.n - 1])) s.n--;
+    while (s.n && blank(s.p[0]))
+        s.p++, s.n--;
+    while (s.n && blank(s.p[s.n - 1]))
+        s.n--;
     return s;
 }
 
@@ -60,12 +70,13 @@ bool mc_str_next_token(struct mc_str *rest, struct mc_str *token)
 {
     while (rest->n) {
         const char *comma = memchr(rest->p, ',', rest->n);
-        size_t n = comma ? (size_t) (comma - rest->p) : rest->n;
-        *token = mc_str_trim((struct mc_str){ rest->p, n });
+        size_t n = comma ? (size_t)(comma - rest->p) : rest->n;
+        *token = mc_str_trim((struct mc_str){rest->p, n});
         size_t skip = comma ? n + 1 : n;
         rest->p += skip;
         rest->n -= skip;
-        if (token->n) return true;
+        if (token->n)
+            return true;
     }
     return false;
 }
@@ -75,14 +86,16 @@ enum { FNV_BASIS = 2166136261u, FNV_PRIME = 16777619u };
 uint32_t mc_str_hash_nocase(struct mc_str s)
 {
     uint32_t h = FNV_BASIS;
-    for (size_t i = 0; i < s.n; i++) h = (h ^ mc_lower((unsigned char) s.p[i])) * FNV_PRIME;
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ mc_lower((unsigned char)s.p[i])) * FNV_PRIME;
     return h;
 }
 
 uint32_t mc_str_hash(struct mc_str s)
 {
     uint32_t h = FNV_BASIS;
-    for (size_t i = 0; i < s.n; i++) h = (h ^ (unsigned char) s.p[i]) * FNV_PRIME;
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ (unsigned char)s.p[i]) * FNV_PRIME;
     return h;
 }
 
@@ -91,13 +104,15 @@ size_t mc_str_escape(char *out, size_t cap, struct mc_str s)
     static const char hex[] = "0123456789abcdef";
     size_t n = 0;
     for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char) s.p[i];
+        unsigned char c = (unsigned char)s.p[i];
         if (c >= 0x20 && c <= 0x7e && c != '"' && c != '\\') {
-            if (cap - n < 1) break;
-            out[n++] = (char) c;
+            if (cap - n < 1)
+                break;
+            out[n++] = (char)c;
             continue;
         }
-        if (cap - n < 4) break;
+        if (cap - n < 4)
+            break;
         out[n++] = '\\';
         out[n++] = 'x';
         out[n++] = hex[c >> 4];
@@ -111,37 +126,42 @@ size_t mc_str_u64(char *out, uint64_t v)
     char digits[20];
     size_t n = 0;
     do {
-        digits[n++] = (char) ('0' + v % 10);
+        digits[n++] = (char)('0' + v % 10);
         v /= 10;
     } while (v);
-    for (size_t i = 0; i < n; i++) out[i] = digits[n - 1 - i];
+    for (size_t i = 0; i < n; i++)
+        out[i] = digits[n - 1 - i];
     return n;
 }
 
 void mc_sb_init(struct mc_sb *sb, size_t max)
 {
-    *sb = (struct mc_sb){ .max = max };
+    *sb = (struct mc_sb){.max = max};
 }
 
 void mc_sb_fini(struct mc_sb *sb)
 {
     free(sb->p);
-    *sb = (struct mc_sb){ .max = sb->max };
+    *sb = (struct mc_sb){.max = sb->max};
 }
 
 /* Room for n more bytes and the NUL of mc_sb_z(). */
 static bool fit(struct mc_sb *sb, size_t n)
 {
-    if (sb->bad) return false;
+    if (sb->bad)
+        return false;
     if (n > sb->max - sb->n || sb->max > SIZE_MAX / 2) {
         sb->bad = true;
         return false;
     }
     size_t need = sb->n + n + 1;
-    if (need <= sb->cap) return true;
+    if (need <= sb->cap)
+        return true;
     size_t cap = sb->cap ? sb->cap * 2 : 64;
-    if (cap > sb->max + 1) cap = sb->max + 1;
-    if (cap < need) cap = need;
+    if (cap > sb->max + 1)
+        cap = sb->max + 1;
+    if (cap < need)
+        cap = need;
     char *p = realloc(sb->p, cap);
     if (!p) {
         sb->bad = true;
@@ -154,7 +174,8 @@ static bool fit(struct mc_sb *sb, size_t n)
 
 void mc_sb_add(struct mc_sb *sb, const void *p, size_t n)
 {
-    if (n == 0 || !fit(sb, n)) return;
+    if (n == 0 || !fit(sb, n))
+        return;
     memcpy(sb->p + sb->n, p, n);
     sb->n += n;
 }
@@ -171,27 +192,29 @@ void mc_sb_addz(struct mc_sb *sb, const char *z)
 
 void mc_sb_addf(struct mc_sb *sb, const char *fmt, ...)
 {
-    if (!fit(sb, 0)) return;
+    if (!fit(sb, 0))
+        return;
     size_t room = sb->cap - sb->n;
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(sb->p + sb->n, room, fmt, ap);
     va_end(ap);
-    if (n < 0 || !fit(sb, (size_t) n)) {
+    if (n < 0 || !fit(sb, (size_t)n)) {
         sb->bad = true;
         return;
     }
-    if ((size_t) n >= room) {
+    if ((size_t)n >= room) {
         va_start(ap, fmt);
         vsnprintf(sb->p + sb->n, sb->cap - sb->n, fmt, ap);
         va_end(ap);
     }
-    sb->n += (size_t) n;
+    sb->n += (size_t)n;
 }
 
 const char *mc_sb_z(struct mc_sb *sb)
 {
-    if (!fit(sb, 0)) return "";
+    if (!fit(sb, 0))
+        return "";
     sb->p[sb->n] = '\0';
     return sb->p;
 }

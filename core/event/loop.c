@@ -15,12 +15,13 @@ enum { BATCH = 256 };
 
 int mc_loop_open(struct mc_loop *l, const struct mc_event_ops *ops)
 {
-    *l = (struct mc_loop){ .ops = ops, .now = mc_clock_ms() };
+    *l = (struct mc_loop){.ops = ops, .now = mc_clock_ms()};
     mc_heap_init(&l->timers);
     mc_list_init(&l->posts);
     mc_list_init(&l->gone);
     l->ready = calloc(BATCH, sizeof(*l->ready));
-    if (l->ready && ops->open(l) == MC_OK) return MC_OK;
+    if (l->ready && ops->open(l) == MC_OK)
+        return MC_OK;
     int why = errno;
     free(l->ready);
     l->ready = NULL;
@@ -32,7 +33,8 @@ void mc_loop_close(struct mc_loop *l)
 {
     l->ops->close(l);
     mc_heap_fini(&l->timers);
-    while (mc_list_pop(&l->posts)) continue;
+    while (mc_list_pop(&l->posts))
+        continue;
     free(l->ready);
     l->ready = NULL;
 }
@@ -45,24 +47,30 @@ uint64_t mc_loop_refresh(struct mc_loop *l)
 int mc_loop_timeout(struct mc_loop *l, int max_wait)
 {
     const struct mc_heap_node *first = mc_heap_min(&l->timers);
-    if (max_wait == 0 || l->stop || !mc_list_empty(&l->posts)) return 0;
-    if (!first) return max_wait;
+    if (max_wait == 0 || l->stop || !mc_list_empty(&l->posts))
+        return 0;
+    if (!first)
+        return max_wait;
     uint64_t now = mc_loop_refresh(l); /* callbacks may have taken long */
     uint64_t ms = first->key > now ? first->key - now : 0;
-    if (max_wait > 0 && ms > (uint64_t) max_wait) return max_wait;
-    return ms > INT_MAX ? INT_MAX : (int) ms;
+    if (max_wait > 0 && ms > (uint64_t)max_wait)
+        return max_wait;
+    return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
 /* before_sleep and after_sleep cost something (a lock), so they stand only round a poll that finds nothing at first sight. */
 static int wait_events(struct mc_loop *l, int timeout)
 {
-    if (timeout == 0 || !l->before_sleep) return l->ops->poll(l, timeout, l->ready, BATCH);
+    if (timeout == 0 || !l->before_sleep)
+        return l->ops->poll(l, timeout, l->ready, BATCH);
     int n = l->ops->poll(l, 0, l->ready, BATCH);
-    if (n != 0) return n;
+    if (n != 0)
+        return n;
     l->before_sleep(l->sleep_data);
     n = l->ops->poll(l, timeout, l->ready, BATCH);
     int why = errno;
-    if (l->after_sleep) l->after_sleep(l->sleep_data);
+    if (l->after_sleep)
+        l->after_sleep(l->sleep_data);
     errno = why;
     return n;
 }
@@ -73,9 +81,11 @@ static void dispatch(struct mc_loop *l, int n)
     for (l->ready_i = 0; l->ready_i < l->ready_n; l->ready_i++) {
         struct mc_io *io = l->ready[l->ready_i].io;
         uint8_t bits = l->ready[l->ready_i].bits;
-        if (!io) continue; /* unwatched by an earlier callback of this batch */
+        if (!io)
+            continue; /* unwatched by an earlier callback of this batch */
         io->ready = io->level ? bits : io->ready | bits;
-        if (bits & io->want) io->fn(io); /* may free io */
+        if (bits & io->want)
+            io->fn(io); /* may free io */
     }
     l->ready_n = l->ready_i = 0;
 }
@@ -83,7 +93,8 @@ static void dispatch(struct mc_loop *l, int n)
 static void run_posts(struct mc_loop *l)
 {
     struct mc_link batch;
-    if (mc_list_empty(&l->posts)) return;
+    if (mc_list_empty(&l->posts))
+        return;
     /* What posts add waits for the next turn, so that a post that adds itself does not starve the descriptors. */
     batch = l->posts;
     batch.next->prev = batch.prev->next = &batch;
@@ -98,7 +109,8 @@ int mc_loop_turn(struct mc_loop *l, int max_wait)
 {
     int n = wait_events(l, mc_loop_timeout(l, max_wait));
     mc_loop_refresh(l);
-    if (n < 0) return MC_ERROR;
+    if (n < 0)
+        return MC_ERROR;
     l->turns++;
     dispatch(l, n);
     mc_timer_run_due(l);
@@ -109,6 +121,7 @@ int mc_loop_turn(struct mc_loop *l, int max_wait)
 void mc_loop_run(struct mc_loop *l)
 {
     while (!l->stop) {
-        if (mc_loop_turn(l, -1) < 0) mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %s", l->ops->name, strerror(errno));
+        if (mc_loop_turn(l, -1) < 0)
+            mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %s", l->ops->name, strerror(errno));
     }
 }

@@ -4,15 +4,17 @@
 
 void mc_timer_init(struct mc_timer *t, void (*fn)(struct mc_timer *), void *data)
 {
-    *t = (struct mc_timer){ .fn = fn, .data = data };
+    *t = (struct mc_timer){.fn = fn, .data = data};
 }
 
 int mc_timer_set(struct mc_loop *l, struct mc_timer *t, uint64_t ms)
 {
-    if (ms == 0) ms = 1;
+    if (ms == 0)
+        ms = 1;
     uint64_t when = ms < UINT64_MAX - l->now ? l->now + ms : UINT64_MAX;
     if (t->node.index == 0) {
-        if (mc_heap_add(&l->timers, &t->node, when) != MC_OK) return MC_ERROR;
+        if (mc_heap_add(&l->timers, &t->node, when) != MC_OK)
+            return MC_ERROR;
     } else if (when < t->node.key) {
         mc_heap_rekey(&l->timers, &t->node, when);
     }
@@ -40,7 +42,8 @@ void mc_timer_run_due(struct mc_loop *l)
             continue;
         }
         mc_heap_remove(&l->timers, node);
-        if (t->when == 0) continue; /* cleared */
+        if (t->when == 0)
+            continue; /* cleared */
         t->when = 0;
         t->fn(t); /* may free t */
     }

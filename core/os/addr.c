@@ -24,7 +24,7 @@ static int parse_unix(const char *path, const char *text, struct mc_addr *out, c
     }
     out->family = out->u.un.sun_family = AF_UNIX;
     memcpy(out->u.un.sun_path, path, n + 1);
-    out->len = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n + 1);
+    out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
     return MC_OK;
 }
 
@@ -35,7 +35,7 @@ static int parse_fd(const char *digits, const char *text, struct mc_addr *out, c
         snprintf(err, errcap, "invalid descriptor number in '%s'", text);
         return MC_ERROR;
     }
-    out->fd = (int) n;
+    out->fd = (int)n;
     return MC_OK;
 }
 
@@ -49,12 +49,12 @@ static int split(const char *text, struct mc_str *host, struct mc_str *port, cha
             snprintf(err, errcap, "expected '[IPV6]:PORT' in '%s'", text);
             return MC_ERROR;
         }
-        *host = (struct mc_str){ text + 1, (size_t) (close - text - 1) };
+        *host = (struct mc_str){text + 1, (size_t)(close - text - 1)};
         after = close + 1;
         colon = *after == ':' ? after : NULL;
     } else {
-        *host = (struct mc_str){ text, colon ? (size_t) (colon - text) : strlen(text) };
-        if (colon && memchr(text, ':', (size_t) (colon - text))) {
+        *host = (struct mc_str){text, colon ? (size_t)(colon - text) : strlen(text)};
+        if (colon && memchr(text, ':', (size_t)(colon - text))) {
             snprintf(err, errcap, "an IPv6 address needs brackets: write '[%s]:PORT'", text);
             return MC_ERROR;
         }
@@ -70,10 +70,11 @@ static int split(const char *text, struct mc_str *host, struct mc_str *port, cha
 /* IPv4 first, as Gunicorn does: "localhost" is 127.0.0.1. */
 static int resolve(const char *host, bool bracketed, struct mc_addr *out, char *err, size_t errcap)
 {
-    static const int families[] = { AF_INET, AF_INET6 };
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL;
+    static const int families[] = {AF_INET, AF_INET6};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
     int rc = EAI_NONAME;
-    if (bracketed) hints.ai_flags = AI_NUMERICHOST;
+    if (bracketed)
+        hints.ai_flags = AI_NUMERICHOST;
     for (size_t i = bracketed ? 1 : 0; i < MC_COUNT(families) && rc != 0; i++) {
         hints.ai_family = families[i];
         rc = getaddrinfo(host, NULL, &hints, &found);
@@ -94,9 +95,10 @@ static int parse_inet(const char *text, struct mc_addr *out, char *err, size_t e
     struct mc_str host, port;
     char name[256];
     uint64_t number = DEFAULT_PORT, ignored;
-    if (split(text, &host, &port, err, errcap) != MC_OK) return MC_ERROR;
+    if (split(text, &host, &port, err, errcap) != MC_OK)
+        return MC_ERROR;
     if (port.p && mc_str_to_u64(port, 65535, &number) != MC_OK) {
-        snprintf(err, errcap, "invalid port '%.*s' in '%s'", (int) port.n, port.p, text);
+        snprintf(err, errcap, "invalid port '%.*s' in '%s'", (int)port.n, port.p, text);
         return MC_ERROR;
     }
     if (!port.p && text[0] != '[' && mc_str_to_u64(host, UINT64_MAX, &ignored) == MC_OK) {
@@ -107,11 +109,15 @@ static int parse_inet(const char *text, struct mc_addr *out, char *err, size_t e
         snprintf(err, errcap, "host name too long in '%.64s…'", text);
         return MC_ERROR;
     }
-    if (host.n == 0 && text[0] != '[') host = MC_STR("0.0.0.0");
-    snprintf(name, sizeof(name), "%.*s", (int) host.n, host.p);
-    if (resolve(name, text[0] == '[', out, err, errcap) != MC_OK) return MC_ERROR;
-    if (out->family == AF_INET) out->u.in.sin_port = htons((uint16_t) number);
-    else out->u.in6.sin6_port = htons((uint16_t) number);
+    if (host.n == 0 && text[0] != '[')
+        host = MC_STR("0.0.0.0");
+    snprintf(name, sizeof(name), "%.*s", (int)host.n, host.p);
+    if (resolve(name, text[0] == '[', out, err, errcap) != MC_OK)
+        return MC_ERROR;
+    if (out->family == AF_INET)
+        out->u.in.sin_port = htons((uint16_t)number);
+    else
+        out->u.in6.sin6_port = htons((uint16_t)number);
     return MC_OK;
 }
 
@@ -124,10 +130,13 @@ static const char *after(const char *text, const char *start)
 int mc_addr_parse(const char *text, struct mc_addr *out, char *err, size_t errcap)
 {
     const char *rest;
-    *out = (struct mc_addr){ .fd = -1 };
-    if ((rest = after(text, "unix://")) || (rest = after(text, "unix:"))) return parse_unix(rest, text, out, err, errcap);
-    if ((rest = after(text, "fd://"))) return parse_fd(rest, text, out, err, errcap);
-    if ((rest = after(text, "tcp://"))) text = rest;
+    *out = (struct mc_addr){.fd = -1};
+    if ((rest = after(text, "unix://")) || (rest = after(text, "unix:")))
+        return parse_unix(rest, text, out, err, errcap);
+    if ((rest = after(text, "fd://")))
+        return parse_fd(rest, text, out, err, errcap);
+    if ((rest = after(text, "tcp://")))
+        text = rest;
     if (text[0] == '\0') {
         snprintf(err, errcap, "empty address");
         return MC_ERROR;
@@ -141,7 +150,8 @@ int mc_addr_parse(const char *text, struct mc_addr *out, char *err, size_t errca
 
 bool mc_addr_equal(const struct mc_addr *a, const struct mc_addr *b)
 {
-    if (a->family != b->family || a->fd != b->fd) return false;
+    if (a->family != b->family || a->fd != b->fd)
+        return false;
     switch (a->family) {
     case AF_INET:
         return a->u.in.sin_port == b->u.in.sin_port && a->u.in.sin_addr.s_addr == b->u.in.sin_addr.s_addr;
@@ -165,11 +175,12 @@ void mc_addr_print(const struct mc_addr *a, char *out, size_t cap)
         return;
     case AF_INET6:
         inet_ntop(AF_INET6, &a->u.in6.sin6_addr, host, sizeof(host));
-        if (a->u.in6.sin6_scope_id) snprintf(scope, sizeof(scope), "%%%u", a->u.in6.sin6_scope_id);
+        if (a->u.in6.sin6_scope_id)
+            snprintf(scope, sizeof(scope), "%%%u", a->u.in6.sin6_scope_id);
         snprintf(out, cap, "[%s%s]:%u", host, scope, ntohs(a->u.in6.sin6_port));
         return;
     case AF_UNIX:
-        snprintf(out, cap, "unix:%.*s", (int) sizeof(a->u.un.sun_path), a->u.un.sun_path);
+        snprintf(out, cap, "unix:%.*s", (int)sizeof(a->u.un.sun_path), a->u.un.sun_path);
         return;
     default:
         snprintf(out, cap, "fd://%d", a->fd);
@@ -178,41 +189,45 @@ void mc_addr_print(const struct mc_addr *a, char *out, size_t cap)
 
 int mc_addr_of_fd(int fd, struct mc_addr *out)
 {
-    *out = (struct mc_addr){ .fd = -1 };
+    *out = (struct mc_addr){.fd = -1};
     out->len = sizeof(out->u);
-    if (getsockname(fd, &out->u.sa, &out->len) < 0) return MC_ERROR;
+    if (getsockname(fd, &out->u.sa, &out->len) < 0)
+        return MC_ERROR;
     out->family = out->u.sa.sa_family;
-    if (out->family == AF_INET || out->family == AF_INET6 || out->family == AF_UNIX) return MC_OK;
+    if (out->family == AF_INET || out->family == AF_INET6 || out->family == AF_UNIX)
+        return MC_OK;
     errno = EAFNOSUPPORT;
     return MC_ERROR;
 }
 
 size_t mc_sockaddr_text(const union mc_sockaddr *a, char *out, size_t cap)
 {
-    const void *from = a->family == AF_INET ? (const void *) &a->in.sin_addr : (const void *) &a->in6.sin6_addr;
+    const void *from = a->family == AF_INET ? (const void *)&a->in.sin_addr : (const void *)&a->in6.sin6_addr;
     MC_ASSERT(cap >= INET6_ADDRSTRLEN);
     out[0] = '\0';
-    if (a->family == AF_INET || a->family == AF_INET6) inet_ntop(a->family, from, out, (socklen_t) cap);
+    if (a->family == AF_INET || a->family == AF_INET6)
+        inet_ntop(a->family, from, out, (socklen_t)cap);
     return strlen(out);
 }
 
 unsigned mc_sockaddr_port(const union mc_sockaddr *a)
 {
-    if (a->family == AF_INET) return ntohs(a->in.sin_port);
+    if (a->family == AF_INET)
+        return ntohs(a->in.sin_port);
     return a->family == AF_INET6 ? ntohs(a->in6.sin6_port) : 0;
 }
 
 /* Address bytes as 4 or 6; an IPv4-mapped IPv6 address is taken as IPv4. */
 static uint8_t address_bytes(int family, const void *bytes, uint8_t out[16])
 {
-    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     memset(out, 0, 16);
     if (family == AF_INET) {
         memcpy(out, bytes, 4);
         return 4;
     }
     if (memcmp(bytes, mapped, sizeof(mapped)) == 0) {
-        memcpy(out, (const uint8_t *) bytes + 12, 4);
+        memcpy(out, (const uint8_t *)bytes + 12, 4);
         return 4;
     }
     memcpy(out, bytes, 16);
@@ -223,7 +238,8 @@ static void clear_host_bits(struct mc_cidr *c)
 {
     for (unsigned i = 0; i < 16; i++) {
         unsigned keep = c->bits > i * 8 ? c->bits - i * 8 : 0;
-        if (keep < 8) c->addr[i] &= (uint8_t) (0xff00u >> keep);
+        if (keep < 8)
+            c->addr[i] &= (uint8_t)(0xff00u >> keep);
     }
 }
 
@@ -231,23 +247,28 @@ int mc_cidr_parse(struct mc_str s, struct mc_cidr *out)
 {
     char text[INET6_ADDRSTRLEN];
     uint8_t raw[16];
-    *out = (struct mc_cidr){ 0 };
-    if (mc_str_eq(s, MC_STR("*"))) return MC_OK;
+    *out = (struct mc_cidr){0};
+    if (mc_str_eq(s, MC_STR("*")))
+        return MC_OK;
     const char *slash = s.n ? memchr(s.p, '/', s.n) : NULL;
-    size_t n = slash ? (size_t) (slash - s.p) : s.n;
-    if (n == 0 || n >= sizeof(text)) return MC_ERROR;
+    size_t n = slash ? (size_t)(slash - s.p) : s.n;
+    if (n == 0 || n >= sizeof(text))
+        return MC_ERROR;
     memcpy(text, s.p, n);
     text[n] = '\0';
     int family = memchr(text, ':', n) ? AF_INET6 : AF_INET;
-    if (strlen(text) != n || inet_pton(family, text, raw) != 1) return MC_ERROR;
+    if (strlen(text) != n || inet_pton(family, text, raw) != 1)
+        return MC_ERROR;
     uint64_t width = family == AF_INET ? 32 : 128, bits = width;
-    if (slash && mc_str_to_u64((struct mc_str){ slash + 1, s.n - n - 1 }, width, &bits) != MC_OK) return MC_ERROR;
+    if (slash && mc_str_to_u64((struct mc_str){slash + 1, s.n - n - 1}, width, &bits) != MC_OK)
+        return MC_ERROR;
     out->family = address_bytes(family, raw, out->addr);
     if (family == AF_INET6 && out->family == 4) {
-        if (bits < 96) return MC_ERROR; /* a net wider than all mapped addresses says nothing useful */
+        if (bits < 96)
+            return MC_ERROR; /* a net wider than all mapped addresses says nothing useful */
         bits -= 96;
     }
-    out->bits = (uint8_t) bits;
+    out->bits = (uint8_t)bits;
     clear_host_bits(out);
     return MC_OK;
 }
@@ -255,17 +276,21 @@ int mc_cidr_parse(struct mc_str s, struct mc_cidr *out)
 static bool match_one(const struct mc_cidr *c, uint8_t family, const uint8_t addr[16])
 {
     unsigned whole = c->bits / 8, rest = c->bits % 8;
-    if (c->family != family || memcmp(c->addr, addr, whole) != 0) return false;
+    if (c->family != family || memcmp(c->addr, addr, whole) != 0)
+        return false;
     return rest == 0 || ((c->addr[whole] ^ addr[whole]) & (0xff00u >> rest) & 0xff) == 0;
 }
 
 bool mc_cidr_match(const struct mc_cidr *v, size_t n, const union mc_sockaddr *a)
 {
     uint8_t addr[16], family = 0;
-    if (a->family == AF_INET) family = address_bytes(AF_INET, &a->in.sin_addr, addr);
-    else if (a->family == AF_INET6) family = address_bytes(AF_INET6, &a->in6.sin6_addr, addr);
+    if (a->family == AF_INET)
+        family = address_bytes(AF_INET, &a->in.sin_addr, addr);
+    else if (a->family == AF_INET6)
+        family = address_bytes(AF_INET6, &a->in6.sin6_addr, addr);
     for (size_t i = 0; i < n; i++) {
-        if (v[i].family == 0 || (family != 0 && match_one(&v[i], family, addr))) return true;
+        if (v[i].family == 0 || (family != 0 && match_one(&v[i], family, addr)))
+            return true;
     }
     return false;
 }

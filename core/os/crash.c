@@ -12,7 +12,7 @@
 
 enum { STACK = 65536, TEXT = 1024 };
 
-static const int fatal[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 static struct sigaction before[MC_COUNT(fatal)];
 static const volatile char *busy_with;
 static atomic_int dying;
@@ -20,7 +20,8 @@ static char stack[STACK];
 
 static size_t add(char *out, size_t n, const char *z)
 {
-    while (*z && n < TEXT) out[n++] = *z++;
+    while (*z && n < TEXT)
+        out[n++] = *z++;
     return n;
 }
 
@@ -31,16 +32,18 @@ static void report(int sig)
     const volatile char *text = busy_with;
     if (text && *text) {
         n = add(line, n, " while handling: ");
-        for (; *text && n < TEXT; text++) line[n++] = (unsigned char) *text < 0x20 || *text == 0x7f ? '?' : *text;
+        for (; *text && n < TEXT; text++)
+            line[n++] = (unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text;
     }
     mc_log_signal_safe(MC_LOG_CRITICAL, line, n);
 }
 
 static void restore(int sig)
 {
-    struct sigaction *old = NULL, standard = { .sa_handler = SIG_DFL };
+    struct sigaction *old = NULL, standard = {.sa_handler = SIG_DFL};
     for (size_t i = 0; i < MC_COUNT(fatal); i++) {
-        if (fatal[i] == sig) old = &before[i];
+        if (fatal[i] == sig)
+            old = &before[i];
     }
     /* Ignored would mean to go on after the fault. */
     bool usable = old && ((old->sa_flags & SA_SIGINFO) || (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN));
@@ -50,7 +53,7 @@ static void restore(int sig)
 /* The earlier handler may itself end by calling us (two dumpers, each installed over the other): the second time is the end. */
 static void on_fatal(int sig)
 {
-    struct sigaction standard = { .sa_handler = SIG_DFL };
+    struct sigaction standard = {.sa_handler = SIG_DFL};
     if (atomic_fetch_add(&dying, 1) == 0) {
         report(sig);
         restore(sig);
@@ -62,16 +65,19 @@ static void on_fatal(int sig)
 
 int mc_proc_crash_handler(const volatile char *text)
 {
-    stack_t alt = { .ss_sp = stack, .ss_size = sizeof(stack) }, old;
+    stack_t alt = {.ss_sp = stack, .ss_size = sizeof(stack)}, old;
     busy_with = text;
     /* A stack that somebody else gave to this thread serves as well. */
-    if (sigaltstack(NULL, &old) < 0 || ((old.ss_flags & SS_DISABLE) && sigaltstack(&alt, NULL) < 0)) return MC_ERROR;
+    if (sigaltstack(NULL, &old) < 0 || ((old.ss_flags & SS_DISABLE) && sigaltstack(&alt, NULL) < 0))
+        return MC_ERROR;
     for (size_t i = 0; i < MC_COUNT(fatal); i++) {
-        struct sigaction sa = { .sa_handler = on_fatal, .sa_flags = SA_ONSTACK }, was;
+        struct sigaction sa = {.sa_handler = on_fatal, .sa_flags = SA_ONSTACK}, was;
         sigemptyset(&sa.sa_mask);
-        if (sigaction(fatal[i], &sa, &was) < 0) return MC_ERROR;
+        if (sigaction(fatal[i], &sa, &was) < 0)
+            return MC_ERROR;
         bool ours = !(was.sa_flags & SA_SIGINFO) && was.sa_handler == on_fatal;
-        if (!ours) before[i] = was;
+        if (!ours)
+            before[i] = was;
     }
     return MC_OK;
 }

@@ -16,34 +16,38 @@ static void note(int sig)
 {
     int saved = errno;
     uint64_t one = 1;
-    atomic_fetch_or(&pending, (uint64_t) 1 << (sig - 1));
+    atomic_fetch_or(&pending, (uint64_t)1 << (sig - 1));
     /* Full or not, the counter is non-zero: the reader wakes. */
     ssize_t r = write(atomic_load(&event_fd), &one, sizeof(one));
-    (void) r;
+    (void)r;
     errno = saved;
 }
 
 static int install(int sig, void (*handler)(int))
 {
-    struct sigaction sa = { .sa_handler = handler, .sa_flags = SA_RESTART };
+    struct sigaction sa = {.sa_handler = handler, .sa_flags = SA_RESTART};
     sigfillset(&sa.sa_mask);
     return sigaction(sig, &sa, NULL) == 0 ? MC_OK : MC_ERROR;
 }
 
 int mc_signals_catch(const int *signals)
 {
-    if (atomic_load(&event_fd) < 0 && mc_signals_after_fork() != MC_OK) return MC_ERROR;
-    if (install(SIGPIPE, SIG_IGN) != MC_OK) return MC_ERROR;
+    if (atomic_load(&event_fd) < 0 && mc_signals_after_fork() != MC_OK)
+        return MC_ERROR;
+    if (install(SIGPIPE, SIG_IGN) != MC_OK)
+        return MC_ERROR;
     for (; *signals; signals++) {
         MC_ASSERT(*signals > 0 && *signals <= 64);
-        if (install(*signals, note) != MC_OK) return MC_ERROR;
+        if (install(*signals, note) != MC_OK)
+            return MC_ERROR;
     }
     return MC_OK;
 }
 
 void mc_signals_default(const int *signals)
 {
-    for (; *signals; signals++) install(*signals, SIG_DFL);
+    for (; *signals; signals++)
+        install(*signals, SIG_DFL);
 }
 
 int mc_signals_fd(void)
@@ -54,7 +58,8 @@ int mc_signals_fd(void)
 int mc_signals_after_fork(void)
 {
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (fd < 0) return MC_ERROR;
+    if (fd < 0)
+        return MC_ERROR;
     int old = atomic_exchange(&event_fd, fd);
     atomic_store(&pending, 0);
     mc_fd_close(&old);
@@ -66,20 +71,21 @@ uint64_t mc_signals_take(void)
     uint64_t count;
     /* Drain first: a signal between the two is taken now and wakes once more for nothing, instead of being forgotten. */
     ssize_t r = read(atomic_load(&event_fd), &count, sizeof(count));
-    (void) r;
+    (void)r;
     return atomic_exchange(&pending, 0);
 }
 
 const char *mc_signals_name(int sig)
 {
     static const char *const names[] = {
-        [SIGHUP] = "SIGHUP",       [SIGINT] = "SIGINT",       [SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL",       [SIGTRAP] = "SIGTRAP",
-        [SIGABRT] = "SIGABRT",     [SIGBUS] = "SIGBUS",       [SIGFPE] = "SIGFPE",   [SIGKILL] = "SIGKILL",     [SIGUSR1] = "SIGUSR1",
-        [SIGSEGV] = "SIGSEGV",     [SIGUSR2] = "SIGUSR2",     [SIGPIPE] = "SIGPIPE", [SIGALRM] = "SIGALRM",     [SIGTERM] = "SIGTERM",
-        [SIGCHLD] = "SIGCHLD",     [SIGCONT] = "SIGCONT",     [SIGSTOP] = "SIGSTOP", [SIGTSTP] = "SIGTSTP",     [SIGTTIN] = "SIGTTIN",
-        [SIGTTOU] = "SIGTTOU",     [SIGURG] = "SIGURG",       [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ",     [SIGVTALRM] = "SIGVTALRM",
-        [SIGPROF] = "SIGPROF",     [SIGWINCH] = "SIGWINCH",   [SIGIO] = "SIGIO",     [SIGSYS] = "SIGSYS",
+        [SIGHUP] = "SIGHUP",   [SIGINT] = "SIGINT",     [SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL",   [SIGTRAP] = "SIGTRAP",
+        [SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS",     [SIGFPE] = "SIGFPE",   [SIGKILL] = "SIGKILL", [SIGUSR1] = "SIGUSR1",
+        [SIGSEGV] = "SIGSEGV", [SIGUSR2] = "SIGUSR2",   [SIGPIPE] = "SIGPIPE", [SIGALRM] = "SIGALRM", [SIGTERM] = "SIGTERM",
+        [SIGCHLD] = "SIGCHLD", [SIGCONT] = "SIGCONT",   [SIGSTOP] = "SIGSTOP", [SIGTSTP] = "SIGTSTP", [SIGTTIN] = "SIGTTIN",
+        [SIGTTOU] = "SIGTTOU", [SIGURG] = "SIGURG",     [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ", [SIGVTALRM] = "SIGVTALRM",
+        [SIGPROF] = "SIGPROF", [SIGWINCH] = "SIGWINCH", [SIGIO] = "SIGIO",     [SIGSYS] = "SIGSYS",
     };
-    if (sig <= 0 || (size_t) sig >= MC_COUNT(names) || !names[sig]) return "unknown signal";
+    if (sig <= 0 || (size_t)sig >= MC_COUNT(names) || !names[sig])
+        return "unknown signal";
     return names[sig];
 }

@@ -28,15 +28,19 @@ static int fail(int fd)
 /* Accepted sockets inherit these. None is worth refusing to start for, and an adopted socket may be of a family that has none. */
 static void tune(int fd, const struct mc_listen_opts *o)
 {
-    (void) set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (o->defer_accept) (void) set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
+    (void)set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (o->defer_accept)
+        (void)set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
 }
 
 static int set_inet_options(int fd, const struct mc_addr *a, const struct mc_listen_opts *o)
 {
-    if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0) return MC_ERROR;
-    if (o->reuse_port && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0) return MC_ERROR;
-    if (a->family == AF_INET6 && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->v6only) < 0) return MC_ERROR;
+    if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0)
+        return MC_ERROR;
+    if (o->reuse_port && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+        return MC_ERROR;
+    if (a->family == AF_INET6 && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->v6only) < 0)
+        return MC_ERROR;
     tune(fd, o);
     return MC_OK;
 }
@@ -44,8 +48,10 @@ static int set_inet_options(int fd, const struct mc_addr *a, const struct mc_lis
 static int listen_inet(const struct mc_addr *a, const struct mc_listen_opts *o)
 {
     int fd = socket(a->family, FLAGS, 0);
-    if (fd < 0) return -1;
-    if (set_inet_options(fd, a, o) != MC_OK || bind(fd, &a->u.sa, a->len) < 0 || listen(fd, o->backlog) < 0) return fail(fd);
+    if (fd < 0)
+        return -1;
+    if (set_inet_options(fd, a, o) != MC_OK || bind(fd, &a->u.sa, a->len) < 0 || listen(fd, o->backlog) < 0)
+        return fail(fd);
     return fd;
 }
 
@@ -53,18 +59,22 @@ static int listen_inet(const struct mc_addr *a, const struct mc_listen_opts *o)
 static int free_path(const struct mc_addr *a)
 {
     struct stat st;
-    if (lstat(a->u.un.sun_path, &st) < 0) return errno == ENOENT ? MC_OK : MC_ERROR;
+    if (lstat(a->u.un.sun_path, &st) < 0)
+        return errno == ENOENT ? MC_OK : MC_ERROR;
     if (!S_ISSOCK(st.st_mode)) {
         errno = EEXIST;
         return MC_ERROR;
     }
     int fd = socket(AF_UNIX, FLAGS, 0);
-    if (fd < 0) return MC_ERROR;
+    if (fd < 0)
+        return MC_ERROR;
     int rc = connect(fd, &a->u.sa, a->len);
     int why = errno;
     mc_fd_close(&fd);
-    if (rc < 0 && why == ENOENT) return MC_OK;
-    if (rc < 0 && why == ECONNREFUSED) return unlink(a->u.un.sun_path) == 0 || errno == ENOENT ? MC_OK : MC_ERROR;
+    if (rc < 0 && why == ENOENT)
+        return MC_OK;
+    if (rc < 0 && why == ECONNREFUSED)
+        return unlink(a->u.un.sun_path) == 0 || errno == ENOENT ? MC_OK : MC_ERROR;
     /* Connected, or EAGAIN (its backlog is full), or another type of socket: somebody lives there. */
     errno = rc < 0 && why == EACCES ? EACCES : EADDRINUSE;
     return MC_ERROR;
@@ -74,15 +84,18 @@ static int free_path(const struct mc_addr *a)
 static int give_away(const char *path, uid_t uid, gid_t gid)
 {
     struct stat st;
-    if (uid == (uid_t) -1 && gid == (gid_t) -1) return MC_OK;
+    if (uid == (uid_t)-1 && gid == (gid_t)-1)
+        return MC_OK;
     int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) return MC_ERROR;
+    if (fd < 0)
+        return MC_ERROR;
     int rc = fstat(fd, &st);
     if (rc == 0 && !S_ISSOCK(st.st_mode)) {
         errno = EEXIST;
         rc = -1;
     }
-    if (rc == 0) rc = fchownat(fd, "", uid, gid, AT_EMPTY_PATH);
+    if (rc == 0)
+        rc = fchownat(fd, "", uid, gid, AT_EMPTY_PATH);
     mc_fd_close(&fd);
     return rc == 0 ? MC_OK : MC_ERROR;
 }
@@ -91,13 +104,16 @@ static int give_away(const char *path, uid_t uid, gid_t gid)
  * follows no link and replaces nothing, and the umask stands before it, so there is no moment with wider permissions. */
 static int listen_unix(const struct mc_addr *a, const struct mc_listen_opts *o)
 {
-    if (free_path(a) != MC_OK) return -1;
+    if (free_path(a) != MC_OK)
+        return -1;
     int fd = socket(AF_UNIX, FLAGS, 0);
-    if (fd < 0) return -1;
+    if (fd < 0)
+        return -1;
     mode_t old = umask(o->umask);
     int rc = bind(fd, &a->u.sa, a->len);
     umask(old);
-    if (rc < 0) return fail(fd);
+    if (rc < 0)
+        return fail(fd);
     if (give_away(a->u.un.sun_path, o->uid, o->gid) != MC_OK || listen(fd, o->backlog) < 0) {
         int why = errno;
         unlink(a->u.un.sun_path);
@@ -112,20 +128,24 @@ static int adopt(int fd, const struct mc_listen_opts *o)
 {
     int type = 0;
     socklen_t n = sizeof(type);
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0) return -1;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0)
+        return -1;
     if (type != SOCK_STREAM) {
         errno = EPROTOTYPE;
         return -1;
     }
     tune(fd, o);
-    if (listen(fd, o->backlog) < 0 || mc_fd_nonblock(fd, true) != MC_OK || mc_fd_cloexec(fd, true) != MC_OK) return -1;
+    if (listen(fd, o->backlog) < 0 || mc_fd_nonblock(fd, true) != MC_OK || mc_fd_cloexec(fd, true) != MC_OK)
+        return -1;
     return fd;
 }
 
 int mc_socket_listen(const struct mc_addr *a, const struct mc_listen_opts *o)
 {
-    if (a->fd >= 0) return adopt(a->fd, o);
-    if (a->family == AF_UNIX) return listen_unix(a, o);
+    if (a->fd >= 0)
+        return adopt(a->fd, o);
+    if (a->family == AF_UNIX)
+        return listen_unix(a, o);
     return listen_inet(a, o);
 }
 
@@ -137,7 +157,8 @@ int mc_socket_accept(int fd, union mc_sockaddr *peer)
         socklen_t len = sizeof(*peer);
         memset(peer, 0, sizeof(*peer));
         conn = accept4(fd, &peer->sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (conn < 0 && errno != EINTR && errno != ECONNABORTED && errno != EPROTO) break;
+        if (conn < 0 && errno != EINTR && errno != ECONNABORTED && errno != EPROTO)
+            break;
     }
     return conn;
 }

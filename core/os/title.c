@@ -36,10 +36,12 @@ static int read_stat(unsigned long where[4])
 static bool locate(void)
 {
     unsigned long w[4];
-    if (area.known) return area.start != NULL;
+    if (area.known)
+        return area.start != NULL;
     area.known = true;
-    if (read_stat(w) != MC_OK || w[0] == 0 || w[1] <= w[0]) return false;
-    area.start = (char *) (uintptr_t) w[0];
+    if (read_stat(w) != MC_OK || w[0] == 0 || w[1] <= w[0])
+        return false;
+    area.start = (char *)(uintptr_t)w[0];
     area.room = w[1] - w[0];
     return true;
 }
@@ -48,16 +50,20 @@ static bool locate(void)
 static int move_environment(void)
 {
     size_t n = 0;
-    while (environ && environ[n]) n++;
+    while (environ && environ[n])
+        n++;
     char **copy = calloc(n + 1, sizeof(*copy));
     for (size_t i = 0; copy && i < n; i++) {
         copy[i] = strdup(environ[i]);
-        if (copy[i]) continue;
-        while (i > 0) free(copy[--i]);
+        if (copy[i])
+            continue;
+        while (i > 0)
+            free(copy[--i]);
         free(copy);
         return MC_ERROR;
     }
-    if (!copy) return MC_ERROR;
+    if (!copy)
+        return MC_ERROR;
     environ = copy;
     return MC_OK;
 }
@@ -65,8 +71,10 @@ static int move_environment(void)
 int mc_proc_title_own(void)
 {
     unsigned long w[4];
-    if (!locate() || read_stat(w) != MC_OK || move_environment() != MC_OK) return MC_ERROR;
-    if (w[1] == w[2] && w[3] > w[2]) area.room = w[3] - w[0];
+    if (!locate() || read_stat(w) != MC_OK || move_environment() != MC_OK)
+        return MC_ERROR;
+    if (w[1] == w[2] && w[3] > w[2])
+        area.room = w[3] - w[0];
     return MC_OK;
 }
 
@@ -75,7 +83,7 @@ static void set_name(const char *title)
 {
     char name[16];
     size_t n = strcspn(title, ": ");
-    snprintf(name, sizeof(name), "%.*s", (int) n, title);
+    snprintf(name, sizeof(name), "%.*s", (int)n, title);
     prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
@@ -86,11 +94,14 @@ void mc_proc_title(const char *fmt, ...)
     va_start(ap, fmt);
     int len = vsnprintf(title, sizeof(title), fmt, ap);
     va_end(ap);
-    if (len < 0) return;
+    if (len < 0)
+        return;
     set_name(title);
-    if (!locate()) return;
+    if (!locate())
+        return;
     size_t n = strlen(title);
-    if (n >= area.room) n = area.room - 1;
+    if (n >= area.room)
+        n = area.room - 1;
     /* The kernel goes on into the environment only when the last byte of the arguments is not NUL. */
     memset(area.start, 0, area.room);
     memcpy(area.start, title, n);

@@ -19,7 +19,8 @@ struct backend {
 static int open_epoll(struct mc_loop *l)
 {
     struct backend *b = malloc(sizeof(*b));
-    if (!b) return MC_ERROR;
+    if (!b)
+        return MC_ERROR;
     b->fd = epoll_create1(EPOLL_CLOEXEC);
     if (b->fd < 0) {
         free(b);
@@ -40,26 +41,32 @@ static void close_epoll(struct mc_loop *l)
 static int control(struct mc_loop *l, int op, struct mc_io *io, uint32_t events)
 {
     struct backend *b = l->backend;
-    struct epoll_event ev = { .events = events, .data.ptr = io };
+    struct epoll_event ev = {.events = events, .data.ptr = io};
     return epoll_ctl(b->fd, op, io->fd, &ev) == 0 ? MC_OK : MC_ERROR;
 }
 
 static int set_level(struct mc_loop *l, struct mc_io *io, unsigned want)
 {
     uint32_t events = (want & MC_WANT_READ ? EPOLLIN : 0) | (want & MC_WANT_WRITE ? EPOLLOUT : 0);
-    if (want == 0) return control(l, EPOLL_CTL_DEL, io, 0);
-    if (!io->registered) return control(l, EPOLL_CTL_ADD, io, events | (io->exclusive ? EPOLLEXCLUSIVE : 0));
-    if (!io->exclusive) return control(l, EPOLL_CTL_MOD, io, events);
+    if (want == 0)
+        return control(l, EPOLL_CTL_DEL, io, 0);
+    if (!io->registered)
+        return control(l, EPOLL_CTL_ADD, io, events | (io->exclusive ? EPOLLEXCLUSIVE : 0));
+    if (!io->exclusive)
+        return control(l, EPOLL_CTL_MOD, io, events);
     /* The kernel changes no exclusive registration. */
-    if (control(l, EPOLL_CTL_DEL, io, 0) != MC_OK) return MC_ERROR;
+    if (control(l, EPOLL_CTL_DEL, io, 0) != MC_OK)
+        return MC_ERROR;
     io->registered = false;
     return control(l, EPOLL_CTL_ADD, io, events | EPOLLEXCLUSIVE);
 }
 
 static int set_io(struct mc_loop *l, struct mc_io *io, unsigned want)
 {
-    if (io->level) return set_level(l, io, want);
-    if (io->registered) return MC_OK;
+    if (io->level)
+        return set_level(l, io, want);
+    if (io->registered)
+        return MC_OK;
     return control(l, EPOLL_CTL_ADD, io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 
@@ -73,25 +80,31 @@ static int del_io(struct mc_loop *l, struct mc_io *io)
 static uint8_t to_bits(uint32_t events)
 {
     unsigned bits = 0;
-    if (events & EPOLLIN) bits |= MC_WANT_READ;
-    if (events & EPOLLOUT) bits |= MC_WANT_WRITE;
-    if (events & EPOLLRDHUP) bits |= MC_WANT_READ | MC_READY_ERROR;
-    if (events & (EPOLLERR | EPOLLHUP)) bits |= MC_WANT_READ | MC_WANT_WRITE | MC_READY_ERROR;
-    return (uint8_t) bits;
+    if (events & EPOLLIN)
+        bits |= MC_WANT_READ;
+    if (events & EPOLLOUT)
+        bits |= MC_WANT_WRITE;
+    if (events & EPOLLRDHUP)
+        bits |= MC_WANT_READ | MC_READY_ERROR;
+    if (events & (EPOLLERR | EPOLLHUP))
+        bits |= MC_WANT_READ | MC_WANT_WRITE | MC_READY_ERROR;
+    return (uint8_t)bits;
 }
 
 static int poll_events(struct mc_loop *l, int timeout, struct mc_ready *out, int max)
 {
     struct backend *b = l->backend;
     int n = epoll_wait(b->fd, b->events, max < BATCH ? max : BATCH, timeout);
-    if (n < 0) return errno == EINTR ? 0 : MC_ERROR;
-    for (int i = 0; i < n; i++) out[i] = (struct mc_ready){ .io = b->events[i].data.ptr, .bits = to_bits(b->events[i].events) };
+    if (n < 0)
+        return errno == EINTR ? 0 : MC_ERROR;
+    for (int i = 0; i < n; i++)
+        out[i] = (struct mc_ready){.io = b->events[i].data.ptr, .bits = to_bits(b->events[i].events)};
     return n;
 }
 
 static int get_fd(struct mc_loop *l)
 {
-    return ((struct backend *) l->backend)->fd;
+    return ((struct backend *)l->backend)->fd;
 }
 
 static const struct mc_event_ops ops = {

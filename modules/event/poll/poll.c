@@ -34,10 +34,12 @@ static int grow(struct backend *b)
 {
     uint32_t cap = b->cap ? b->cap * 2 : 64;
     struct mc_io **ios = realloc(b->ios, cap * sizeof(*ios));
-    if (!ios) return MC_ERROR;
+    if (!ios)
+        return MC_ERROR;
     b->ios = ios;
     struct pollfd *fds = realloc(b->fds, cap * sizeof(*fds));
-    if (!fds) return MC_ERROR;
+    if (!fds)
+        return MC_ERROR;
     b->fds = fds;
     b->cap = cap;
     return MC_OK;
@@ -56,8 +58,10 @@ static int del_io(struct mc_loop *l, struct mc_io *io)
 static int set_io(struct mc_loop *l, struct mc_io *io, unsigned want)
 {
     struct backend *b = l->backend;
-    if (io->registered) return io->level && want == 0 ? del_io(l, io) : MC_OK; /* poll_events() reads io->want */
-    if (b->n == b->cap && grow(b) != MC_OK) return MC_ERROR;
+    if (io->registered)
+        return io->level && want == 0 ? del_io(l, io) : MC_OK; /* poll_events() reads io->want */
+    if (b->n == b->cap && grow(b) != MC_OK)
+        return MC_ERROR;
     io->slot = b->n;
     b->ios[b->n++] = io;
     return MC_OK;
@@ -65,43 +69,54 @@ static int set_io(struct mc_loop *l, struct mc_io *io, unsigned want)
 
 static struct pollfd question(const struct mc_io *io)
 {
-    unsigned want = io->level ? io->want : io->want & ~(unsigned) io->ready;
+    unsigned want = io->level ? io->want : io->want & ~(unsigned)io->ready;
     short events = 0;
-    if (want & MC_WANT_READ) events |= io->level ? POLLIN : POLLIN | POLLRDHUP;
-    if (want & MC_WANT_WRITE) events |= POLLOUT;
-    return (struct pollfd){ .fd = events ? io->fd : -1, .events = events };
+    if (want & MC_WANT_READ)
+        events |= io->level ? POLLIN : POLLIN | POLLRDHUP;
+    if (want & MC_WANT_WRITE)
+        events |= POLLOUT;
+    return (struct pollfd){.fd = events ? io->fd : -1, .events = events};
 }
 
 static uint8_t to_bits(int events)
 {
     unsigned bits = 0;
-    if (events & POLLIN) bits |= MC_WANT_READ;
-    if (events & POLLOUT) bits |= MC_WANT_WRITE;
-    if (events & POLLRDHUP) bits |= MC_WANT_READ | MC_READY_ERROR;
-    if (events & (POLLERR | POLLHUP | POLLNVAL)) bits |= MC_WANT_READ | MC_WANT_WRITE | MC_READY_ERROR;
-    return (uint8_t) bits;
+    if (events & POLLIN)
+        bits |= MC_WANT_READ;
+    if (events & POLLOUT)
+        bits |= MC_WANT_WRITE;
+    if (events & POLLRDHUP)
+        bits |= MC_WANT_READ | MC_READY_ERROR;
+    if (events & (POLLERR | POLLHUP | POLLNVAL))
+        bits |= MC_WANT_READ | MC_WANT_WRITE | MC_READY_ERROR;
+    return (uint8_t)bits;
 }
 
 static int poll_events(struct mc_loop *l, int timeout, struct mc_ready *out, int max)
 {
     struct backend *b = l->backend;
     int found = 0;
-    for (uint32_t i = 0; i < b->n; i++) b->fds[i] = question(b->ios[i]);
+    for (uint32_t i = 0; i < b->n; i++)
+        b->fds[i] = question(b->ios[i]);
     int n = poll(b->fds, b->n, timeout);
-    if (n < 0) return errno == EINTR ? 0 : MC_ERROR;
-    if (n == 0) return 0;
-    if (b->next >= b->n) b->next = 0;
+    if (n < 0)
+        return errno == EINTR ? 0 : MC_ERROR;
+    if (n == 0)
+        return 0;
+    if (b->next >= b->n)
+        b->next = 0;
     for (uint32_t scanned = 0; scanned < b->n && found < n && found < max; scanned++) {
         uint32_t i = b->next;
         b->next = i + 1 < b->n ? i + 1 : 0;
-        if (b->fds[i].revents) out[found++] = (struct mc_ready){ .io = b->ios[i], .bits = to_bits(b->fds[i].revents) };
+        if (b->fds[i].revents)
+            out[found++] = (struct mc_ready){.io = b->ios[i], .bits = to_bits(b->fds[i].revents)};
     }
     return found;
 }
 
 static int no_fd(struct mc_loop *l)
 {
-    (void) l;
+    (void)l;
     return -1;
 }
 

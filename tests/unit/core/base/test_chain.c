@@ -11,14 +11,15 @@
 
 static unsigned char pattern(size_t i)
 {
-    return (unsigned char) (i * 31 + i / 251);
+    return (unsigned char)(i * 31 + i / 251);
 }
 
 static void add_pattern(struct mc_chain *c, size_t from, size_t n)
 {
     unsigned char *p = malloc(n + 1);
     assert_non_null(p);
-    for (size_t i = 0; i < n; i++) p[i] = pattern(from + i);
+    for (size_t i = 0; i < n; i++)
+        p[i] = pattern(from + i);
     assert_int_equal(mc_chain_add(c, p, n), MC_OK);
     free(p);
 }
@@ -34,10 +35,11 @@ static void drain_pattern(struct mc_chain *c, size_t from, size_t cut)
         for (int k = 0; k < n && seen < cut; k++) {
             const unsigned char *p = iov[k].iov_base;
             size_t len = iov[k].iov_len < cut - seen ? iov[k].iov_len : cut - seen;
-            for (size_t i = 0; i < len; i++) assert_int_equal(p[i], pattern(from + seen + i));
+            for (size_t i = 0; i < len; i++)
+                assert_int_equal(p[i], pattern(from + seen + i));
             seen += len;
         }
-        mc_chain_consume(c, (off_t) seen);
+        mc_chain_consume(c, (off_t)seen);
         from += seen;
     }
     assert_null(c->head);
@@ -47,8 +49,8 @@ static void drain_pattern(struct mc_chain *c, size_t from, size_t cut)
 
 static void bytes_keep_their_order(void **state)
 {
-    (void) state;
-    static const size_t cuts[] = { 1, 2, 1000, 16319, 16320, 16321, 100000 };
+    (void)state;
+    static const size_t cuts[] = {1, 2, 1000, 16319, 16320, 16321, 100000};
     for (size_t k = 0; k < MC_COUNT(cuts); k++) {
         struct mc_chain c;
         size_t at = 0, total = k == 0 ? 20000 : 60000;
@@ -65,7 +67,7 @@ static void bytes_keep_their_order(void **state)
 
 static void empty_holds_no_block(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_chain c;
     mc_chain_init(&c);
     assert_int_equal(mc_chain_add(&c, "", 0), MC_OK);
@@ -85,26 +87,28 @@ static void empty_holds_no_block(void **state)
 
 static void reserve_is_contiguous(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_chain c;
     mc_chain_init(&c);
     add_pattern(&c, 0, 10000);
     unsigned char *p = mc_chain_reserve(&c, 16000);
-    for (size_t i = 0; i < 16000; i++) p[i] = pattern(10000 + i);
+    for (size_t i = 0; i < 16000; i++)
+        p[i] = pattern(10000 + i);
     mc_chain_commit(&c, 16000);
     /* Reserved, but nothing came: the tail goes, what stands before stays. */
     assert_non_null(mc_chain_reserve(&c, 1000));
     mc_chain_commit(&c, 0);
     assert_int_equal(c.total, 26000);
     p = mc_chain_reserve(&c, 5);
-    for (size_t i = 0; i < 3; i++) p[i] = pattern(26000 + i);
+    for (size_t i = 0; i < 3; i++)
+        p[i] = pattern(26000 + i);
     mc_chain_commit(&c, 3);
     drain_pattern(&c, 0, 777);
 }
 
 static void an_unused_reserve_is_skipped(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_chain c;
     struct iovec iov[4];
     mc_chain_init(&c);
@@ -123,7 +127,7 @@ static bool is_open(int fd)
 
 static void files_are_counted(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_chain c;
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     struct mc_file *f = mc_file_new(fd);
@@ -154,7 +158,7 @@ static void files_are_counted(void **state)
 
 static void iovecs_stop_before_a_file(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_chain c;
     struct iovec iov[8];
     struct mc_file *f = mc_file_new(open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -176,8 +180,8 @@ static void iovecs_stop_before_a_file(void **state)
 
 static void moving_keeps_order(void **state)
 {
-    (void) state;
-    static const size_t sizes[] = { 0, 1, 4096, 4097, 16320, 50000 };
+    (void)state;
+    static const size_t sizes[] = {0, 1, 4096, 4097, 16320, 50000};
     for (size_t i = 0; i < MC_COUNT(sizes); i++) {
         for (size_t j = 0; j < MC_COUNT(sizes); j++) {
             struct mc_chain a, b;
@@ -197,7 +201,7 @@ static void moving_keeps_order(void **state)
 
 static void a_moved_file_stays_behind_the_bytes(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_chain a, b;
     struct mc_file *f = mc_file_new(open("/dev/null", O_RDONLY | O_CLOEXEC));
     mc_chain_init(&a);
@@ -215,14 +219,10 @@ static void a_moved_file_stays_behind_the_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_keep_their_order),
-        cmocka_unit_test(empty_holds_no_block),
-        cmocka_unit_test(reserve_is_contiguous),
-        cmocka_unit_test(an_unused_reserve_is_skipped),
-        cmocka_unit_test(files_are_counted),
-        cmocka_unit_test(iovecs_stop_before_a_file),
-        cmocka_unit_test(moving_keeps_order),
-        cmocka_unit_test(a_moved_file_stays_behind_the_bytes),
+        cmocka_unit_test(bytes_keep_their_order), cmocka_unit_test(empty_holds_no_block),
+        cmocka_unit_test(reserve_is_contiguous),  cmocka_unit_test(an_unused_reserve_is_skipped),
+        cmocka_unit_test(files_are_counted),      cmocka_unit_test(iovecs_stop_before_a_file),
+        cmocka_unit_test(moving_keeps_order),     cmocka_unit_test(a_moved_file_stays_behind_the_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

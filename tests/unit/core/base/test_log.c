@@ -30,7 +30,7 @@ static const char *logged(void)
 
 static int open_file(void **state)
 {
-    (void) state;
+    (void)state;
     char path[] = "/tmp/mc-test-log.XXXXXX";
     file = mkostemp(path, O_APPEND | O_CLOEXEC);
     assert_true(file >= 0);
@@ -41,7 +41,7 @@ static int open_file(void **state)
 
 static int close_file(void **state)
 {
-    (void) state;
+    (void)state;
     close(file);
     mc_log_init(STDERR_FILENO, MC_LOG_INFO);
     return 0;
@@ -60,7 +60,7 @@ static bool matches(const char *line, const char *pattern)
 
 static void lines_have_the_known_format(void **state)
 {
-    (void) state;
+    (void)state;
     mc_info("Listening at: %s (%d)", "http://127.0.0.1:8000", 42);
     assert_true(matches(logged(), HEAD "\\[INFO\\] Listening at: http://127.0.0.1:8000 \\(42\\)\n$"));
     mc_warn("w");
@@ -73,7 +73,7 @@ static void lines_have_the_known_format(void **state)
 
 static void levels_filter(void **state)
 {
-    (void) state;
+    (void)state;
     mc_debug("no");
     assert_string_equal(logged(), "");
     mc_log_init(file, MC_LOG_DEBUG);
@@ -94,19 +94,19 @@ static void levels_filter(void **state)
 
 static void control_bytes_are_escaped(void **state)
 {
-    (void) state;
+    (void)state;
     mc_info("a\r\x1b[31m%s\x7f\ttab\nline", "\x01\xc3\xa4");
     assert_true(matches(logged(), "a\\\\x0d\\\\x1b\\[31m\\\\x01\xc3\xa4\\\\x7f\ttab\nline\n$"));
 }
 
 static void long_lines_are_whole_up_to_a_bound(void **state)
 {
-    (void) state;
+    (void)state;
     char *big = malloc(100001);
     assert_non_null(big);
     memset(big, 'x', 100000);
     big[100000] = '\0';
-    static const int sizes[] = { 2046, 2047, 2048, 2049, 60000 };
+    static const int sizes[] = {2046, 2047, 2048, 2049, 60000};
     for (size_t i = 0; i < MC_COUNT(sizes); i++) {
         mc_info("%.*s|", sizes[i], big);
         const char *line = logged();
@@ -121,11 +121,12 @@ static void long_lines_are_whole_up_to_a_bound(void **state)
 
 static void lost_lines_are_counted(void **state)
 {
-    (void) state;
+    (void)state;
     int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
     assert_true(full >= 0);
     mc_log_set_fd(full);
-    for (int i = 0; i < 3; i++) mc_info("lost");
+    for (int i = 0; i < 3; i++)
+        mc_info("lost");
     mc_log_set_fd(file);
     assert_int_equal(mc_log_fd(), file);
     mc_info("back");
@@ -137,11 +138,12 @@ static void lost_lines_are_counted(void **state)
 
 static void a_pipe_that_nobody_reads_blocks_nobody(void **state)
 {
-    (void) state;
+    (void)state;
     int pipes[2];
     assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
     mc_log_set_fd(pipes[1]);
-    for (int i = 0; i < 2000; i++) mc_info("%0500d", i); /* far more than a pipe holds */
+    for (int i = 0; i < 2000; i++)
+        mc_info("%0500d", i); /* far more than a pipe holds */
     mc_log_set_fd(file);
     mc_info("here");
     assert_true(matches(logged(), "here\n.*lines of this log could not be written\n$"));
@@ -151,7 +153,7 @@ static void a_pipe_that_nobody_reads_blocks_nobody(void **state)
 
 static void a_handler_may_log(void **state)
 {
-    (void) state;
+    (void)state;
     mc_log_signal_safe(MC_LOG_CRITICAL, "SIGSEGV\0x", 7);
     assert_true(matches(logged(), HEAD "\\[CRITICAL\\] SIGSEGV\n$"));
 }
@@ -182,7 +184,7 @@ static void die_of_a_bug(void)
 
 static void the_end_is_logged(void **state)
 {
-    (void) state;
+    (void)state;
     int status = run_child(die_of_the_environment);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), MC_EXIT_BOOT);
@@ -202,8 +204,8 @@ static uint64_t fake_now(void)
 
 static void repeated_lines_are_limited(void **state)
 {
-    (void) state;
-    struct mc_log_limit limit = { 0 };
+    (void)state;
+    struct mc_log_limit limit = {0};
     unsigned missed = 99;
     mc_clock_fake(fake_now);
     assert_true(mc_log_limited(&limit, &missed));
@@ -225,14 +227,10 @@ static void repeated_lines_are_limited(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LOG_TEST(lines_have_the_known_format),
-        LOG_TEST(levels_filter),
-        LOG_TEST(control_bytes_are_escaped),
-        LOG_TEST(long_lines_are_whole_up_to_a_bound),
-        LOG_TEST(lost_lines_are_counted),
-        LOG_TEST(a_pipe_that_nobody_reads_blocks_nobody),
-        LOG_TEST(a_handler_may_log),
-        LOG_TEST(the_end_is_logged),
+        LOG_TEST(lines_have_the_known_format), LOG_TEST(levels_filter),
+        LOG_TEST(control_bytes_are_escaped),   LOG_TEST(long_lines_are_whole_up_to_a_bound),
+        LOG_TEST(lost_lines_are_counted),      LOG_TEST(a_pipe_that_nobody_reads_blocks_nobody),
+        LOG_TEST(a_handler_may_log),           LOG_TEST(the_end_is_logged),
         LOG_TEST(repeated_lines_are_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

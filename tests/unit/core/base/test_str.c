@@ -14,7 +14,7 @@ static struct mc_str s(const char *z)
 
 static void numbers_are_checked(void **state)
 {
-    (void) state;
+    (void)state;
     uint64_t v = 7;
     assert_int_equal(mc_str_to_u64(s("0"), UINT64_MAX, &v), MC_OK);
     assert_int_equal(v, 0);
@@ -23,30 +23,34 @@ static void numbers_are_checked(void **state)
     assert_int_equal(mc_str_to_u64(s("18446744073709551615"), UINT64_MAX, &v), MC_OK);
     assert_true(v == UINT64_MAX);
     assert_int_equal(mc_str_to_u64(s("255"), 255, &v), MC_OK);
-    static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "0x1", "1_0", "1.0", "18446744073709551616", "99999999999999999999999" };
-    for (size_t i = 0; i < MC_COUNT(bad); i++) assert_int_equal(mc_str_to_u64(s(bad[i]), UINT64_MAX, &v), MC_ERROR);
+    static const char *const bad[] = {"", "-1", "+1", " 1", "1 ", "0x1", "1_0", "1.0", "18446744073709551616", "99999999999999999999999"};
+    for (size_t i = 0; i < MC_COUNT(bad); i++)
+        assert_int_equal(mc_str_to_u64(s(bad[i]), UINT64_MAX, &v), MC_ERROR);
     assert_int_equal(mc_str_to_u64(s("256"), 255, &v), MC_ERROR);
-    assert_int_equal(mc_str_to_u64((struct mc_str){ "1\0", 2 }, 255, &v), MC_ERROR);
+    assert_int_equal(mc_str_to_u64((struct mc_str){"1\0", 2}, 255, &v), MC_ERROR);
     assert_int_equal(v, 255); /* untouched by failures */
 }
 
 static void hex_is_checked(void **state)
 {
-    (void) state;
+    (void)state;
     uint64_t v;
     assert_int_equal(mc_str_hex_u64(s("fF09"), &v), MC_OK);
     assert_int_equal(v, 0xff09);
     assert_int_equal(mc_str_hex_u64(s("ffffffffffffffff"), &v), MC_OK);
     assert_true(v == UINT64_MAX);
-    static const char *const bad[] = { "", "0x1", "g", "-1", " 1", "1;", "10000000000000000", "@", "G", "/", ":", "`" };
-    for (size_t i = 0; i < MC_COUNT(bad); i++) assert_int_equal(mc_str_hex_u64(s(bad[i]), &v), MC_ERROR);
+    static const char *const bad[] = {"", "0x1", "g", "-1", " 1", "1;", "10000000000000000", "@", "G", "/", ":", "`"};
+    for (size_t i = 0; i < MC_COUNT(bad); i++)
+        assert_int_equal(mc_str_hex_u64(s(bad[i]), &v), MC_ERROR);
 }
 
 static void every_number_is_printed(void **state)
 {
-    (void) state;
-    static const struct { uint64_t v; const char *text; } cases[] = {
-        { 0, "0" }, { 9, "9" }, { 10, "10" }, { 12345, "12345" }, { UINT64_MAX, "18446744073709551615" } };
+    (void)state;
+    static const struct {
+        uint64_t v;
+        const char *text;
+    } cases[] = {{0, "0"}, {9, "9"}, {10, "10"}, {12345, "12345"}, {UINT64_MAX, "18446744073709551615"}};
     for (size_t i = 0; i < MC_COUNT(cases); i++) {
         char out[20];
         size_t n = mc_str_u64(out, cases[i].v);
@@ -57,7 +61,7 @@ static void every_number_is_printed(void **state)
 
 static void comparison_ignores_ascii_case_only(void **state)
 {
-    (void) state;
+    (void)state;
     assert_true(mc_str_eq_nocase(s("Content-LENGTH"), s("content-length")));
     assert_true(mc_str_eq_nocase(s(""), MC_STR_NONE));
     assert_false(mc_str_eq_nocase(s("a"), s("ab")));
@@ -72,7 +76,7 @@ static void comparison_ignores_ascii_case_only(void **state)
 
 static void list_elements(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_str rest = s(" ,, close\t,keep-alive , ,x"), t;
     assert_true(mc_str_next_token(&rest, &t));
     assert_true(mc_str_eq(t, s("close")));
@@ -89,9 +93,9 @@ static void list_elements(void **state)
 
 static void escapes_are_whole_or_absent(void **state)
 {
-    (void) state;
+    (void)state;
     char out[64];
-    size_t n = mc_str_escape(out, sizeof(out), (struct mc_str){ "a\"\\\x00\x7f\xffz~ ", 9 });
+    size_t n = mc_str_escape(out, sizeof(out), (struct mc_str){"a\"\\\x00\x7f\xffz~ ", 9});
     assert_int_equal(n, strlen("a\\x22\\x5c\\x00\\x7f\\xffz~ "));
     assert_memory_equal(out, "a\\x22\\x5c\\x00\\x7f\\xffz~ ", n);
     for (size_t cap = 0; cap <= 9; cap++) {
@@ -104,18 +108,20 @@ static void escapes_are_whole_or_absent(void **state)
 
 static void all_bytes_escaped_stay_printable(void **state)
 {
-    (void) state;
+    (void)state;
     unsigned char all[256];
     char out[1024];
-    for (unsigned i = 0; i < 256; i++) all[i] = (unsigned char) i;
-    size_t n = mc_str_escape(out, sizeof(out), (struct mc_str){ (char *) all, 256 });
+    for (unsigned i = 0; i < 256; i++)
+        all[i] = (unsigned char)i;
+    size_t n = mc_str_escape(out, sizeof(out), (struct mc_str){(char *)all, 256});
     assert_int_equal(n, 93 + 163 * 4);
-    for (size_t i = 0; i < n; i++) assert_true(out[i] >= 0x20 && out[i] <= 0x7e && out[i] != '"');
+    for (size_t i = 0; i < n; i++)
+        assert_true(out[i] >= 0x20 && out[i] <= 0x7e && out[i] != '"');
 }
 
 static void builder_grows_and_stops_at_its_bound(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_sb sb;
     mc_sb_init(&sb, 10);
     assert_string_equal(mc_sb_z(&sb), "");
@@ -143,14 +149,15 @@ static void builder_grows_and_stops_at_its_bound(void **state)
 
 static void builder_formats_of_every_length(void **state)
 {
-    (void) state;
+    (void)state;
     for (int width = 0; width < 300; width++) {
         struct mc_sb sb;
         mc_sb_init(&sb, 250);
         mc_sb_addz(&sb, "12345");
         mc_sb_addf(&sb, "%*s", width, "");
         assert_int_equal(sb.bad, width > 245);
-        if (!sb.bad) assert_int_equal(strlen(mc_sb_z(&sb)), 5 + width);
+        if (!sb.bad)
+            assert_int_equal(strlen(mc_sb_z(&sb)), 5 + width);
         mc_sb_fini(&sb);
     }
 }

@@ -18,8 +18,8 @@ static uint64_t now;
 static struct mc_loop loop;
 static struct {
     struct mc_ready batch[8];
-    int n;          /* entries of the next poll; -1: failure */
-    int timeout;    /* of the last poll */
+    int n;       /* entries of the next poll; -1: failure */
+    int timeout; /* of the last poll */
     int polls, sets, dels;
     bool open_fails;
 } script;
@@ -31,28 +31,28 @@ static uint64_t fake_now(void)
 
 static int script_open(struct mc_loop *l)
 {
-    (void) l;
+    (void)l;
     errno = EMFILE;
     return script.open_fails ? MC_ERROR : MC_OK;
 }
 
 static int script_set(struct mc_loop *l, struct mc_io *io, unsigned want)
 {
-    (void) l, (void) io, (void) want;
+    (void)l, (void)io, (void)want;
     script.sets++;
     return MC_OK;
 }
 
 static int script_del(struct mc_loop *l, struct mc_io *io)
 {
-    (void) l, (void) io;
+    (void)l, (void)io;
     script.dels++;
     return MC_OK;
 }
 
 static int script_poll(struct mc_loop *l, int timeout, struct mc_ready *out, int max)
 {
-    (void) l;
+    (void)l;
     int n = script.n;
     script.polls++;
     script.timeout = timeout;
@@ -62,20 +62,21 @@ static int script_poll(struct mc_loop *l, int timeout, struct mc_ready *out, int
         return MC_ERROR;
     }
     assert_true(n <= max);
-    memcpy(out, script.batch, (size_t) n * sizeof(*out));
-    if (n == 0 && timeout > 0) now += (uint64_t) timeout;
+    memcpy(out, script.batch, (size_t)n * sizeof(*out));
+    if (n == 0 && timeout > 0)
+        now += (uint64_t)timeout;
     return n;
 }
 
 static int script_fd(struct mc_loop *l)
 {
-    (void) l;
+    (void)l;
     return -1;
 }
 
 static void script_close(struct mc_loop *l)
 {
-    (void) l;
+    (void)l;
 }
 
 static const struct mc_event_ops ops = {
@@ -100,7 +101,7 @@ static void note(char c)
 
 static int open_loop(void **state)
 {
-    (void) state;
+    (void)state;
     now = 1000;
     memset(&script, 0, sizeof(script));
     trace[0] = '\0';
@@ -110,7 +111,7 @@ static int open_loop(void **state)
 
 static int close_loop(void **state)
 {
-    (void) state;
+    (void)state;
     mc_loop_close(&loop);
     mc_clock_fake(NULL);
     return 0;
@@ -118,36 +119,36 @@ static int close_loop(void **state)
 
 static void note_timer(struct mc_timer *t)
 {
-    note((char) (intptr_t) t->data);
+    note((char)(intptr_t)t->data);
 }
 
 static void note_post(struct mc_post *p)
 {
-    note((char) (intptr_t) p->data);
+    note((char)(intptr_t)p->data);
 }
 
 static void note_io(struct mc_io *io)
 {
-    note((char) (intptr_t) io->data);
+    note((char)(intptr_t)io->data);
 }
 
 static struct mc_timer timer(char name)
 {
     struct mc_timer t;
-    mc_timer_init(&t, note_timer, (void *) (intptr_t) name);
+    mc_timer_init(&t, note_timer, (void *)(intptr_t)name);
     return t;
 }
 
 static void ready(struct mc_io *io, uint8_t bits)
 {
-    script.batch[script.n++] = (struct mc_ready){ .io = io, .bits = bits };
+    script.batch[script.n++] = (struct mc_ready){.io = io, .bits = bits};
 }
 
 /* --- timers */
 
 static void timers_fire_in_order_and_once(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_timer a = timer('a'), b = timer('b'), c = timer('c');
     assert_int_equal(mc_timer_set(&loop, &a, 30), MC_OK);
     assert_int_equal(mc_timer_set(&loop, &b, 10), MC_OK);
@@ -166,7 +167,7 @@ static void timers_fire_in_order_and_once(void **state)
 
 static void later_deadlines_do_not_touch_the_heap(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_timer a = timer('a');
     mc_timer_set(&loop, &a, 10);
     uint64_t key = a.node.key;
@@ -183,7 +184,7 @@ static void later_deadlines_do_not_touch_the_heap(void **state)
 
 static void earlier_deadlines_count_at_once(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_timer a = timer('a'), b = timer('b');
     mc_timer_set(&loop, &a, 100);
     mc_timer_set(&loop, &b, 50);
@@ -196,7 +197,7 @@ static void earlier_deadlines_count_at_once(void **state)
 
 static void cleared_timers_do_not_fire(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_timer a = timer('a'), b = timer('b');
     mc_timer_set(&loop, &a, 10);
     mc_timer_set(&loop, &b, 10);
@@ -217,7 +218,7 @@ static void cleared_timers_do_not_fire(void **state)
 
 static void far_deadlines_are_cut(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_timer a = timer('a');
     mc_timer_set(&loop, &a, UINT64_MAX);
     assert_int_equal(mc_loop_timeout(&loop, -1), INT_MAX);
@@ -227,7 +228,7 @@ static void far_deadlines_are_cut(void **state)
 
 static void late_callbacks_shorten_the_next_wait(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_timer a = timer('a');
     mc_timer_set(&loop, &a, 100);
     now += 70; /* a handler took long */
@@ -252,7 +253,7 @@ static void set_clear_remove(struct mc_timer *t)
 
 static void callbacks_may_change_any_timer(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_timer a = timer('a'), b = timer('b'), c = timer('c');
     a.fn = set_clear_remove;
     others[0] = &b;
@@ -279,7 +280,7 @@ static void free_timer(struct mc_timer *t)
 
 static void callbacks_may_free_their_timer(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_timer *t = malloc(sizeof(*t));
     assert_non_null(t);
     mc_timer_init(t, free_timer, NULL);
@@ -292,13 +293,13 @@ static void callbacks_may_free_their_timer(void **state)
 
 static void posts_run_once_at_the_end(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_post p, q;
     struct mc_timer t = timer('t');
     struct mc_io io;
-    mc_io_init(&io, 3, note_io, (void *) (intptr_t) 'i');
-    mc_post_init(&p, note_post, (void *) (intptr_t) 'p');
-    mc_post_init(&q, note_post, (void *) (intptr_t) 'q');
+    mc_io_init(&io, 3, note_io, (void *)(intptr_t)'i');
+    mc_post_init(&p, note_post, (void *)(intptr_t)'p');
+    mc_post_init(&q, note_post, (void *)(intptr_t)'q');
     mc_io_watch(&loop, &io, MC_WANT_READ);
     mc_post_add(&loop, &q);
     mc_post_add(&loop, &p);
@@ -322,16 +323,18 @@ static struct mc_post *victim;
 static void add_again(struct mc_post *p)
 {
     note_post(p);
-    if (strlen(trace) < 3) mc_post_add(&loop, p);
-    if (victim) mc_post_remove(victim);
+    if (strlen(trace) < 3)
+        mc_post_add(&loop, p);
+    if (victim)
+        mc_post_remove(victim);
 }
 
 static void posts_of_posts_run_in_the_next_turn(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_post p, q;
-    mc_post_init(&p, add_again, (void *) (intptr_t) 'p');
-    mc_post_init(&q, note_post, (void *) (intptr_t) 'q');
+    mc_post_init(&p, add_again, (void *)(intptr_t)'p');
+    mc_post_init(&q, note_post, (void *)(intptr_t)'q');
     victim = &q;
     mc_post_add(&loop, &p);
     mc_post_add(&loop, &q);
@@ -351,9 +354,9 @@ static void posts_of_posts_run_in_the_next_turn(void **state)
 
 static void the_back_end_hears_only_changes(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_io io;
-    mc_io_init(&io, 3, note_io, (void *) (intptr_t) 'i');
+    mc_io_init(&io, 3, note_io, (void *)(intptr_t)'i');
     mc_io_unwatch(&loop, &io); /* not watched: nothing */
     assert_int_equal(script.dels, 0);
     mc_io_watch(&loop, &io, MC_WANT_READ);
@@ -367,9 +370,9 @@ static void the_back_end_hears_only_changes(void **state)
 
 static void only_wanted_bits_are_told(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_io io;
-    mc_io_init(&io, 3, note_io, (void *) (intptr_t) 'i');
+    mc_io_init(&io, 3, note_io, (void *)(intptr_t)'i');
     mc_io_watch(&loop, &io, MC_WANT_READ);
     ready(&io, MC_WANT_WRITE);
     mc_loop_turn(&loop, 0);
@@ -395,11 +398,11 @@ static void unwatch_other(struct mc_io *io)
 
 static void unwatched_ios_of_the_batch_are_skipped(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_io a, b, c;
-    mc_io_init(&a, 3, unwatch_other, (void *) (intptr_t) 'a');
-    mc_io_init(&b, 4, note_io, (void *) (intptr_t) 'b');
-    mc_io_init(&c, 5, note_io, (void *) (intptr_t) 'c');
+    mc_io_init(&a, 3, unwatch_other, (void *)(intptr_t)'a');
+    mc_io_init(&b, 4, note_io, (void *)(intptr_t)'b');
+    mc_io_init(&c, 5, note_io, (void *)(intptr_t)'c');
     to_unwatch = &b;
     mc_io_watch(&loop, &a, MC_WANT_READ);
     mc_io_watch(&loop, &b, MC_WANT_READ);
@@ -428,9 +431,9 @@ static void after(void *data)
 
 static void sleeps_are_framed(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_io io;
-    mc_io_init(&io, 3, note_io, (void *) (intptr_t) 'i');
+    mc_io_init(&io, 3, note_io, (void *)(intptr_t)'i');
     mc_io_watch(&loop, &io, MC_WANT_READ);
     loop.before_sleep = before;
     loop.after_sleep = after;
@@ -451,7 +454,7 @@ static void sleeps_are_framed(void **state)
 
 static void failures_are_told(void **state)
 {
-    (void) state;
+    (void)state;
     script.n = -1;
     assert_int_equal(mc_loop_turn(&loop, 5), MC_ERROR);
     assert_int_equal(errno, EIO);
@@ -469,7 +472,7 @@ static void stop(struct mc_timer *t)
 
 static void run_goes_on_until_stopped(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_timer a = timer('a'), b = timer('b'), c = timer('c');
     b.fn = stop;
     mc_timer_set(&loop, &a, 10);

@@ -11,28 +11,31 @@
 
 static void good_addresses_have_a_normal_form(void **state)
 {
-    (void) state;
-    static const struct { const char *text, *normal; } cases[] = {
-        { "127.0.0.1:8080", "127.0.0.1:8080" },
-        { "127.0.0.1", "127.0.0.1:8000" },
-        { ":80", "0.0.0.0:80" },
-        { "0.0.0.0:0", "0.0.0.0:0" },
-        { "tcp://127.0.0.1:65535", "127.0.0.1:65535" },
-        { "localhost:81", "127.0.0.1:81" },
-        { "[::1]:8080", "[::1]:8080" },
-        { "[::]", "[::]:8000" },
-        { "[2001:DB8::0:1]:1", "[2001:db8::1]:1" },
-        { "[::ffff:10.0.0.1]:1", "[::ffff:10.0.0.1]:1" },
-        { "[fe80::1%1]:1", "[fe80::1%1]:1" },
-        { "unix:/run/x.sock", "unix:/run/x.sock" },
-        { "unix:///run/x.sock", "unix:/run/x.sock" },
-        { "unix:rel ative:1", "unix:rel ative:1" },
-        { "fd://3", "fd://3" },
+    (void)state;
+    static const struct {
+        const char *text, *normal;
+    } cases[] = {
+        {"127.0.0.1:8080", "127.0.0.1:8080"},
+        {"127.0.0.1", "127.0.0.1:8000"},
+        {":80", "0.0.0.0:80"},
+        {"0.0.0.0:0", "0.0.0.0:0"},
+        {"tcp://127.0.0.1:65535", "127.0.0.1:65535"},
+        {"localhost:81", "127.0.0.1:81"},
+        {"[::1]:8080", "[::1]:8080"},
+        {"[::]", "[::]:8000"},
+        {"[2001:DB8::0:1]:1", "[2001:db8::1]:1"},
+        {"[::ffff:10.0.0.1]:1", "[::ffff:10.0.0.1]:1"},
+        {"[fe80::1%1]:1", "[fe80::1%1]:1"},
+        {"unix:/run/x.sock", "unix:/run/x.sock"},
+        {"unix:///run/x.sock", "unix:/run/x.sock"},
+        {"unix:rel ative:1", "unix:rel ative:1"},
+        {"fd://3", "fd://3"},
     };
     for (size_t i = 0; i < MC_COUNT(cases); i++) {
         struct mc_addr a, again;
         char err[128] = "", out[160];
-        if (mc_addr_parse(cases[i].text, &a, err, sizeof(err)) != MC_OK) fail_msg("%s: %s", cases[i].text, err);
+        if (mc_addr_parse(cases[i].text, &a, err, sizeof(err)) != MC_OK)
+            fail_msg("%s: %s", cases[i].text, err);
         mc_addr_print(&a, out, sizeof(out));
         assert_string_equal(out, cases[i].normal);
         assert_int_equal(mc_addr_parse(out, &again, err, sizeof(err)), MC_OK);
@@ -42,27 +45,29 @@ static void good_addresses_have_a_normal_form(void **state)
 
 static void bad_addresses_are_explained(void **state)
 {
-    (void) state;
-    static const struct { const char *text, *err; } cases[] = {
-        { "", "empty address" },
-        { "localhost:x", "invalid port 'x' in 'localhost:x'" },
-        { "127.0.0.1:65536", "invalid port '65536' in '127.0.0.1:65536'" },
-        { "127.0.0.1:-1", "invalid port '-1' in '127.0.0.1:-1'" },
-        { "127.0.0.1:", "no port after ':' in '127.0.0.1:'" },
-        { "[::1]:", "no port after ':' in '[::1]:'" },
-        { "::1", "an IPv6 address needs brackets: write '[::1]:PORT'" },
-        { "::1:8000", "an IPv6 address needs brackets: write '[::1:8000]:PORT'" },
-        { "[::1", "expected '[IPV6]:PORT' in '[::1'" },
-        { "[::1]8000", "expected '[IPV6]:PORT' in '[::1]8000'" },
-        { "[127.0.0.1]:80", "'127.0.0.1' is not an IPv6 address" },
-        { "[]:80", "'' is not an IPv6 address" },
-        { "8000", "no host in '8000': write ':8000' for a port of all addresses" },
-        { "unix:", "no path in 'unix:'" },
-        { "fd://", "invalid descriptor number in 'fd://'" },
-        { "fd://x", "invalid descriptor number in 'fd://x'" },
-        { "fd://99999999999", "invalid descriptor number in 'fd://99999999999'" },
-        { "http://x:1", "invalid address 'http://x:1' (HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N)" },
-        { "a b:1", "invalid address 'a b:1' (HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N)" },
+    (void)state;
+    static const struct {
+        const char *text, *err;
+    } cases[] = {
+        {"", "empty address"},
+        {"localhost:x", "invalid port 'x' in 'localhost:x'"},
+        {"127.0.0.1:65536", "invalid port '65536' in '127.0.0.1:65536'"},
+        {"127.0.0.1:-1", "invalid port '-1' in '127.0.0.1:-1'"},
+        {"127.0.0.1:", "no port after ':' in '127.0.0.1:'"},
+        {"[::1]:", "no port after ':' in '[::1]:'"},
+        {"::1", "an IPv6 address needs brackets: write '[::1]:PORT'"},
+        {"::1:8000", "an IPv6 address needs brackets: write '[::1:8000]:PORT'"},
+        {"[::1", "expected '[IPV6]:PORT' in '[::1'"},
+        {"[::1]8000", "expected '[IPV6]:PORT' in '[::1]8000'"},
+        {"[127.0.0.1]:80", "'127.0.0.1' is not an IPv6 address"},
+        {"[]:80", "'' is not an IPv6 address"},
+        {"8000", "no host in '8000': write ':8000' for a port of all addresses"},
+        {"unix:", "no path in 'unix:'"},
+        {"fd://", "invalid descriptor number in 'fd://'"},
+        {"fd://x", "invalid descriptor number in 'fd://x'"},
+        {"fd://99999999999", "invalid descriptor number in 'fd://99999999999'"},
+        {"http://x:1", "invalid address 'http://x:1' (HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N)"},
+        {"a b:1", "invalid address 'a b:1' (HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N)"},
     };
     for (size_t i = 0; i < MC_COUNT(cases); i++) {
         struct mc_addr a;
@@ -74,7 +79,7 @@ static void bad_addresses_are_explained(void **state)
 
 static void paths_have_a_bound(void **state)
 {
-    (void) state;
+    (void)state;
     char text[256] = "unix:/", err[256];
     struct mc_addr a;
     memset(text + 6, 'x', 106);
@@ -92,9 +97,9 @@ static void paths_have_a_bound(void **state)
 
 static void different_addresses_differ(void **state)
 {
-    (void) state;
-    static const char *const all[] = { "127.0.0.1:1", "127.0.0.1:2", "127.0.0.2:1", "[::1]:1", "[::1]:2",
-                                       "[::2]:1",     "unix:/a",     "unix:/b",     "fd://3",  "fd://4" };
+    (void)state;
+    static const char *const all[] = {"127.0.0.1:1", "127.0.0.1:2", "127.0.0.2:1", "[::1]:1", "[::1]:2",
+                                      "[::2]:1",     "unix:/a",     "unix:/b",     "fd://3",  "fd://4"};
     for (size_t i = 0; i < MC_COUNT(all); i++) {
         for (size_t j = 0; j < MC_COUNT(all); j++) {
             struct mc_addr a, b;
@@ -126,7 +131,7 @@ static union mc_sockaddr peer(const char *text)
 
 static void peers_have_texts(void **state)
 {
-    (void) state;
+    (void)state;
     char out[46];
     union mc_sockaddr a = peer("10.1.2.3");
     assert_int_equal(mc_sockaddr_text(&a, out, sizeof(out)), 8);
@@ -144,42 +149,71 @@ static void peers_have_texts(void **state)
 
 static void networks_match(void **state)
 {
-    (void) state;
-    static const struct { const char *net, *peer; bool match; } cases[] = {
-        { "127.0.0.1", "127.0.0.1", true },         { "127.0.0.1", "127.0.0.2", false },
-        { "10.0.0.0/8", "10.255.0.1", true },       { "10.0.0.0/8", "11.0.0.1", false },
-        { "10.9.9.9/8", "10.1.1.1", true },         { "0.0.0.0/0", "1.2.3.4", true },
-        { "0.0.0.0/0", "::1", false },              { "192.168.128.0/17", "192.168.200.1", true },
-        { "192.168.128.0/17", "192.168.127.255", false }, { "1.2.3.4/31", "1.2.3.5", true },
-        { "1.2.3.4/31", "1.2.3.6", false },         { "::1", "::1", true },
-        { "::1", "::2", false },                    { "2001:db8::/33", "2001:db8:7fff::1", true },
-        { "2001:db8::/33", "2001:db8:8000::1", false }, { "::/0", "::1", true },
-        { "10.0.0.0/8", "::ffff:10.1.1.1", true },  { "::ffff:10.0.0.0/104", "10.1.1.1", true },
-        { "::ffff:10.0.0.0/104", "11.1.1.1", false }, { "*", "1.2.3.4", true },
-        { "*", "::1", true },                       { "*", "unix", true },
-        { "0.0.0.0/0", "unix", false },             { "::/0", "unix", false },
+    (void)state;
+    static const struct {
+        const char *net, *peer;
+        bool match;
+    } cases[] = {
+        {"127.0.0.1", "127.0.0.1", true},
+        {"127.0.0.1", "127.0.0.2", false},
+        {"10.0.0.0/8", "10.255.0.1", true},
+        {"10.0.0.0/8", "11.0.0.1", false},
+        {"10.9.9.9/8", "10.1.1.1", true},
+        {"0.0.0.0/0", "1.2.3.4", true},
+        {"0.0.0.0/0", "::1", false},
+        {"192.168.128.0/17", "192.168.200.1", true},
+        {"192.168.128.0/17", "192.168.127.255", false},
+        {"1.2.3.4/31", "1.2.3.5", true},
+        {"1.2.3.4/31", "1.2.3.6", false},
+        {"::1", "::1", true},
+        {"::1", "::2", false},
+        {"2001:db8::/33", "2001:db8:7fff::1", true},
+        {"2001:db8::/33", "2001:db8:8000::1", false},
+        {"::/0", "::1", true},
+        {"10.0.0.0/8", "::ffff:10.1.1.1", true},
+        {"::ffff:10.0.0.0/104", "10.1.1.1", true},
+        {"::ffff:10.0.0.0/104", "11.1.1.1", false},
+        {"*", "1.2.3.4", true},
+        {"*", "::1", true},
+        {"*", "unix", true},
+        {"0.0.0.0/0", "unix", false},
+        {"::/0", "unix", false},
     };
     for (size_t i = 0; i < MC_COUNT(cases); i++) {
         struct mc_cidr c;
         union mc_sockaddr a = peer(cases[i].peer);
         assert_int_equal(mc_cidr_parse(mc_str(cases[i].net), &c), MC_OK);
-        if (mc_cidr_match(&c, 1, &a) != cases[i].match) fail_msg("%s %s", cases[i].net, cases[i].peer);
+        if (mc_cidr_match(&c, 1, &a) != cases[i].match)
+            fail_msg("%s %s", cases[i].net, cases[i].peer);
         assert_false(mc_cidr_match(&c, 0, &a));
     }
 }
 
 static void bad_networks_are_refused(void **state)
 {
-    (void) state;
-    static const char *const bad[] = { "", "/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "10.0.0", "x", "::1/129",
-                                       "::ffff:0.0.0.0/95", "10.0.0.1 ", "**", "1.2.3.4.5", "0x7f.0.0.1",
-                                       "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb" };
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "/8",
+                                      "10.0.0.0/33",
+                                      "10.0.0.0/",
+                                      "10.0.0.0/-1",
+                                      "10.0.0.0/8x",
+                                      "10.0.0",
+                                      "x",
+                                      "::1/129",
+                                      "::ffff:0.0.0.0/95",
+                                      "10.0.0.1 ",
+                                      "**",
+                                      "1.2.3.4.5",
+                                      "0x7f.0.0.1",
+                                      "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb"};
     struct mc_cidr c;
     for (size_t i = 0; i < MC_COUNT(bad); i++) {
-        if (mc_cidr_parse(mc_str(bad[i]), &c) != MC_ERROR) fail_msg("'%s' was taken", bad[i]);
+        if (mc_cidr_parse(mc_str(bad[i]), &c) != MC_ERROR)
+            fail_msg("'%s' was taken", bad[i]);
     }
-    assert_int_equal(mc_cidr_parse((struct mc_str){ "10.0.0.1\0", 9 }, &c), MC_ERROR);
-    assert_int_equal(mc_cidr_parse((struct mc_str){ "10.0.0.1/8,x", 10 }, &c), MC_OK); /* a slice */
+    assert_int_equal(mc_cidr_parse((struct mc_str){"10.0.0.1\0", 9}, &c), MC_ERROR);
+    assert_int_equal(mc_cidr_parse((struct mc_str){"10.0.0.1/8,x", 10}, &c), MC_OK); /* a slice */
 }
 
 int main(void)

@@ -29,13 +29,13 @@ static const char *in_dir(const char *name)
 
 static int make_dir(void **state)
 {
-    (void) state;
+    (void)state;
     return mkdtemp(dir) ? 0 : -1;
 }
 
 static int drop_dir(void **state)
 {
-    (void) state;
+    (void)state;
     return rmdir(dir);
 }
 
@@ -54,7 +54,7 @@ static bool cloexec(int fd)
 
 static void flags_change_and_stay(void **state)
 {
-    (void) state;
+    (void)state;
     int p[2];
     assert_int_equal(pipe(p), 0);
     assert_int_equal(mc_fd_nonblock(p[0], true), MC_OK);
@@ -79,12 +79,13 @@ static void flags_change_and_stay(void **state)
 
 static void whole_files_are_read(void **state)
 {
-    (void) state;
-    static const size_t sizes[] = { 0, 1, 4095, 4096, 4097, 70000 };
+    (void)state;
+    static const size_t sizes[] = {0, 1, 4095, 4096, 4097, 70000};
     const char *path = in_dir("file");
     char *data = malloc(70000);
     assert_non_null(data);
-    for (size_t i = 0; i < 70000; i++) data[i] = (char) (i % 251);
+    for (size_t i = 0; i < 70000; i++)
+        data[i] = (char)(i % 251);
     for (size_t i = 0; i < MC_COUNT(sizes); i++) {
         size_t n = 99;
         write_file(path, data, sizes[i]);
@@ -94,7 +95,8 @@ static void whole_files_are_read(void **state)
         assert_memory_equal(p, data, n);
         assert_int_equal(p[n], '\0');
         free(p);
-        if (sizes[i] == 0) continue;
+        if (sizes[i] == 0)
+            continue;
         assert_null(mc_fd_read_file(path, sizes[i] - 1, &n));
         assert_int_equal(errno, EFBIG);
     }
@@ -104,7 +106,7 @@ static void whole_files_are_read(void **state)
 
 static void files_without_a_size_are_read(void **state)
 {
-    (void) state;
+    (void)state;
     size_t n = 0;
     char *p = mc_fd_read_file("/proc/self/status", 65536, &n);
     assert_non_null(p);
@@ -117,7 +119,7 @@ static void files_without_a_size_are_read(void **state)
 
 static void what_is_no_file_is_refused(void **state)
 {
-    (void) state;
+    (void)state;
     size_t n;
     assert_null(mc_fd_read_file(in_dir("none"), 100, &n));
     assert_int_equal(errno, ENOENT);
@@ -134,7 +136,7 @@ static void what_is_no_file_is_refused(void **state)
 
 static void temporary_files_have_no_name(void **state)
 {
-    (void) state;
+    (void)state;
     struct stat st;
     int fd = mc_fd_tmpfile(dir);
     assert_true(fd >= 0);
@@ -151,7 +153,7 @@ static void temporary_files_have_no_name(void **state)
 
 static void memory_files_are_sealed(void **state)
 {
-    (void) state;
+    (void)state;
     char buf[8];
     int fd = mc_fd_memfd("test", "hello", 5, true);
     assert_true(fd >= 0);
@@ -169,7 +171,7 @@ static void memory_files_are_sealed(void **state)
 
 static void logs_append_and_follow_no_link(void **state)
 {
-    (void) state;
+    (void)state;
     const char *path = in_dir("log"), *link = in_dir("link"), *fifo = in_dir("fifo2");
     int fd = mc_fd_open_log(path, -1);
     assert_true(fd >= 0);
@@ -196,7 +198,7 @@ static void logs_append_and_follow_no_link(void **state)
 
 static void a_dash_is_a_standard_stream(void **state)
 {
-    (void) state;
+    (void)state;
     int p[2];
     char c = 0;
     assert_int_equal(pipe(p), 0);
@@ -216,13 +218,14 @@ static void a_dash_is_a_standard_stream(void **state)
 
 static void memory_is_shared(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_shm a, b;
     assert_int_equal(mc_shm_create(&a, "test", 10000), MC_OK);
     assert_int_equal(a.n, 10000);
     assert_true(cloexec(a.fd));
     unsigned char *p = a.p;
-    for (size_t i = 0; i < a.n; i++) assert_int_equal(p[i], 0);
+    for (size_t i = 0; i < a.n; i++)
+        assert_int_equal(p[i], 0);
     assert_int_equal(ftruncate(a.fd, 0), -1);
     assert_int_equal(ftruncate(a.fd, 20000), -1);
     assert_int_equal(mc_shm_open(&b, dup(a.fd)), MC_OK);
@@ -233,7 +236,7 @@ static void memory_is_shared(void **state)
         _exit(0);
     }
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_int_equal(((unsigned char *) b.p)[9999], 7);
+    assert_int_equal(((unsigned char *)b.p)[9999], 7);
     mc_shm_close(&a);
     assert_null(a.p);
     assert_int_equal(a.fd, -1);
@@ -243,7 +246,7 @@ static void memory_is_shared(void **state)
 
 static void only_memory_files_are_mapped(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_shm s;
     int p[2];
     assert_int_equal(pipe(p), 0);

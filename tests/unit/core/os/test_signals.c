@@ -11,21 +11,22 @@
 
 #include <cmocka.h>
 
-static const int set[] = { SIGHUP, SIGUSR1, SIGCHLD, 0 };
+static const int set[] = {SIGHUP, SIGUSR1, SIGCHLD, 0};
 
 static bool readable(int fd)
 {
     uint64_t count;
     int copy = dup(fd);
     bool yes = read(copy, &count, sizeof(count)) == sizeof(count);
-    if (yes) assert_int_equal(write(copy, &count, sizeof(count)), sizeof(count)); /* put it back */
+    if (yes)
+        assert_int_equal(write(copy, &count, sizeof(count)), sizeof(count)); /* put it back */
     close(copy);
     return yes;
 }
 
 static void signals_become_bits(void **state)
 {
-    (void) state;
+    (void)state;
     assert_int_equal(mc_signals_catch(set), MC_OK);
     int fd = mc_signals_fd();
     assert_true(fd >= 0);
@@ -64,16 +65,18 @@ static void fresh_in_the_child(void)
 {
     int old = mc_signals_fd();
     raise(SIGHUP);
-    if (mc_signals_after_fork() != MC_OK || mc_signals_fd() == old || mc_signals_take() != 0) _exit(1);
+    if (mc_signals_after_fork() != MC_OK || mc_signals_fd() == old || mc_signals_take() != 0)
+        _exit(1);
     raise(SIGUSR1);
-    if (!mc_signals_has(mc_signals_take(), SIGUSR1)) _exit(2);
+    if (!mc_signals_has(mc_signals_take(), SIGUSR1))
+        _exit(2);
     mc_signals_default(set);
     raise(SIGUSR1);
 }
 
 static void fork_starts_anew(void **state)
 {
-    (void) state;
+    (void)state;
     assert_int_equal(mc_signals_catch(set), MC_OK);
     mc_signals_take();
     int status = child_status(fresh_in_the_child);
@@ -87,7 +90,7 @@ static void fork_starts_anew(void **state)
 
 static void names(void **state)
 {
-    (void) state;
+    (void)state;
     assert_string_equal(mc_signals_name(SIGTERM), "SIGTERM");
     assert_string_equal(mc_signals_name(SIGSEGV), "SIGSEGV");
     assert_string_equal(mc_signals_name(SIGTTOU), "SIGTTOU");

@@ -15,19 +15,20 @@
 #include <cmocka.h>
 
 static char dir[] = "/tmp/mc-test-socket.XXXXXX", path[64];
-static const struct mc_listen_opts plain = { .backlog = 16, .umask = 0027, .uid = (uid_t) -1, .gid = (gid_t) -1 };
+static const struct mc_listen_opts plain = {.backlog = 16, .umask = 0027, .uid = (uid_t)-1, .gid = (gid_t)-1};
 
 static int make_dir(void **state)
 {
-    (void) state;
-    if (!mkdtemp(dir)) return -1;
+    (void)state;
+    if (!mkdtemp(dir))
+        return -1;
     snprintf(path, sizeof(path), "%s/sock", dir);
     return 0;
 }
 
 static int drop_dir(void **state)
 {
-    (void) state;
+    (void)state;
     return rmdir(dir);
 }
 
@@ -35,7 +36,8 @@ static struct mc_addr addr(const char *text)
 {
     struct mc_addr a;
     char err[128] = "";
-    if (mc_addr_parse(text, &a, err, sizeof(err)) != MC_OK) fail_msg("%s", err);
+    if (mc_addr_parse(text, &a, err, sizeof(err)) != MC_OK)
+        fail_msg("%s", err);
     return a;
 }
 
@@ -90,7 +92,7 @@ static void accept_one(int listener, const struct mc_addr *a, const char *text)
 
 static void tcp(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_addr a = addr("127.0.0.1:0"), real;
     char out[64];
     int fd = mc_socket_listen(&a, &plain);
@@ -110,7 +112,7 @@ static void tcp(void **state)
 
 static void reuse_port_and_defer(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_listen_opts o = plain;
     struct mc_addr a = addr("127.0.0.1:0"), real;
     o.reuse_port = o.defer_accept = true;
@@ -126,11 +128,12 @@ static void reuse_port_and_defer(void **state)
 
 static void ipv6(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_addr a = addr("[::1]:0"), real;
     struct mc_listen_opts o = plain;
     int fd = mc_socket_listen(&a, &o);
-    if (fd < 0 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) skip();
+    if (fd < 0 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
+        skip();
     assert_true(fd >= 0);
     assert_int_equal(mc_addr_of_fd(fd, &real), MC_OK);
     accept_one(fd, &real, "::1");
@@ -158,7 +161,7 @@ static void ipv6(void **state)
 
 static void unix_sockets(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_addr a = unix_addr(), real;
     struct stat st;
     char out[128];
@@ -189,7 +192,7 @@ static void unix_sockets(void **state)
 
 static void a_full_backlog_is_alive(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_addr a = unix_addr();
     struct mc_listen_opts o = plain;
     int clients[16], n = 0;
@@ -197,20 +200,22 @@ static void a_full_backlog_is_alive(void **state)
     int fd = mc_socket_listen(&a, &o);
     for (; n < 16; n++) {
         clients[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (connect(clients[n], &a.u.sa, a.len) < 0) break;
+        if (connect(clients[n], &a.u.sa, a.len) < 0)
+            break;
     }
     assert_true(n < 16);
     assert_int_equal(errno, EAGAIN);
     assert_int_equal(mc_socket_listen(&a, &o), -1);
     assert_int_equal(errno, EADDRINUSE);
-    for (int i = 0; i <= n; i++) close(clients[i]);
+    for (int i = 0; i <= n; i++)
+        close(clients[i]);
     close(fd);
     unlink(path);
 }
 
 static void other_files_are_left_alone(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_addr a = unix_addr();
     int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     close(file);
@@ -240,8 +245,9 @@ static void other_files_are_left_alone(void **state)
 
 static void socket_files_get_their_owner(void **state)
 {
-    (void) state;
-    if (geteuid() != 0) skip();
+    (void)state;
+    if (geteuid() != 0)
+        skip();
     struct mc_addr a = unix_addr();
     struct mc_listen_opts o = plain;
     struct stat st;
@@ -258,7 +264,7 @@ static void socket_files_get_their_owner(void **state)
 
 static void descriptors_are_adopted(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_addr a = addr("127.0.0.1:0"), real, by_fd;
     char text[32];
     int fd = socket(AF_INET, SOCK_STREAM, 0);

@@ -45,8 +45,10 @@ static void note(struct mc_io *io)
 static int open_loop(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
-    if (!f || mc_loop_open(&f->loop, ops) != MC_OK) return -1;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, f->pair) < 0) return -1;
+    if (!f || mc_loop_open(&f->loop, ops) != MC_OK)
+        return -1;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, f->pair) < 0)
+        return -1;
     mc_io_init(&f->io, f->pair[0], note, &f->seen);
     *state = f;
     return 0;
@@ -56,8 +58,10 @@ static int close_loop(void **state)
 {
     struct fixture *f = *state;
     mc_io_unwatch(&f->loop, &f->io);
-    if (f->pair[0] >= 0) close(f->pair[0]);
-    if (f->pair[1] >= 0) close(f->pair[1]);
+    if (f->pair[0] >= 0)
+        close(f->pair[0]);
+    if (f->pair[1] >= 0)
+        close(f->pair[1]);
     mc_loop_close(&f->loop);
     free(f);
     return 0;
@@ -66,7 +70,7 @@ static int close_loop(void **state)
 static void put(int fd, size_t n)
 {
     char buf[256] = "";
-    assert_int_equal(write(fd, buf, n), (ssize_t) n);
+    assert_int_equal(write(fd, buf, n), (ssize_t)n);
 }
 
 static ssize_t take(int fd)
@@ -78,7 +82,8 @@ static ssize_t take(int fd)
 static void fill(int fd)
 {
     char buf[65536] = "";
-    while (write(fd, buf, sizeof(buf)) > 0) continue;
+    while (write(fd, buf, sizeof(buf)) > 0)
+        continue;
     assert_int_equal(errno, EAGAIN);
 }
 
@@ -106,12 +111,13 @@ static void noted_bits_are_not_told_again(void **state)
     struct fixture *f = *state;
     assert_int_equal(mc_io_watch(&f->loop, &f->io, MC_WANT_READ), MC_OK);
     put(f->pair[1], 10);
-    for (int i = 0; i < 3; i++) turn(f);
+    for (int i = 0; i < 3; i++)
+        turn(f);
     assert_int_equal(f->seen.calls, 1);
     /* Read to the end: the bit is cleared by the owner, and the next bytes are news. */
     assert_int_equal(take(f->pair[0]), 10);
     assert_int_equal(take(f->pair[0]), -1);
-    f->io.ready &= (uint8_t) ~MC_WANT_READ;
+    f->io.ready &= (uint8_t)~MC_WANT_READ;
     turn(f);
     assert_int_equal(f->seen.calls, 1);
     put(f->pair[1], 1);
@@ -125,11 +131,12 @@ static void room_to_write_is_told(void **state)
     assert_int_equal(mc_io_watch(&f->loop, &f->io, MC_WANT_READ), MC_OK);
     turn(f);
     fill(f->pair[0]);
-    f->io.ready &= (uint8_t) ~MC_WANT_WRITE;
+    f->io.ready &= (uint8_t)~MC_WANT_WRITE;
     assert_int_equal(mc_io_watch(&f->loop, &f->io, MC_WANT_READ | MC_WANT_WRITE), MC_OK);
     turn(f);
     assert_int_equal(f->seen.calls, 0);
-    while (take(f->pair[1]) > 0) continue;
+    while (take(f->pair[1]) > 0)
+        continue;
     turn(f);
     assert_int_equal(f->seen.calls, 1);
     assert_true(f->seen.bits & MC_WANT_WRITE);
@@ -162,7 +169,8 @@ static void the_end_of_input_is_readable(void **state)
     assert_true(f->seen.bits & MC_WANT_READ);
     assert_true(f->seen.bits & MC_READY_ERROR);
     assert_int_equal(take(f->pair[0]), 0);
-    for (int i = 0; i < 3; i++) turn(f);
+    for (int i = 0; i < 3; i++)
+        turn(f);
     assert_int_equal(f->seen.calls, 1); /* it does not spin */
 }
 
@@ -178,7 +186,8 @@ static void a_lost_peer_is_told_in_both_directions(void **state)
     turn(f);
     assert_int_equal(f->seen.calls, 1);
     assert_int_equal(f->seen.bits, MC_WANT_READ | MC_WANT_WRITE | MC_READY_ERROR);
-    for (int i = 0; i < 3; i++) turn(f);
+    for (int i = 0; i < 3; i++)
+        turn(f);
     assert_int_equal(f->seen.calls, 1);
 }
 
@@ -232,7 +241,7 @@ static void bad_descriptors_are_refused_or_told(void **state)
 {
     struct fixture *f = *state;
     struct mc_io bad;
-    struct seen seen = { 0 };
+    struct seen seen = {0};
     mc_io_init(&bad, 987654, note, &seen);
     if (mc_io_watch(&f->loop, &bad, MC_WANT_READ) == MC_OK) { /* poll(2) notices later */
         turn(f);
@@ -267,11 +276,12 @@ static void free_io(int i)
 /* Frees itself and its neighbour: neither may be touched again. */
 static void free_two(struct mc_io *io)
 {
-    int me = (int) (intptr_t) io->data;
+    int me = (int)(intptr_t)io->data;
     many.calls++;
     free_io(me);
     int other = me ^ 1;
-    if (many.io[other]) free_io(other);
+    if (many.io[other])
+        free_io(other);
 }
 
 static void callbacks_may_free_any_io(void **state)
@@ -282,19 +292,22 @@ static void callbacks_may_free_any_io(void **state)
     for (int i = 0; i < MANY; i++) {
         many.io[i] = malloc(sizeof(struct mc_io));
         assert_non_null(many.io[i]);
-        mc_io_init(many.io[i], eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC), free_two, (void *) (intptr_t) i);
+        mc_io_init(many.io[i], eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC), free_two, (void *)(intptr_t)i);
         many.io[i]->level = i % 3 == 0;
         assert_int_equal(mc_io_watch(&f->loop, many.io[i], MC_WANT_READ), MC_OK);
     }
-    for (int i = 0; i < 10; i++) turn(f);
+    for (int i = 0; i < 10; i++)
+        turn(f);
     assert_int_equal(many.calls, MANY / 2);
-    for (int i = 0; i < MANY; i++) assert_null(many.io[i]);
+    for (int i = 0; i < MANY; i++)
+        assert_null(many.io[i]);
 }
 
 static void count_one(struct mc_io *io)
 {
     unsigned char *count = io->data;
-    if (*count < 255) ++*count;
+    if (*count < 255)
+        ++*count;
 }
 
 static void a_full_batch_starves_nobody(void **state)
@@ -308,7 +321,8 @@ static void a_full_batch_starves_nobody(void **state)
         ios[i].level = true;
         assert_int_equal(mc_io_watch(&f->loop, &ios[i], MC_WANT_READ), MC_OK);
     }
-    for (int i = 0; i < 10; i++) turn(f);
+    for (int i = 0; i < 10; i++)
+        turn(f);
     for (int i = 0; i < MANY; i++) {
         assert_in_range(counts[i], 1, 10);
         mc_io_unwatch(&f->loop, &ios[i]);
@@ -339,7 +353,7 @@ static void stale_events_do_not_reach_a_reused_io(void **state)
     struct mc_io first;
     int one = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC), two = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, reused_pair), 0);
-    reused_seen = (struct seen){ 0 };
+    reused_seen = (struct seen){0};
     mc_io_init(&first, one, close_and_reuse, &f->loop);
     mc_io_init(&reused, two, note, &reused_seen);
     assert_int_equal(mc_io_watch(&f->loop, &first, MC_WANT_READ), MC_OK);
@@ -359,14 +373,14 @@ static void stale_events_do_not_reach_a_reused_io(void **state)
 
 static void wake(int sig)
 {
-    (void) sig;
+    (void)sig;
 }
 
 static void a_signal_ends_a_wait_without_an_error(void **state)
 {
     struct fixture *f = *state;
-    struct sigaction sa = { .sa_handler = wake }, old;
-    struct itimerval soon = { .it_value = { 0, 1000 }, .it_interval = { 0, 1000 } }, off = { 0 };
+    struct sigaction sa = {.sa_handler = wake}, old;
+    struct itimerval soon = {.it_value = {0, 1000}, .it_interval = {0, 1000}}, off = {0};
     assert_int_equal(sigaction(SIGALRM, &sa, &old), 0);
     assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
     int n = mc_loop_turn(&f->loop, -1); /* nothing else would end it */
@@ -395,8 +409,9 @@ static void a_foreign_loop_can_watch_ours(void **state)
 {
     struct fixture *f = *state;
     int fd = f->loop.ops->fd(&f->loop);
-    if (fd < 0) skip(); /* this back end has no descriptor */
-    struct epoll_event ev = { .events = EPOLLIN };
+    if (fd < 0)
+        skip(); /* this back end has no descriptor */
+    struct epoll_event ev = {.events = EPOLLIN};
     int outer = epoll_create1(EPOLL_CLOEXEC);
     assert_int_equal(epoll_ctl(outer, EPOLL_CTL_ADD, fd, &ev), 0);
     assert_int_equal(mc_io_watch(&f->loop, &f->io, MC_WANT_READ), MC_OK);
@@ -456,11 +471,13 @@ int main(void)
     };
     int failed = 0, tried = 0;
     for (const struct mc_module *const *m = mc_modules; *m; m++) {
-        if ((*m)->kind != MC_MODULE_EVENT) continue;
+        if ((*m)->kind != MC_MODULE_EVENT)
+            continue;
         ops = (*m)->ops.event;
         tried++;
         failed += cmocka_run_group_tests_name(ops->name, tests, NULL, NULL);
     }
-    if (tried == 0) fprintf(stderr, "no event module in this build\n");
+    if (tried == 0)
+        fprintf(stderr, "no event module in this build\n");
     return failed != 0 || tried == 0;
 }
