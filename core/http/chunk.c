@@ -108,6 +108,8 @@ static bool may_trail(const struct mc_field *f)
 /* The gathered lines, each with its CRLF. MC_DECLINED (the end), or a status. */
 static int read_trailers(struct mc_chunk *c, struct mc_arena *a, struct mc_fields *trailers)
 {
+    if (c->tail.n == 0)
+        return MC_DECLINED;
     const char *p = c->tail.p, *end = p + c->tail.n;
     while (p < end) {
         const char *cr = memchr(p, '\r', (size_t)(end - p));

@@ -69,8 +69,13 @@ static int check_growing(const struct mc_head_scan *scan, const char *p, size_t 
     return n + 2 > lim->field_size ? 431 : MC_OK; /* with the CRLF to come */
 }
 
-static int check_field_line(struct mc_head_scan *scan, const char *p, size_t n, const struct mc_head_limits *lim)
+/* A line that is not empty is complete. */
+static int check_line(struct mc_head_scan *scan, const char *p, size_t n, const struct mc_head_limits *lim)
 {
+    if (!scan->line_done) {
+        scan->line_done = true;
+        return check_first_line(scan, p, n);
+    }
     if (++scan->nfields > lim->fields)
         return 431;
     return memchr(p, ':', n) ? MC_OK : 400;
@@ -81,43 +86,38 @@ int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struc
     size_t i = scan->seen, dropped = 0;
     int rc = MC_AGAIN;
     *skip = 0;
-    while (rc == MC_AGAIN && (i = skip_plain(p, i, n)) < n) {
-        const char *line = p + scan->line_start;
-        size_t size = i - scan->line_start;
-        if (p[i] == '\t') {
+    while (rc == MC_AGAIN) {
+        i = skip_plain(p, i, n);
+        if (i < n && p[i] == '\t') {
             i++;
             continue;
         }
-        if (p[i] != '\r')
-            return 400; /* a bare LF, or another control byte */
-        if (i + 1 == n)
+        /* Before a look at what stopped us, so that the verdict does not depend on how the bytes arrived. */
+        const char *line = p + scan->line_start;
+        size_t size = i - scan->line_start;
+        int bad = check_growing(scan, line, size, lim);
+        if (!bad && i - dropped > lim->head)
+            bad = 431;
+        if (bad)
+            return bad;
+        if (i == n || (p[i] == '\r' && i + 1 == n))
             break;
-        if (p[i + 1] != '\n')
-            return 400;
+        if (p[i] != '\r' || p[i + 1] != '\n')
+            return 400; /* a bare LF or CR, or another control byte */
         i += 2;
-        if (size == 0 && !scan->line_done) {
-            if (++scan->blanks > BLANKS_MAX)
-                return 400;
-            dropped = i;
-        } else if (size == 0) {
+        if (size) {
+            bad = check_line(scan, line, size, lim);
+            if (bad)
+                return bad;
+        } else if (scan->line_done) {
             *len = i - dropped;
             rc = *len > lim->head ? 431 : MC_OK;
         } else {
-            int bad = check_growing(scan, line, size, lim);
-            if (!bad)
-                bad = scan->line_done ? check_field_line(scan, line, size, lim) : check_first_line(scan, line, size);
-            if (bad)
-                return bad;
-            scan->line_done = true;
+            if (++scan->blanks > BLANKS_MAX)
+                return 400;
+            dropped = i;
         }
         scan->line_start = i;
-    }
-    if (rc == MC_AGAIN) {
-        int bad = check_growing(scan, p + scan->line_start, i - scan->line_start, lim);
-        if (bad)
-            return bad;
-        if (i - dropped > lim->head)
-            return 431;
     }
     scan->seen = i - dropped;
     scan->line_start -= dropped;
