@@ -184,7 +184,7 @@ static void describe(const struct mc_kid *k, uint64_t now, char *out, size_t cap
     char text[MC_BOARD_BUSY_TEXT];
     out[0] = '\0';
     if (!k->slot) snprintf(out, cap, "importing the app");
-    else if (k->life == MC_LIFE_BOOTING) snprintf(out, cap, "still booting");
+    else if (!k->ready_ms) snprintf(out, cap, "still booting");
     else if (mc_scoreboard_busy(k->slot, text)[0]) {
         uint64_t since = mc_slot_get(k->slot->busy_since_ms);
         uint64_t ms = since && since <= now ? now - since : 0;

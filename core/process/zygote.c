@@ -30,7 +30,7 @@ static const char boot[] =
     "def main():\n"
     "    me, v, name = sys.executable, sys.version_info, getattr(sys, 'implementation', None)\n"
     "    if name is None or name.name != 'cpython' or v < (3, 11):\n"
-    "        no('%s is %s %d.%d: CPython 3.11 or newer is needed' % (me, name.name if name else 'Python', v[0], v[1]))\n"
+    "        no('%s is %s %d.%d: CPython 3.11 or newer is needed' % (me, 'Python' if name is None or name.name == 'cpython' else name.name, v[0], v[1]))\n"
     "    import sysconfig\n"
     "    if sysconfig.get_config_var('Py_GIL_DISABLED'):\n"
     "        no('%s is a free-threaded build of Python %d.%d: a standard build is needed' % (me, v[0], v[1]))\n"

@@ -17,9 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* TERM ends a zygote at once: it has nothing to finish. */
+/* TERM ends a zygote: while it imports at once, later through its loop. All else is for the arbiter. */
 static const int caught[] = { SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTTIN, SIGTTOU, 0 };
-static const int standard[] = { SIGTERM, SIGCHLD, 0 };
+static const int term[] = { SIGTERM, 0 }, standard[] = { SIGTERM, SIGCHLD, 0 };
 
 static struct {
     const struct mc_zygote_hooks *hooks;
@@ -176,7 +176,7 @@ static void on_channel(struct mc_io *io)
 static void on_signals(struct mc_io *io)
 {
     (void) io;
-    (void) mc_signals_take();
+    if (mc_signals_has(mc_signals_take(), SIGTERM)) leave(MC_EXIT_OK);
 }
 
 static void before_sleep(void *data)
@@ -272,6 +272,7 @@ int mc_zygote_run(const struct mc_zygote_hooks *hooks, unsigned pool_index, MC_N
     hide_fds();
     if (code == MC_OK && self.pool->set.preload_app) code = preload();
     if (code != MC_OK) return code;
+    (void) mc_signals_catch(term);
     tell(MC_FD_CHANNEL, MC_MSG_READY, 0, "");
     mc_loop_run(&self.loop);
     return self.code;
