@@ -1,7 +1,7 @@
 /* Gunicorn's settings that this version does not have, so that an error can say which and why. Data only; see settings.c for the others. */
 #include "core/config/setting.h"
 
-#define YET "is not built yet in this version"
+#define YET  "is not built yet in this version"
 #define HOOK "is a Python hook, and hooks are not built yet in this version"
 
 const struct mc_setting_absent mc_settings_absent[] = {
@@ -39,7 +39,8 @@ const struct mc_setting_absent mc_settings_absent[] = {
     {"http2_max_header_list_size", "--http2-max-header-list-size", YET},
     {"capture_output", "--capture-output", YET},
     {"enable_stdio_inheritance", "--enable-stdio-inheritance|-R", YET},
-    {"logger_class", "--logger-class", "does not exist here: the server writes its logs itself, see accesslog, access_log_format and errorlog"},
+    {"logger_class", "--logger-class",
+     "does not exist here: the server writes its logs itself, see accesslog, access_log_format and errorlog"},
     {"logconfig", "--log-config", YET},
     {"logconfig_dict", NULL, YET},
     {"logconfig_json", "--log-config-json", YET},

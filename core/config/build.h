@@ -10,15 +10,15 @@ struct mc_scope; /* schema.h */
 
 struct mc_build {
     struct mc_arena *arena;
-    bool image;   /* normal form: no file, no environment, no user database and no name server is asked */
-    bool failed;  /* err holds the first error; later ones are consequences and are dropped */
-    int code;     /* exit code that goes with it */
-    char *err;    /* one line, no newline */
+    bool image;  /* normal form: no file, no environment, no user database and no name server is asked */
+    bool failed; /* err holds the first error; later ones are consequences and are dropped */
+    int code;    /* exit code that goes with it */
+    char *err;   /* one line, no newline */
     size_t errcap;
-    const char *start;               /* absolute directory that relative paths of the command line start from */
-    struct mc_scope *actions;        /* a scope for each handler module that is an action of routes */
+    const char *start;        /* absolute directory that relative paths of the command line start from */
+    struct mc_scope *actions; /* a scope for each handler module that is an action of routes */
     size_t nactions;
-    void (*warn)(const char *line);  /* NULL: nobody wants to know */
+    void (*warn)(const char *line); /* NULL: nobody wants to know */
 };
 
 /* Keep the first error as "FILE:LINE: text" (or plain "text" when at.file is NULL); always MC_ERROR. */

@@ -8,7 +8,7 @@
 
 static int say(char *err, size_t cap, const char *wanted, const char *value)
 {
-    (void) snprintf(err, cap, "expected %s, not '%.80s'", wanted, value);
+    (void)snprintf(err, cap, "expected %s, not '%.80s'", wanted, value);
     return MC_ERROR;
 }
 
@@ -20,7 +20,8 @@ int mc_check_loglevel(const char *value, char *err, size_t cap)
 
 int mc_check_header_map(const char *value, char *err, size_t cap)
 {
-    if (strcmp(value, "drop") == 0 || strcmp(value, "refuse") == 0 || strcmp(value, "dangerous") == 0) return MC_OK;
+    if (strcmp(value, "drop") == 0 || strcmp(value, "refuse") == 0 || strcmp(value, "dangerous") == 0)
+        return MC_OK;
     return say(err, cap, "drop, refuse or dangerous", value);
 }
 
@@ -45,8 +46,9 @@ static bool is_alnum(int c)
 static bool is_token(struct mc_str s)
 {
     for (size_t i = 0; i < s.n; i++) {
-        int c = mc_lower((unsigned char) s.p[i]);
-        if (!is_alnum(c) && (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c))) return false;
+        int c = mc_lower((unsigned char)s.p[i]);
+        if (!is_alnum(c) && (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c)))
+            return false;
     }
     return s.n > 0;
 }
@@ -54,7 +56,8 @@ static bool is_token(struct mc_str s)
 int mc_check_text(const char *value, char *err, size_t cap)
 {
     for (const char *p = value; *p; p++) {
-        if ((unsigned char) *p < 0x20 || *p == 0x7f) return say(err, cap, "a text without control characters", value);
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            return say(err, cap, "a text without control characters", value);
     }
     return MC_OK;
 }
@@ -62,7 +65,8 @@ int mc_check_text(const char *value, char *err, size_t cap)
 int mc_check_field(const char *value, char *err, size_t cap)
 {
     const char *colon = strchr(value, ':');
-    if (!colon || !is_token((struct mc_str){value, (size_t) (colon - value)}) || !colon[1]) return say(err, cap, "'NAME: value'", value);
+    if (!colon || !is_token((struct mc_str){value, (size_t)(colon - value)}) || !colon[1])
+        return say(err, cap, "'NAME: value'", value);
     return mc_check_text(value, err, cap);
 }
 
@@ -73,8 +77,9 @@ int mc_check_field_name(const char *value, char *err, size_t cap)
 
 int mc_check_filled(const char *value, char *err, size_t cap)
 {
-    if (*value) return MC_OK;
-    (void) snprintf(err, cap, "must not be empty");
+    if (*value)
+        return MC_OK;
+    (void)snprintf(err, cap, "must not be empty");
     return MC_ERROR;
 }
 
@@ -88,14 +93,19 @@ int mc_check_host(const char *value, char *err, size_t cap)
 {
     const char *p = strncmp(value, "*.", 2) == 0 ? value + 2 : value;
     size_t label = 0;
-    if (strlen(value) > 253) return say(err, cap, "a host name of at most 253 characters", value);
-    if (value[0] == '[' && is_ipv6(value)) return MC_OK;
+    if (strlen(value) > 253)
+        return say(err, cap, "a host name of at most 253 characters", value);
+    if (value[0] == '[' && is_ipv6(value))
+        return MC_OK;
     for (; *p; p++) {
-        int c = mc_lower((unsigned char) *p);
-        if (c == '.' ? label == 0 : !is_alnum(c) && c != '-' && c != '_') break;
+        int c = mc_lower((unsigned char)*p);
+        if (c == '.' ? label == 0 : !is_alnum(c) && c != '-' && c != '_')
+            break;
         label = c == '.' ? 0 : label + 1;
-        if (label > 63) break;
+        if (label > 63)
+            break;
     }
-    if (*p || label == 0) return say(err, cap, "a host name such as example.org or *.example.org", value);
+    if (*p || label == 0)
+        return say(err, cap, "a host name such as example.org or *.example.org", value);
     return MC_OK;
 }

@@ -23,7 +23,8 @@ static int usage(struct mc_build *b, const char *what, const char *which, const 
 
 static struct mc_given *find_given(struct mc_given *list, const struct mc_setting *s)
 {
-    while (list && list->setting != s) list = list->next;
+    while (list && list->setting != s)
+        list = list->next;
     return list;
 }
 
@@ -35,13 +36,16 @@ static int give(struct mc_build *b, struct mc_given **list, const struct mc_sett
     size_t n = g && s->type == MC_SET_LIST ? g->n : 0;
     if (!g) {
         g = mc_build_alloc(b, sizeof *g);
-        if (!g) return MC_ERROR;
+        if (!g)
+            return MC_ERROR;
         *g = (struct mc_given){.next = *list, .setting = s};
         *list = g;
     }
     words = mc_build_alloc(b, (n + 1) * sizeof *words);
-    if (!words) return MC_ERROR;
-    if (n) memcpy(words, g->words, n * sizeof *words);
+    if (!words)
+        return MC_ERROR;
+    if (n)
+        memcpy(words, g->words, n * sizeof *words);
     words[n] = (struct mc_word){word, MC_NOWHERE};
     g->words = words;
     g->n = n + 1;
@@ -62,8 +66,10 @@ static int try(struct mc_build *b, const struct mc_setting *s, const char *label
     char err[256];
     size_t bad;
     here.offset = 0;
-    if (s->flags & MC_SETF_IGNORED) return MC_OK;
-    if (mc_value_set(b->arena, &here, &room, &word, 1, &bad, err, sizeof err) == MC_OK) return MC_OK;
+    if (s->flags & MC_SETF_IGNORED)
+        return MC_OK;
+    if (mc_value_set(b->arena, &here, &room, &word, 1, &bad, err, sizeof err) == MC_OK)
+        return MC_OK;
     b->code = MC_EXIT_USAGE;
     return mc_build_fail(b, MC_NOWHERE, "%s: %s", label, err);
 }
@@ -71,7 +77,8 @@ static int try(struct mc_build *b, const struct mc_setting *s, const char *label
 static int take(struct args *a, const struct mc_setting *s, const char *label, const char *word)
 {
     label = mc_build_strdup(a->b, label);
-    if (!label || try(a->b, s, label, word) != MC_OK) return MC_ERROR;
+    if (!label || try(a->b, s, label, word) != MC_OK)
+        return MC_ERROR;
     return give(a->b, &a->out->given, s, label, word);
 }
 
@@ -79,7 +86,8 @@ static int take(struct args *a, const struct mc_setting *s, const char *label, c
 static const char *next_argument(struct args *a)
 {
     const char *w = a->i < a->argc ? a->argv[a->i] : NULL;
-    if (!w || (w[0] == '-' && w[1] && !(w[1] >= '0' && w[1] <= '9'))) return NULL;
+    if (!w || (w[0] == '-' && w[1] && !(w[1] >= '0' && w[1] <= '9')))
+        return NULL;
     a->i++;
     return w;
 }
@@ -91,7 +99,8 @@ static const char *flag_word(const struct mc_setting *s)
 
 static void show(struct args *a, enum mc_cli_show what)
 {
-    if (a->out->show == MC_CLI_SHOW_NOTHING) a->out->show = what;
+    if (a->out->show == MC_CLI_SHOW_NOTHING)
+        a->out->show = what;
 }
 
 /* "-w4", "-w" "4", "-Dw4" */
@@ -100,22 +109,30 @@ static int short_options(struct args *a, const char *word)
     for (const char *p = word + 1; *p; p++) {
         char label[3] = {'-', *p, '\0'};
         const struct mc_setting *s = mc_settings;
-        if (*p == 'h') show(a, MC_CLI_SHOW_HELP);
-        if (*p == 'v') show(a, MC_CLI_SHOW_VERSION);
-        if (*p == 'V') show(a, MC_CLI_SHOW_BUILD);
-        if (strchr("hvV", *p)) continue;
-        while (s->name && s->letter != *p) s++;
+        if (*p == 'h')
+            show(a, MC_CLI_SHOW_HELP);
+        if (*p == 'v')
+            show(a, MC_CLI_SHOW_VERSION);
+        if (*p == 'V')
+            show(a, MC_CLI_SHOW_BUILD);
+        if (strchr("hvV", *p))
+            continue;
+        while (s->name && s->letter != *p)
+            s++;
         if (!s->name) {
             const struct mc_setting_absent *absent = mc_schema_absent(NULL, label);
-            if (absent) return usage(a->b, label, ": ", mc_build_printf(a->b, "setting '%s' %s", absent->name, absent->why));
+            if (absent)
+                return usage(a->b, label, ": ", mc_build_printf(a->b, "setting '%s' %s", absent->name, absent->why));
             return usage(a->b, "unknown option ", label, "; see --help");
         }
         if (s->flags & MC_SETF_FLAG) {
-            if (take(a, s, label, flag_word(s)) != MC_OK) return MC_ERROR;
+            if (take(a, s, label, flag_word(s)) != MC_OK)
+                return MC_ERROR;
             continue;
         }
         const char *value = p[1] == '=' ? p + 2 : p[1] ? p + 1 : next_argument(a);
-        if (!value) return usage(a->b, label, " needs a value", "; see --help");
+        if (!value)
+            return usage(a->b, label, " needs a value", "; see --help");
         return take(a, s, label, value);
     }
     return MC_OK;
@@ -151,8 +168,10 @@ static struct meaning look_up(const char *word)
     struct meaning m = {0};
     consider(&m, word, "--help", &(struct meaning){.show = MC_CLI_SHOW_HELP});
     consider(&m, word, "--version", &(struct meaning){.show = MC_CLI_SHOW_VERSION});
-    for (const struct mc_setting *s = mc_settings; s->name; s++) consider(&m, word, s->flag, &(struct meaning){.setting = s});
-    for (const struct mc_setting_absent *s = mc_settings_absent; s->name; s++) consider(&m, word, s->flag, &(struct meaning){.absent = s});
+    for (const struct mc_setting *s = mc_settings; s->name; s++)
+        consider(&m, word, s->flag, &(struct meaning){.setting = s});
+    for (const struct mc_setting_absent *s = mc_settings_absent; s->name; s++)
+        consider(&m, word, s->flag, &(struct meaning){.absent = s});
     return m;
 }
 
@@ -160,9 +179,11 @@ static int unknown_option(struct args *a, const char *word)
 {
     for (const struct mc_setting *s = mc_settings; s->name; s++) {
         for (const char *f = s->flag; f && *f; f += strcspn(f, "|"), f += *f == '|') {
-            const char *one = mc_build_printf(a->b, "%.*s", (int) strcspn(f, "|"), f);
-            if (!one) return MC_ERROR;
-            if (mc_schema_near(word, one)) return usage(a->b, "unknown option ", word, mc_build_printf(a->b, ": did you mean %s? see --help", one));
+            const char *one = mc_build_printf(a->b, "%.*s", (int)strcspn(f, "|"), f);
+            if (!one)
+                return MC_ERROR;
+            if (mc_schema_near(word, one))
+                return usage(a->b, "unknown option ", word, mc_build_printf(a->b, ": did you mean %s? see --help", one));
         }
     }
     return usage(a->b, "unknown option ", word, "; see --help");
@@ -171,30 +192,41 @@ static int unknown_option(struct args *a, const char *word)
 static int long_option(struct args *a, const char *word)
 {
     size_t len = strcspn(word, "=");
-    const char *value = word[len] ? word + len + 1 : NULL, *name = mc_build_printf(a->b, "%.*s", (int) len, word);
+    const char *value = word[len] ? word + len + 1 : NULL, *name = mc_build_printf(a->b, "%.*s", (int)len, word);
     struct meaning m;
-    if (!name) return MC_ERROR;
+    if (!name)
+        return MC_ERROR;
     m = look_up(name);
-    if (m.n == 0) return unknown_option(a, name);
-    if (m.n > 1) return usage(a->b, name, " may mean several options", "; see --help");
-    name = mc_build_printf(a->b, "%.*s", (int) strcspn(m.flag, "|"), m.flag);
-    if (!name) return MC_ERROR;
-    if (m.absent) return usage(a->b, name, ": ", mc_build_printf(a->b, "setting '%s' %s", m.absent->name, m.absent->why));
+    if (m.n == 0)
+        return unknown_option(a, name);
+    if (m.n > 1)
+        return usage(a->b, name, " may mean several options", "; see --help");
+    name = mc_build_printf(a->b, "%.*s", (int)strcspn(m.flag, "|"), m.flag);
+    if (!name)
+        return MC_ERROR;
+    if (m.absent)
+        return usage(a->b, name, ": ", mc_build_printf(a->b, "setting '%s' %s", m.absent->name, m.absent->why));
     if (!m.setting || m.setting->flags & MC_SETF_FLAG) {
-        if (value) return usage(a->b, name, " takes no value", "; see --help");
-        if (m.setting) return take(a, m.setting, name, flag_word(m.setting));
+        if (value)
+            return usage(a->b, name, " takes no value", "; see --help");
+        if (m.setting)
+            return take(a, m.setting, name, flag_word(m.setting));
         show(a, m.show);
         return MC_OK;
     }
-    if (!value) value = next_argument(a);
-    if (!value) return usage(a->b, name, " needs a value", "; see --help");
+    if (!value)
+        value = next_argument(a);
+    if (!value)
+        return usage(a->b, name, " needs a value", "; see --help");
     return take(a, m.setting, name, value);
 }
 
 static int positional(struct args *a, const char *word)
 {
-    if (a->out->app) return usage(a->b, "one APP only, and there are two: ", a->out->app, mc_build_printf(a->b, " and %.80s; see --help", word));
-    if (!*word) return usage(a->b, "APP must not be empty", "", "; see --help");
+    if (a->out->app)
+        return usage(a->b, "one APP only, and there are two: ", a->out->app, mc_build_printf(a->b, " and %.80s; see --help", word));
+    if (!*word)
+        return usage(a->b, "APP must not be empty", "", "; see --help");
     a->out->app = word;
     return MC_OK;
 }
@@ -207,11 +239,16 @@ int mc_cli_parse(struct mc_build *b, int argc, char *const *argv, struct mc_cli 
     while (a.i < a.argc && out->show == MC_CLI_SHOW_NOTHING) {
         const char *w = a.argv[a.i++];
         int rc = MC_OK;
-        if (options && strcmp(w, "--") == 0) options = false;
-        else if (options && w[0] == '-' && w[1] == '-') rc = long_option(&a, w);
-        else if (options && w[0] == '-' && w[1]) rc = short_options(&a, w);
-        else rc = positional(&a, w);
-        if (rc != MC_OK) return MC_ERROR;
+        if (options && strcmp(w, "--") == 0)
+            options = false;
+        else if (options && w[0] == '-' && w[1] == '-')
+            rc = long_option(&a, w);
+        else if (options && w[0] == '-' && w[1])
+            rc = short_options(&a, w);
+        else
+            rc = positional(&a, w);
+        if (rc != MC_OK)
+            return MC_ERROR;
     }
     return MC_OK;
 }
@@ -219,10 +256,13 @@ int mc_cli_parse(struct mc_build *b, int argc, char *const *argv, struct mc_cli 
 void mc_cli_merge(struct mc_given **under, struct mc_given *over)
 {
     for (struct mc_given **p = under; *p;) {
-        if (find_given(over, (*p)->setting)) *p = (*p)->next;
-        else p = &(*p)->next;
+        if (find_given(over, (*p)->setting))
+            *p = (*p)->next;
+        else
+            p = &(*p)->next;
     }
-    while (*under) under = &(*under)->next;
+    while (*under)
+        under = &(*under)->next;
     *under = over;
 }
 
@@ -230,10 +270,13 @@ int mc_cli_environment(struct mc_build *b, const char *(*get)(const char *name),
 {
     for (const struct mc_setting *s = mc_settings; s->name; s++) {
         const char *value = s->env ? get(s->env) : NULL, *label;
-        if (!value || !*value) continue;
-        if (strcmp(s->env, "PORT") == 0) value = mc_build_printf(b, "0.0.0.0:%s", value);
+        if (!value || !*value)
+            continue;
+        if (strcmp(s->env, "PORT") == 0)
+            value = mc_build_printf(b, "0.0.0.0:%s", value);
         label = mc_build_printf(b, "%s in the environment", s->env);
-        if (!value || !label || give(b, out, s, label, value) != MC_OK) return MC_ERROR;
+        if (!value || !label || give(b, out, s, label, value) != MC_OK)
+            return MC_ERROR;
     }
     return MC_OK;
 }
@@ -242,8 +285,10 @@ int mc_cli_environment(struct mc_build *b, const char *(*get)(const char *name),
 static bool next_word(const char **p, struct mc_sb *out, bool *open)
 {
     char quote = 0;
-    while (**p == ' ' || **p == '\t' || **p == '\n' || **p == '\r') ++*p;
-    if (!**p) return false;
+    while (**p == ' ' || **p == '\t' || **p == '\n' || **p == '\r')
+        ++*p;
+    if (!**p)
+        return false;
     for (; **p && (quote || !strchr(" \t\n\r", **p)); ++*p) {
         char c = **p;
         if (quote ? c == quote : c == '"' || c == '\'') {
@@ -268,13 +313,18 @@ int mc_cli_words(struct mc_build *b, const char *label, const char *text, int *a
         struct mc_sb sb;
         mc_sb_init(&sb, strlen(text) + 1);
         bool more = next_word(&text, &sb, &open);
-        if (more && n < MAX_WORDS) v[n] = mc_arena_strdup(b->arena, mc_sb_z(&sb));
+        if (more && n < MAX_WORDS)
+            v[n] = mc_arena_strdup(b->arena, mc_sb_z(&sb));
         bool lost = sb.bad || (more && n < MAX_WORDS && !v[n]);
         mc_sb_fini(&sb);
-        if (lost) return mc_build_fail(b, MC_NOWHERE, "out of memory");
-        if (!more) break;
-        if (open) return usage(b, label, ": a quote is not closed", "");
-        if (n == MAX_WORDS) return usage(b, label, ": too many words", "");
+        if (lost)
+            return mc_build_fail(b, MC_NOWHERE, "out of memory");
+        if (!more)
+            break;
+        if (open)
+            return usage(b, label, ": a quote is not closed", "");
+        if (n == MAX_WORDS)
+            return usage(b, label, ": too many words", "");
         n++;
     }
     *argc = n;

@@ -13,34 +13,37 @@
 struct mc_values {
     /* process (MAIN) */
     const char *chdir, *pidfile, *proc_name, *errorlog, *loglevel, *accesslog, *access_log_format, *tmp_upload_dir;
-    int64_t umask_;           /* octal, default 0 as Gunicorn's */
+    int64_t umask_; /* octal, default 0 as Gunicorn's */
     bool daemon, initgroups;
     struct mc_strv bind, raw_env, forwarded_allow_ips, secure_scheme_headers, forwarder_headers;
-    const char *header_map;   /* drop, refuse, dangerous */
-    int64_t backlog;          /* default 2048 */
+    const char *header_map; /* drop, refuse, dangerous */
+    int64_t backlog;        /* default 2048 */
     /* pool */
     const char *worker_class, *user, *group;
-    int64_t workers;          /* 0 = auto */
+    int64_t workers; /* 0 = auto */
     int64_t threads, worker_connections;
     int64_t timeout, graceful_timeout; /* ms; 0 = off */
-    int64_t keepalive;        /* ms; -1 = the worker type's default (sync 0, others 2 s) */
+    int64_t keepalive;                 /* ms; -1 = the worker type's default (sync 0, others 2 s) */
     bool preload_app, sendfile;
-    struct mc_strv env;       /* KEY=VALUE */
+    struct mc_strv env; /* KEY=VALUE */
     /* Python */
     const char *python, *wsgi_app;
     struct mc_strv pythonpath; /* comma list */
     /* HTTP (MAIN, SERVER; those marked R also ROUTE) */
     int64_t limit_request_line, limit_request_fields, limit_request_field_size, limit_request_head; /* bytes or counts */
-    int64_t limit_request_body;                         /* R bytes, 0 = off */
-    int64_t header_timeout, body_timeout, send_timeout; /* ms, 0 = off; body and send R */
-    int64_t body_buffer, response_buffer, response_buffer_file; /* R bytes */
+    int64_t limit_request_body;                                                                     /* R bytes, 0 = off */
+    int64_t header_timeout, body_timeout, send_timeout;                                             /* ms, 0 = off; body and send R */
+    int64_t body_buffer, response_buffer, response_buffer_file;                                     /* R bytes */
     const char *server_tokens; /* Server field: "on" (monoceros/VERSION), "off" (none), "name" (monoceros) or any other text as it stands */
     /* command line only */
     const char *config;
     bool check_config, print_config;
 };
 
-struct mc_conf_where { const char *file; int line; }; /* file NULL: command line, environment or built in */
+struct mc_conf_where {
+    const char *file;
+    int line;
+}; /* file NULL: command line, environment or built in */
 
 struct mc_conf_pool {
     const char *name;
@@ -79,8 +82,8 @@ enum mc_match_kind { MC_MATCH_ALL, MC_MATCH_EXACT, MC_MATCH_PREFIX, MC_MATCH_REG
 struct mc_conf_route {
     const char *name;
     enum mc_match_kind match;
-    struct mc_str pattern;        /* exact path, prefix or regex text; matched against the normalised path */
-    void *regex;                  /* pcre2_code *, JIT-compiled */
+    struct mc_str pattern;          /* exact path, prefix or regex text; matched against the normalised path */
+    void *regex;                    /* pcre2_code *, JIT-compiled */
     const struct mc_module *module; /* action of a handler module, or */
     void *action;                   /* …its settings struct */
     struct mc_conf_app *app;        /* an app; exactly one of module and app is set */
@@ -100,20 +103,26 @@ struct mc_conf_server {
     struct mc_conf_pool *pool;
     struct mc_values set;
     /* parsed forms of set.* that requests need */
-    struct mc_cidr *trusted; size_t ntrusted; /* forwarded_allow_ips */
+    struct mc_cidr *trusted;
+    size_t ntrusted; /* forwarded_allow_ips */
     struct mc_conf_where at;
 };
 
 struct mc_conf {
     struct mc_arena arena; /* owns all of it */
     struct mc_values set;
-    struct mc_conf_pool *pools;     size_t npools;   /* at least 1 */
-    struct mc_conf_app *apps;       size_t napps;
-    struct mc_conf_server *servers; size_t nservers; /* at least 1 */
-    struct mc_conf_listen *listens; size_t nlistens; /* at least 1 */
+    struct mc_conf_pool *pools;
+    size_t npools; /* at least 1 */
+    struct mc_conf_app *apps;
+    size_t napps;
+    struct mc_conf_server *servers;
+    size_t nservers; /* at least 1 */
+    struct mc_conf_listen *listens;
+    size_t nlistens; /* at least 1 */
     enum mc_log_level loglevel;
-    uid_t uid; gid_t gid; /* of set.user, set.group; -1: unchanged */
-    const char *cwd;      /* absolute: set.chdir or where we were started */
+    uid_t uid;
+    gid_t gid;       /* of set.user, set.group; -1: unchanged */
+    const char *cwd; /* absolute: set.chdir or where we were started */
 };
 
 enum mc_conf_todo { MC_CONF_RUN, MC_CONF_EXIT /* --help, -v, -V, --print-config printed: exit with *code */, MC_CONF_CHECK };

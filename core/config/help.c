@@ -10,7 +10,8 @@ enum { COLUMN = 34, WIDTH = 100 };
 
 static void pad(struct mc_sb *out, size_t n)
 {
-    while (n-- > 0) mc_sb_addc(out, ' ');
+    while (n-- > 0)
+        mc_sb_addc(out, ' ');
 }
 
 /* Words from the given column on; the next lines begin at COLUMN. */
@@ -37,13 +38,18 @@ static void wrap(struct mc_sb *out, size_t column, const char *text)
 static void entry(struct mc_sb *out, char letter, const char *flags, const char *meta, const char *doc)
 {
     size_t begin = out->n;
-    if (letter) mc_sb_addf(out, "  -%c, ", letter);
-    else mc_sb_addz(out, "      ");
+    if (letter)
+        mc_sb_addf(out, "  -%c, ", letter);
+    else
+        mc_sb_addz(out, "      ");
     for (const char *p = flags; *p; p++) {
-        if (*p == '|') mc_sb_addz(out, ", ");
-        else mc_sb_addc(out, *p);
+        if (*p == '|')
+            mc_sb_addz(out, ", ");
+        else
+            mc_sb_addc(out, *p);
     }
-    if (meta) mc_sb_addf(out, " %s", meta);
+    if (meta)
+        mc_sb_addf(out, " %s", meta);
     if (out->n - begin + 2 > COLUMN) {
         mc_sb_addc(out, '\n');
         begin = out->n;
@@ -59,8 +65,10 @@ static void setting_entry(struct mc_sb *out, const struct mc_setting *s)
     bool flag = s->flags & MC_SETF_FLAG;
     mc_sb_init(&doc, 1024);
     mc_sb_addz(&doc, s->doc);
-    if (!flag && *dflt) mc_sb_addf(&doc, " [%s]", dflt);
-    if (s->env && strcmp(s->env, "PORT") != 0) mc_sb_addf(&doc, " ($%s)", s->env);
+    if (!flag && *dflt)
+        mc_sb_addf(&doc, " [%s]", dflt);
+    if (s->env && strcmp(s->env, "PORT") != 0)
+        mc_sb_addf(&doc, " ($%s)", s->env);
     entry(out, s->letter, s->flag, s->meta, mc_sb_z(&doc));
     mc_sb_fini(&doc);
 }
@@ -72,7 +80,8 @@ static void file_only(struct mc_sb *out)
     mc_sb_init(&names, 4096);
     mc_sb_addz(&names, "  In the file only:");
     for (const struct mc_setting *s = mc_settings; s->name; s++) {
-        if (s->flag) continue;
+        if (s->flag)
+            continue;
         mc_sb_addf(&names, "%s %s", separator, s->name);
         separator = ",";
     }
@@ -93,8 +102,10 @@ void mc_help_options(struct mc_sb *out)
     pad(out, COLUMN - 4);
     wrap(out, COLUMN, "print version, configure arguments, libraries and modules, and exit");
     for (const struct mc_setting *s = mc_settings; s->name; s++) {
-        if (s->group) mc_sb_addf(out, "\n%s\n", s->group);
-        if (s->flag) setting_entry(out, s);
+        if (s->group)
+            mc_sb_addf(out, "\n%s\n", s->group);
+        if (s->flag)
+            setting_entry(out, s);
     }
     mc_sb_addz(out, "\nEvery option NAME is also a setting of the configuration file, under the name that --print-config shows.\n");
     file_only(out);

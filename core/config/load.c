@@ -28,22 +28,27 @@ enum { MAX_PRINT = 16 << 20 };
 static char **copy_words(char **from, int *count)
 {
     int n = 0;
-    while (from[n]) n++;
-    char **to = calloc((size_t) n + 1, sizeof *to);
+    while (from[n])
+        n++;
+    char **to = calloc((size_t)n + 1, sizeof *to);
     for (int i = 0; to && i < n; i++) {
         to[i] = strdup(from[i]);
-        if (to[i]) continue;
-        while (i > 0) free(to[--i]);
+        if (to[i])
+            continue;
+        while (i > 0)
+            free(to[--i]);
         free(to);
         to = NULL;
     }
-    if (count) *count = n;
+    if (count)
+        *count = n;
     return to;
 }
 
 static void free_words(char **words)
 {
-    for (char **w = words; w && *w; w++) free(*w);
+    for (char **w = words; w && *w; w++)
+        free(*w);
     free(words);
 }
 
@@ -62,7 +67,7 @@ static struct mc_conf *new_conf(struct mc_build *b)
 {
     struct mc_conf *c = calloc(1, sizeof *c);
     if (!c) {
-        (void) mc_build_fail(b, MC_NOWHERE, "out of memory");
+        (void)mc_build_fail(b, MC_NOWHERE, "out of memory");
         return NULL;
     }
     mc_arena_init(&c->arena);
@@ -72,7 +77,8 @@ static struct mc_conf *new_conf(struct mc_build *b)
 
 void mc_conf_free(struct mc_conf **c)
 {
-    if (!*c) return;
+    if (!*c)
+        return;
     mc_arena_fini(&(*c)->arena);
     free(*c);
     *c = NULL;
@@ -90,10 +96,14 @@ static int read_options(struct mc_build *b, struct mc_cli *cli)
     struct mc_cli below = {0};
     char **argv;
     int argc;
-    if (mc_cli_parse(b, first.argc - 1, first.argv + 1, cli) != MC_OK) return MC_ERROR;
-    if (cli->show != MC_CLI_SHOW_NOTHING || !text) return MC_OK;
-    if (mc_cli_words(b, "MONOCEROS_CMD_ARGS", text, &argc, &argv) != MC_OK) return MC_ERROR;
-    if (mc_cli_parse(b, argc, argv, &below) != MC_OK) return MC_ERROR;
+    if (mc_cli_parse(b, first.argc - 1, first.argv + 1, cli) != MC_OK)
+        return MC_ERROR;
+    if (cli->show != MC_CLI_SHOW_NOTHING || !text)
+        return MC_OK;
+    if (mc_cli_words(b, "MONOCEROS_CMD_ARGS", text, &argc, &argv) != MC_OK)
+        return MC_ERROR;
+    if (mc_cli_parse(b, argc, argv, &below) != MC_OK)
+        return MC_ERROR;
     if (below.app || below.show != MC_CLI_SHOW_NOTHING) {
         b->code = MC_EXIT_USAGE;
         return mc_build_fail(b, MC_NOWHERE, "MONOCEROS_CMD_ARGS holds options only, no APP and no --help or --version");
@@ -109,15 +119,19 @@ static int find_file(struct mc_build *b, const struct mc_cli *cli, const char **
     const struct mc_given *g = mc_tree_given(cli->given, "config");
     const char *here = mc_build_path(b, b->start, "monoceros.conf");
     *name = NULL;
-    if (!here) return MC_ERROR;
+    if (!here)
+        return MC_ERROR;
     if (g) {
         const char *word = g->words[0].text;
         size_t n = strlen(word);
-        if (strncmp(word, "file:", 5) == 0) word += 5;
+        if (strncmp(word, "file:", 5) == 0)
+            word += 5;
         if (strncmp(word, "python:", 7) == 0 || (n > 3 && strcmp(word + strlen(word) - 3, ".py") == 0)) {
             return mc_build_fail(b, MC_NOWHERE, "%s: configuration files in Python are not built yet in this version", word);
         }
-        *name = word;
+        *name = mc_build_strdup(b, word); /* outlives the words */
+        if (!*name)
+            return MC_ERROR;
     } else if (access(here, F_OK) == 0) {
         *name = "monoceros.conf";
     } else if (!cli->app && access(MC_CONF_PATH, F_OK) == 0) {
@@ -135,9 +149,12 @@ static int build(struct mc_build *b, struct mc_conf *c, struct mc_cli *cli, bool
     const char *name, *path;
     b->start = first.dir;
     *nothing = false;
-    if (mc_schema_open(b) != MC_OK || read_options(b, cli) != MC_OK) return MC_ERROR;
-    if (cli->show != MC_CLI_SHOW_NOTHING) return MC_OK;
-    if (mc_cli_environment(b, environment, &env) != MC_OK || find_file(b, cli, &name, &path) != MC_OK) return MC_ERROR;
+    if (mc_schema_open(b) != MC_OK || read_options(b, cli) != MC_OK)
+        return MC_ERROR;
+    if (cli->show != MC_CLI_SHOW_NOTHING)
+        return MC_OK;
+    if (mc_cli_environment(b, environment, &env) != MC_OK || find_file(b, cli, &name, &path) != MC_OK)
+        return MC_ERROR;
     if (!name && !cli->app) {
         *nothing = true;
         return MC_ERROR;
@@ -147,17 +164,19 @@ static int build(struct mc_build *b, struct mc_conf *c, struct mc_cli *cli, bool
     from.app = cli->app;
     if (name) {
         from.file = mc_confuse_file(b, name, path);
-        if (!from.file) return MC_ERROR;
+        if (!from.file)
+            return MC_ERROR;
     }
     c->set.config = name;
-    if (mc_resolve(b, &from, c) != MC_OK) return MC_ERROR;
+    if (mc_resolve(b, &from, c) != MC_OK)
+        return MC_ERROR;
     c->set.config = name;
     return MC_OK;
 }
 
 static void to_terminal(const char *line)
 {
-    (void) fprintf(stderr, "monoceros: warning: %s\n", line);
+    (void)fprintf(stderr, "monoceros: warning: %s\n", line);
 }
 
 static void to_log(const char *line)
@@ -169,7 +188,8 @@ static void to_log(const char *line)
 static int show(FILE *to, struct mc_sb *text)
 {
     bool ok = !text->bad && fputs(mc_sb_z(text), to) >= 0 && fflush(to) == 0;
-    if (!ok) (void) fprintf(stderr, "monoceros: cannot write: %s\n", text->bad ? "out of memory" : strerror(errno));
+    if (!ok)
+        (void)fprintf(stderr, "monoceros: cannot write: %s\n", text->bad ? "out of memory" : strerror(errno));
     return ok ? MC_EXIT_OK : MC_EXIT_FAIL;
 }
 
@@ -178,9 +198,12 @@ static int show_asked(enum mc_cli_show what)
     struct mc_sb out;
     int code;
     mc_sb_init(&out, MAX_PRINT);
-    if (what == MC_CLI_SHOW_HELP) mc_help_options(&out);
-    else if (what == MC_CLI_SHOW_VERSION) mc_help_version(&out);
-    else mc_help_build(&out);
+    if (what == MC_CLI_SHOW_HELP)
+        mc_help_options(&out);
+    else if (what == MC_CLI_SHOW_VERSION)
+        mc_help_version(&out);
+    else
+        mc_help_build(&out);
     code = show(stdout, &out);
     mc_sb_fini(&out);
     return code;
@@ -191,7 +214,7 @@ static int show_nothing(void)
     struct mc_sb out;
     mc_sb_init(&out, MAX_PRINT);
     mc_help_nothing(&out);
-    (void) show(stderr, &out);
+    (void)show(stderr, &out);
     mc_sb_fini(&out);
     return MC_EXIT_FAIL;
 }
@@ -201,7 +224,8 @@ static int show_conf(const struct mc_conf *c)
     struct mc_sb out;
     int code;
     mc_sb_init(&out, MAX_PRINT);
-    if (mc_conf_print(c, &out) != MC_OK) out.bad = true;
+    if (mc_conf_print(c, &out) != MC_OK)
+        out.bad = true;
     code = show(stdout, &out);
     mc_sb_fini(&out);
     return code;
@@ -215,19 +239,27 @@ struct mc_conf *mc_conf_load(int argc, char **argv, enum mc_conf_todo *todo, int
     struct mc_conf *c = NULL;
     bool nothing = false;
     int rc;
-    (void) argc;
+    (void)argc;
     *todo = MC_CONF_EXIT;
     rc = remember(argv) == MC_OK ? MC_OK : mc_build_fail(&b, MC_NOWHERE, "cannot start here: %s", strerror(errno));
-    if (rc == MC_OK) c = new_conf(&b);
+    if (rc == MC_OK)
+        c = new_conf(&b);
     rc = c ? build(&b, c, &cli, &nothing) : MC_ERROR;
     *code = b.code;
-    if (rc == MC_OK && cli.show != MC_CLI_SHOW_NOTHING) *code = show_asked(cli.show);
-    else if (rc == MC_OK && c->set.print_config) *code = show_conf(c);
-    else if (rc == MC_OK) *todo = c->set.check_config ? MC_CONF_CHECK : MC_CONF_RUN;
-    else if (nothing) *code = show_nothing();
-    else (void) fprintf(stderr, "monoceros: %s\n", err);
-    if (*todo == MC_CONF_EXIT) mc_conf_free(&c);
-    else *code = MC_EXIT_OK;
+    if (rc == MC_OK && cli.show != MC_CLI_SHOW_NOTHING)
+        *code = show_asked(cli.show);
+    else if (rc == MC_OK && c->set.print_config)
+        *code = show_conf(c);
+    else if (rc == MC_OK)
+        *todo = c->set.check_config ? MC_CONF_CHECK : MC_CONF_RUN;
+    else if (nothing)
+        *code = show_nothing();
+    else
+        (void)fprintf(stderr, "monoceros: %s\n", err);
+    if (*todo == MC_CONF_EXIT)
+        mc_conf_free(&c);
+    else
+        *code = MC_EXIT_OK;
     return c;
 }
 
@@ -254,8 +286,11 @@ struct mc_conf *mc_conf_parse(const char *text, size_t n, const char *filename, 
     struct mc_build b = {.image = true, .code = MC_EXIT_FAIL, .err = err, .errcap = errcap, .start = "/"};
     struct mc_resolve_from from = {0};
     struct mc_conf *c = new_conf(&b);
-    if (!c) return NULL;
-    if (mc_schema_open(&b) == MC_OK) from.file = mc_confuse_text(&b, filename, text, n);
-    if (!from.file || mc_resolve(&b, &from, c) != MC_OK) mc_conf_free(&c);
+    if (!c)
+        return NULL;
+    if (mc_schema_open(&b) == MC_OK)
+        from.file = mc_confuse_text(&b, filename, text, n);
+    if (!from.file || mc_resolve(&b, &from, c) != MC_OK)
+        mc_conf_free(&c);
     return c;
 }

@@ -6,7 +6,8 @@
 
 static void indent(struct mc_sb *out, int depth)
 {
-    for (int i = 0; i < depth; i++) mc_sb_addz(out, "    ");
+    for (int i = 0; i < depth; i++)
+        mc_sb_addz(out, "    ");
 }
 
 static void open_section(struct mc_sb *out, int depth, const char *name, const char *title)
@@ -43,8 +44,10 @@ static bool gone(const struct mc_setting *s)
 static void print_values(struct mc_sb *out, int depth, const struct mc_setting *table, unsigned where, const void *set, const void *outer)
 {
     for (const struct mc_setting *s = table; s->name; s++) {
-        if (where && (!(s->where & where) || gone(s))) continue;
-        if (mc_value_equal(s, set, outer) || !mc_value_is_set(s, set)) continue;
+        if (where && (!(s->where & where) || gone(s)))
+            continue;
+        if (mc_value_equal(s, set, outer) || !mc_value_is_set(s, set))
+            continue;
         indent(out, depth);
         mc_sb_addf(out, "%s = ", s->name);
         mc_value_print(out, s, set);
@@ -55,7 +58,8 @@ static void print_values(struct mc_sb *out, int depth, const struct mc_setting *
 static int print_action(struct mc_sb *out, struct mc_arena *tmp, const struct mc_conf_route *r)
 {
     void *defaults = mc_arena_calloc(tmp, r->module->conf_size ? r->module->conf_size : 1);
-    if (!defaults || mc_value_defaults(tmp, r->module->settings, defaults) != MC_OK) return MC_ERROR;
+    if (!defaults || mc_value_defaults(tmp, r->module->settings, defaults) != MC_OK)
+        return MC_ERROR;
     open_section(out, 2, r->module->name, NULL);
     print_values(out, 3, r->module->settings, 0, r->action, defaults);
     close_section(out, 2);
@@ -73,8 +77,10 @@ static int print_route(struct mc_sb *out, struct mc_arena *tmp, const struct mc_
         close_section(out, 2);
     }
     print_values(out, 2, mc_settings, MC_AT_ROUTE, &r->set, &server->set);
-    if (r->app) print_text(out, 2, "app", r->app->name);
-    else rc = print_action(out, tmp, r);
+    if (r->app)
+        print_text(out, 2, "app", r->app->name);
+    else
+        rc = print_action(out, tmp, r);
     close_section(out, 1);
     return rc;
 }
@@ -85,20 +91,24 @@ static int print_server(struct mc_sb *out, struct mc_arena *tmp, const struct mc
     indent(out, 1);
     mc_sb_addz(out, "listen = {");
     for (size_t i = 0; i < server->nlistens; i++) {
-        if (i) mc_sb_addz(out, ", ");
+        if (i)
+            mc_sb_addz(out, ", ");
         mc_value_quote(out, server->listens[i]->text);
     }
     mc_sb_addz(out, "}\n");
     for (size_t i = 0; i < server->nnames; i++) {
-        if (i == 0) indent(out, 1);
+        if (i == 0)
+            indent(out, 1);
         mc_sb_addz(out, i == 0 ? "names = {" : ", ");
         mc_value_quote(out, server->names[i].p);
-        if (i + 1 == server->nnames) mc_sb_addz(out, "}\n");
+        if (i + 1 == server->nnames)
+            mc_sb_addz(out, "}\n");
     }
     print_text(out, 1, "pool", server->pool->name);
     print_values(out, 1, mc_settings, MC_AT_SERVER, &server->set, &server->pool->set);
     for (size_t i = 0; i < server->nroutes; i++) {
-        if (print_route(out, tmp, server, &server->routes[i]) != MC_OK) return MC_ERROR;
+        if (print_route(out, tmp, server, &server->routes[i]) != MC_OK)
+            return MC_ERROR;
     }
     close_section(out, 0);
     return MC_OK;
@@ -110,7 +120,8 @@ static void print_app(struct mc_sb *out, const struct mc_conf_app *app)
     print_text(out, 1, "type", app->type->name);
     print_text(out, 1, "module", app->module);
     print_text(out, 1, "chdir", app->chdir);
-    if (app->home) print_text(out, 1, "home", app->home);
+    if (app->home)
+        print_text(out, 1, "home", app->home);
     print_text(out, 1, "pool", app->pool->name);
     print_values(out, 1, mc_settings, MC_AT_APP, &app->set, &app->pool->set);
     close_section(out, 0);
@@ -124,14 +135,17 @@ int mc_conf_print(const struct mc_conf *c, struct mc_sb *out)
     mc_arena_init(&tmp);
     defaults = mc_arena_calloc(&tmp, sizeof *defaults);
     rc = defaults ? mc_value_defaults(&tmp, mc_settings, defaults) : MC_ERROR;
-    if (rc == MC_OK) print_values(out, 0, mc_settings, MC_AT_MAIN, &c->set, defaults);
+    if (rc == MC_OK)
+        print_values(out, 0, mc_settings, MC_AT_MAIN, &c->set, defaults);
     for (size_t i = 0; rc == MC_OK && i < c->npools; i++) {
         open_section(out, 0, "pool", c->pools[i].name);
         print_values(out, 1, mc_settings, MC_AT_POOL, &c->pools[i].set, &c->set);
         close_section(out, 0);
     }
-    for (size_t i = 0; rc == MC_OK && i < c->napps; i++) print_app(out, &c->apps[i]);
-    for (size_t i = 0; rc == MC_OK && i < c->nservers; i++) rc = print_server(out, &tmp, &c->servers[i]);
+    for (size_t i = 0; rc == MC_OK && i < c->napps; i++)
+        print_app(out, &c->apps[i]);
+    for (size_t i = 0; rc == MC_OK && i < c->nservers; i++)
+        rc = print_server(out, &tmp, &c->servers[i]);
     mc_arena_fini(&tmp);
     return rc == MC_OK && !out->bad ? MC_OK : MC_ERROR;
 }

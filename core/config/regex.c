@@ -15,16 +15,18 @@ void *mc_resolve_regex(struct mc_build *b, struct mc_conf_where at, const char *
     PCRE2_SIZE offset;
     int error;
     /* Paths are bytes, and "$" must not match in front of a decoded newline. */
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR) pattern, PCRE2_ZERO_TERMINATED, PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C,
-                                     &error, &offset, NULL);
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
+                                     PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &offset, NULL);
     if (!code) {
-        if (pcre2_get_error_message(error, text, sizeof text) < 0) text[0] = '\0';
-        (void) mc_build_fail(b, at, "path: bad pattern at offset %zu: %s", (size_t) offset, (char *) text);
+        if (pcre2_get_error_message(error, text, sizeof text) < 0)
+            text[0] = '\0';
+        (void)mc_build_fail(b, at, "path: bad pattern at offset %zu: %s", (size_t)offset, (char *)text);
         return NULL;
     }
-    (void) pcre2_jit_compile(code, PCRE2_JIT_COMPLETE); /* without JIT it is only slower */
-    if (mc_arena_cleanup(b->arena, release, code) == MC_OK) return code;
+    (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE); /* without JIT it is only slower */
+    if (mc_arena_cleanup(b->arena, release, code) == MC_OK)
+        return code;
     pcre2_code_free(code);
-    (void) mc_build_fail(b, MC_NOWHERE, "out of memory");
+    (void)mc_build_fail(b, MC_NOWHERE, "out of memory");
     return NULL;
 }

@@ -24,9 +24,12 @@ struct mc_conf_where mc_resolve_where(const struct mc_resolve_from *from, const 
 
 void mc_resolve_limits(struct mc_values *set)
 {
-    if (set->limit_request_line == 0) set->limit_request_line = 8190;
-    if (set->limit_request_fields == 0) set->limit_request_fields = 32768;
-    if (set->limit_request_field_size == 0) set->limit_request_field_size = set->limit_request_head;
+    if (set->limit_request_line == 0)
+        set->limit_request_line = 8190;
+    if (set->limit_request_fields == 0)
+        set->limit_request_fields = 32768;
+    if (set->limit_request_field_size == 0)
+        set->limit_request_field_size = set->limit_request_head;
 }
 
 /* An absolute directory; it exists, when we may look. */
@@ -34,17 +37,20 @@ static const char *directory(struct mc_build *b, struct mc_conf_where at, const 
 {
     struct stat st;
     const char *full = mc_build_path(b, from, path);
-    if (!full || b->image) return full;
-    if (stat(full, &st) == 0 && S_ISDIR(st.st_mode)) return full;
-    (void) mc_build_fail(b, at, "%s: there is no directory %s", what, path);
+    if (!full || b->image)
+        return full;
+    if (stat(full, &st) == 0 && S_ISDIR(st.st_mode))
+        return full;
+    (void)mc_build_fail(b, at, "%s: there is no directory %s", what, path);
     return NULL;
 }
 
 static int identity(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)
 {
-    c->uid = (uid_t) -1;
-    c->gid = (gid_t) -1;
-    if (b->image) return MC_OK; /* workers are started with their identity */
+    c->uid = (uid_t)-1;
+    c->gid = (gid_t)-1;
+    if (b->image)
+        return MC_OK; /* workers are started with their identity */
     if (c->set.user && mc_proc_user(c->set.user, &c->uid, &c->gid) != MC_OK) {
         return mc_build_fail(b, mc_resolve_where(from, "user"), "user: there is no user '%s'", c->set.user);
     }
@@ -57,16 +63,25 @@ static int identity(struct mc_build *b, const struct mc_resolve_from *from, stru
 static int main_values(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)
 {
     const char *tmp = b->image ? NULL : getenv("TMPDIR");
-    if (mc_value_defaults(b->arena, mc_settings, &c->set) != MC_OK) return mc_build_fail(b, MC_NOWHERE, "out of memory");
-    if (mc_tree_apply_all(b, from->environment, NULL, &c->set) != MC_OK) return MC_ERROR;
-    if (from->file && mc_tree_apply_all(b, from->file->given, NULL, &c->set) != MC_OK) return MC_ERROR;
-    if (mc_tree_apply_all(b, from->cli, NULL, &c->set) != MC_OK) return MC_ERROR;
+    if (mc_value_defaults(b->arena, mc_settings, &c->set) != MC_OK)
+        return mc_build_fail(b, MC_NOWHERE, "out of memory");
+    if (mc_tree_apply_all(b, from->environment, NULL, &c->set) != MC_OK)
+        return MC_ERROR;
+    if (from->file && mc_tree_apply_all(b, from->file->given, NULL, &c->set) != MC_OK)
+        return MC_ERROR;
+    if (mc_tree_apply_all(b, from->cli, NULL, &c->set) != MC_OK)
+        return MC_ERROR;
     mc_resolve_limits(&c->set);
+    if (c->set.workers == 0)
+        c->set.workers = (int64_t)mc_proc_cpus(); /* auto */
     c->set.chdir = directory(b, mc_resolve_where(from, "chdir"), "chdir", b->start, c->set.chdir ? c->set.chdir : b->start);
-    if (!c->set.chdir) return MC_ERROR;
+    if (!c->set.chdir)
+        return MC_ERROR;
     c->cwd = c->set.chdir;
-    if (!c->set.tmp_upload_dir) c->set.tmp_upload_dir = mc_build_strdup(b, tmp && *tmp ? tmp : "/tmp");
-    if (!c->set.tmp_upload_dir) return MC_ERROR;
+    if (!c->set.tmp_upload_dir)
+        c->set.tmp_upload_dir = mc_build_strdup(b, tmp && *tmp ? tmp : "/tmp");
+    if (!c->set.tmp_upload_dir)
+        return MC_ERROR;
     MC_ASSERT(mc_log_level_parse(c->set.loglevel, &c->loglevel) == MC_OK);
     return identity(b, from, c);
 }
@@ -100,7 +115,8 @@ static const char *built_workers(struct mc_build *b)
 {
     const char *list = "";
     for (const struct mc_module *const *m = mc_modules; *m && list; m++) {
-        if ((*m)->kind == MC_MODULE_WORKER) list = mc_build_printf(b, "%s%s%s", list, *list ? ", " : "", (*m)->name);
+        if ((*m)->kind == MC_MODULE_WORKER)
+            list = mc_build_printf(b, "%s%s%s", list, *list ? ", " : "", (*m)->name);
     }
     return list ? list : "";
 }
@@ -110,7 +126,8 @@ static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_co
     const char *word = pool->set.worker_class, *name = word, *why = "", *flag;
     bool known = false;
     for (size_t i = 0; i < MC_COUNT(worker_words); i++) {
-        if (strcmp(worker_words[i].word, word) != 0) continue;
+        if (strcmp(worker_words[i].word, word) != 0)
+            continue;
         known = true;
         name = worker_words[i].name ? worker_words[i].name : word;
     }
@@ -125,8 +142,10 @@ static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_co
         return MC_OK;
     }
     flag = mc_module_absent_flag("worker", name);
-    if (flag) return mc_build_fail(b, at, "worker_class '%s'%s was left out of this build: configure it with %s", name, why, flag);
-    if (known) return mc_build_fail(b, at, "worker_class '%s'%s is not built yet in this version; there is %s", name, why, built_workers(b));
+    if (flag)
+        return mc_build_fail(b, at, "worker_class '%s'%s was left out of this build: configure it with %s", name, why, flag);
+    if (known)
+        return mc_build_fail(b, at, "worker_class '%s'%s is not built yet in this version; there is %s", name, why, built_workers(b));
     return mc_build_fail(b, at, "unknown worker_class '%.80s'; there is %s", word, built_workers(b));
 }
 
@@ -143,14 +162,17 @@ static int one_pool(struct mc_build *b, const struct mc_resolve_from *from, stru
     struct mc_conf_pool *pool = &c->pools[c->npools];
     const struct mc_given *g = NULL;
     pool->name = block ? block->title : "default";
-    pool->index = (unsigned) c->npools++;
+    pool->index = (unsigned)c->npools++;
     pool->at = block ? block->at : MC_NOWHERE;
     pool->set = c->set;
-    if (block && mc_tree_apply_all(b, block->given, NULL, &pool->set) != MC_OK) return MC_ERROR;
+    if (block && mc_tree_apply_all(b, block->given, NULL, &pool->set) != MC_OK)
+        return MC_ERROR;
     for (g = from->cli; g && pool->index == 0; g = g->next) { /* the command line beats the first pool's own values */
-        if (g->setting->where & MC_AT_POOL && mc_tree_apply(b, g, &pool->set) != MC_OK) return MC_ERROR;
+        if (g->setting->where & MC_AT_POOL && mc_tree_apply(b, g, &pool->set) != MC_OK)
+            return MC_ERROR;
     }
-    if (pool->set.workers == 0) pool->set.workers = (int64_t) mc_proc_cpus();
+    if (pool->set.workers == 0)
+        pool->set.workers = (int64_t)mc_proc_cpus();
     return pick_worker(b, worker_place(from, block, pool), pool);
 }
 
@@ -159,21 +181,26 @@ static int pools(struct mc_build *b, const struct mc_resolve_from *from, struct 
     size_t n = mc_tree_count(from->file, "pool");
     const struct mc_block *block = mc_tree_inner(from->file, "pool", NULL);
     c->pools = mc_build_alloc(b, (n ? n : 1) * sizeof *c->pools);
-    if (!c->pools) return MC_ERROR;
-    if (!block) return one_pool(b, from, c, NULL);
+    if (!c->pools)
+        return MC_ERROR;
+    if (!block)
+        return one_pool(b, from, c, NULL);
     for (; block; block = mc_tree_inner(from->file, "pool", block)) {
-        if (one_pool(b, from, c, block) != MC_OK) return MC_ERROR;
+        if (one_pool(b, from, c, block) != MC_OK)
+            return MC_ERROR;
     }
     return MC_OK;
 }
 
 struct mc_conf_pool *mc_resolve_pool(struct mc_build *b, struct mc_conf *c, const struct mc_given *g)
 {
-    if (!g) return &c->pools[0];
+    if (!g)
+        return &c->pools[0];
     for (size_t i = 0; i < c->npools; i++) {
-        if (strcmp(c->pools[i].name, g->words[0].text) == 0) return &c->pools[i];
+        if (strcmp(c->pools[i].name, g->words[0].text) == 0)
+            return &c->pools[i];
     }
-    (void) mc_build_fail(b, g->words[0].at, "there is no pool '%.80s'", g->words[0].text);
+    (void)mc_build_fail(b, g->words[0].at, "there is no pool '%.80s'", g->words[0].text);
     return NULL;
 }
 
@@ -181,12 +208,18 @@ static const struct mc_app_type *app_type(struct mc_build *b, struct mc_conf_whe
 {
     const struct mc_app_type *type = mc_module_app_type(name);
     const char *flag = strcmp(name, "wsgi") == 0 ? mc_module_absent_flag("handler", "python") : NULL;
-    if (type) return type;
-    if (!flag) flag = mc_module_absent_flag("handler", name);
-    if (flag) (void) mc_build_fail(b, at, "apps of type '%s' were left out of this build: configure it with %s", name, flag);
-    else if (strcmp(name, "wsgi") == 0) (void) mc_build_fail(b, at, "apps of type 'wsgi' were left out of this build: configure it with --with-python");
-    else if (strcmp(name, "asgi") == 0 || strcmp(name, "native") == 0) (void) mc_build_fail(b, at, "apps of type '%s' are not built yet in this version", name);
-    else (void) mc_build_fail(b, at, "unknown app type '%.80s'; there are wsgi, asgi and native", name);
+    if (type)
+        return type;
+    if (!flag)
+        flag = mc_module_absent_flag("handler", name);
+    if (flag)
+        (void)mc_build_fail(b, at, "apps of type '%s' were left out of this build: configure it with %s", name, flag);
+    else if (strcmp(name, "wsgi") == 0)
+        (void)mc_build_fail(b, at, "apps of type 'wsgi' were left out of this build: configure it with --with-python");
+    else if (strcmp(name, "asgi") == 0 || strcmp(name, "native") == 0)
+        (void)mc_build_fail(b, at, "apps of type '%s' are not built yet in this version", name);
+    else
+        (void)mc_build_fail(b, at, "unknown app type '%.80s'; there are wsgi, asgi and native", name);
     return NULL;
 }
 
@@ -200,17 +233,24 @@ static int one_app(struct mc_build *b, struct mc_conf *c, const struct mc_block 
 {
     struct mc_conf_app *app = &c->apps[c->napps];
     struct mc_app_words words = {0};
-    if (mc_value_defaults(b->arena, block->scope->own, &words) != MC_OK) return mc_build_fail(b, MC_NOWHERE, "out of memory");
-    if (mc_tree_apply_all(b, block->given, block->scope->own, &words) != MC_OK) return MC_ERROR;
-    if (!words.module) return mc_build_fail(b, block->at, "app \"%s\" needs module = \"MODULE:NAME\"", block->title);
-    *app = (struct mc_conf_app){.name = block->title, .index = (unsigned) c->napps, .module = words.module, .home = words.home, .at = block->at};
+    if (mc_value_defaults(b->arena, block->scope->own, &words) != MC_OK)
+        return mc_build_fail(b, MC_NOWHERE, "out of memory");
+    if (mc_tree_apply_all(b, block->given, block->scope->own, &words) != MC_OK)
+        return MC_ERROR;
+    if (!words.module)
+        return mc_build_fail(b, block->at, "app \"%s\" needs module = \"MODULE:NAME\"", block->title);
+    *app = (struct mc_conf_app){
+        .name = block->title, .index = (unsigned)c->napps, .module = words.module, .home = words.home, .at = block->at};
     app->type = app_type(b, place(block, "type"), words.type);
     app->pool = app->type ? mc_resolve_pool(b, c, mc_tree_given(block->given, "pool")) : NULL;
-    if (!app->pool) return MC_ERROR;
+    if (!app->pool)
+        return MC_ERROR;
     app->chdir = words.chdir ? directory(b, place(block, "chdir"), "chdir", c->cwd, words.chdir) : c->cwd;
-    if (!app->chdir) return MC_ERROR;
+    if (!app->chdir)
+        return MC_ERROR;
     app->set = app->pool->set;
-    if (mc_tree_apply_all(b, block->given, NULL, &app->set) != MC_OK) return MC_ERROR;
+    if (mc_tree_apply_all(b, block->given, NULL, &app->set) != MC_OK)
+        return MC_ERROR;
     c->napps++;
     return MC_OK;
 }
@@ -221,11 +261,18 @@ static int plain_app(struct mc_build *b, const struct mc_resolve_from *from, str
     struct mc_conf_app *app = &c->apps[c->napps];
     struct mc_conf_where at = from->app ? MC_NOWHERE : mc_resolve_where(from, "wsgi_app");
     for (size_t i = 0; i < c->napps; i++) {
-        if (strcmp(c->apps[i].name, "default") == 0) return mc_build_fail(b, c->apps[i].at, "app \"default\" is the name of APP '%s'", module);
+        if (strcmp(c->apps[i].name, "default") == 0)
+            return mc_build_fail(b, c->apps[i].at, "app \"default\" is the name of APP '%s'", module);
     }
-    *app = (struct mc_conf_app){.name = "default", .index = (unsigned) c->napps, .module = module, .chdir = c->cwd, .pool = &c->pools[0], .at = at};
-    app->type = app_type(b, at, "wsgi");
-    if (!app->type) return MC_ERROR;
+    *app = (struct mc_conf_app){.name = "default",
+                                .index = (unsigned)c->napps,
+                                .module = mc_build_strdup(b, module),
+                                .chdir = c->cwd,
+                                .pool = &c->pools[0],
+                                .at = at};
+    app->type = app->module ? app_type(b, at, "wsgi") : NULL;
+    if (!app->type)
+        return MC_ERROR;
     app->set = app->pool->set;
     c->napps++;
     return MC_OK;
@@ -236,7 +283,8 @@ static const char **find_env(const struct mc_strv *list, const char *entry)
 {
     size_t key = strcspn(entry, "=") + 1;
     for (size_t i = 0; i < list->n; i++) {
-        if (strncmp(list->v[i], entry, key) == 0) return &list->v[i];
+        if (strncmp(list->v[i], entry, key) == 0)
+            return &list->v[i];
     }
     return NULL;
 }
@@ -247,27 +295,35 @@ static int share_environment(struct mc_build *b, const struct mc_resolve_from *f
     for (struct mc_block *block = mc_tree_inner(from->file, "app", NULL); block; block = mc_tree_inner(from->file, "app", block)) {
         const struct mc_given *g = mc_tree_given(block->given, "env");
         struct mc_conf_app *app = c->apps;
-        while (strcmp(app->name, block->title) != 0) app++;
+        while (strcmp(app->name, block->title) != 0)
+            app++;
         struct mc_strv *pool = &app->pool->set.env, all;
-        if (!g) continue;
+        if (!g)
+            continue;
         all.v = mc_build_alloc(b, (pool->n + app->set.env.n) * sizeof *all.v);
-        if (!all.v) return MC_ERROR;
-        if (pool->n) memcpy(all.v, pool->v, pool->n * sizeof *all.v);
+        if (!all.v)
+            return MC_ERROR;
+        if (pool->n)
+            memcpy(all.v, pool->v, pool->n * sizeof *all.v);
         all.n = pool->n;
         for (size_t i = 0; i < app->set.env.n; i++) {
             const char **same = find_env(&all, app->set.env.v[i]);
             for (struct mc_conf_app *other = c->apps; other < app; other++) {
                 const char **theirs = other->pool == app->pool ? find_env(&other->set.env, app->set.env.v[i]) : NULL;
-                if (!theirs || strcmp(*theirs, app->set.env.v[i]) == 0) continue;
-                return mc_build_fail(b, g->at, "env: '%.80s' differs from that of app \"%s\", and both run in pool \"%s\"", app->set.env.v[i],
-                                     other->name, app->pool->name);
+                if (!theirs || strcmp(*theirs, app->set.env.v[i]) == 0)
+                    continue;
+                return mc_build_fail(b, g->at, "env: '%.80s' differs from that of app \"%s\", and both run in pool \"%s\"",
+                                     app->set.env.v[i], other->name, app->pool->name);
             }
-            if (same) *same = app->set.env.v[i];
-            else all.v[all.n++] = app->set.env.v[i];
+            if (same)
+                *same = app->set.env.v[i];
+            else
+                all.v[all.n++] = app->set.env.v[i];
         }
         *pool = all;
     }
-    for (size_t i = 0; i < c->napps; i++) c->apps[i].set.env = c->apps[i].pool->set.env;
+    for (size_t i = 0; i < c->napps; i++)
+        c->apps[i].set.env = c->apps[i].pool->set.env;
     return MC_OK;
 }
 
@@ -277,25 +333,34 @@ static int apps(struct mc_build *b, const struct mc_resolve_from *from, struct m
     size_t n = mc_tree_count(from->file, "app");
     const struct mc_block *block = mc_tree_inner(from->file, "app", NULL);
     c->apps = mc_build_alloc(b, (n + 1) * sizeof *c->apps);
-    if (!c->apps) return MC_ERROR;
+    if (!c->apps)
+        return MC_ERROR;
     for (; block; block = mc_tree_inner(from->file, "app", block)) {
-        if (one_app(b, c, block) != MC_OK) return MC_ERROR;
+        if (one_app(b, c, block) != MC_OK)
+            return MC_ERROR;
     }
     const struct mc_block *server = mc_tree_inner(from->file, "server", NULL);
     if (plain && server) {
-        return mc_build_fail(b, server->at, "APP '%.80s' is given, but server \"%s\" says what to serve: leave one of them away", plain, server->title);
+        return mc_build_fail(b, server->at, "APP '%.80s' is given, but server \"%s\" says what to serve: leave one of them away", plain,
+                             server->title);
     }
-    if (plain && plain_app(b, from, c, plain) != MC_OK) return MC_ERROR;
-    if (share_environment(b, from, c) != MC_OK) return MC_ERROR;
-    for (size_t i = 0; i < c->napps; i++) c->apps[i].pool->python = c->apps[i].pool->python || c->apps[i].type->needs & MC_NEED_PYTHON;
-    if (!c->set.proc_name) c->set.proc_name = c->napps ? c->apps[0].module : "monoceros";
+    if (plain && plain_app(b, from, c, plain) != MC_OK)
+        return MC_ERROR;
+    if (share_environment(b, from, c) != MC_OK)
+        return MC_ERROR;
+    for (size_t i = 0; i < c->napps; i++)
+        c->apps[i].pool->python = c->apps[i].pool->python || c->apps[i].type->needs & MC_NEED_PYTHON;
+    if (!c->set.proc_name)
+        c->set.proc_name = c->napps ? c->apps[0].module : "monoceros";
     return MC_OK;
 }
 
 int mc_resolve(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)
 {
-    if (main_values(b, from, c) != MC_OK || pools(b, from, c) != MC_OK || apps(b, from, c) != MC_OK) return MC_ERROR;
-    if (mc_resolve_sites(b, from, c) != MC_OK) return MC_ERROR;
+    if (main_values(b, from, c) != MC_OK || pools(b, from, c) != MC_OK || apps(b, from, c) != MC_OK)
+        return MC_ERROR;
+    if (mc_resolve_sites(b, from, c) != MC_OK)
+        return MC_ERROR;
     /* What these said stands in apps and servers now. */
     c->set.bind = (struct mc_strv){0};
     c->set.wsgi_app = NULL;

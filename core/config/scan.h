@@ -12,7 +12,7 @@ struct mc_scan {
     struct mc_build *b;
     const char *file;
     const char *p, *end;
-    int line;             /* of p */
+    int line; /* of p */
     struct mc_sb *out;
     /* the last token */
     struct mc_conf_where at; /* where it begins */

@@ -6,18 +6,34 @@
 
 static const struct mc_setting app_words[] = {
     {.name = "type", .type = MC_SET_STRING, .offset = offsetof(struct mc_app_words, type), .dflt = "wsgi", .doc = "kind of the app"},
-    {.name = "module", .type = MC_SET_STRING, .offset = offsetof(struct mc_app_words, module), .check = mc_check_filled,
+    {.name = "module",
+     .type = MC_SET_STRING,
+     .offset = offsetof(struct mc_app_words, module),
+     .check = mc_check_filled,
      .doc = "MODULE, MODULE:NAME or MODULE:FACTORY()"},
-    {.name = "chdir", .type = MC_SET_STRING, .offset = offsetof(struct mc_app_words, chdir), .check = mc_check_filled,
+    {.name = "chdir",
+     .type = MC_SET_STRING,
+     .offset = offsetof(struct mc_app_words, chdir),
+     .check = mc_check_filled,
      .doc = "directory of the app, first on sys.path"},
-    {.name = "home", .type = MC_SET_STRING, .offset = offsetof(struct mc_app_words, home), .check = mc_check_filled, .doc = "its virtual environment"},
+    {.name = "home",
+     .type = MC_SET_STRING,
+     .offset = offsetof(struct mc_app_words, home),
+     .check = mc_check_filled,
+     .doc = "its virtual environment"},
     {.name = "pool", .type = MC_SET_STRING, .offset = offsetof(struct mc_app_words, pool), .doc = "the pool that runs it [the first]"},
     {.name = NULL},
 };
 static const struct mc_setting server_words[] = {
-    {.name = "listen", .type = MC_SET_LIST, .offset = offsetof(struct mc_server_words, listen), .check = mc_check_filled,
+    {.name = "listen",
+     .type = MC_SET_LIST,
+     .offset = offsetof(struct mc_server_words, listen),
+     .check = mc_check_filled,
      .doc = "addresses, each with its options as words after it"},
-    {.name = "names", .type = MC_SET_LIST, .offset = offsetof(struct mc_server_words, names), .check = mc_check_host,
+    {.name = "names",
+     .type = MC_SET_LIST,
+     .offset = offsetof(struct mc_server_words, names),
+     .check = mc_check_host,
      .doc = "host names, *.example.org for all below [any]"},
     {.name = "pool", .type = MC_SET_STRING, .offset = offsetof(struct mc_server_words, pool), .doc = "the pool that serves it [the first]"},
     {.name = NULL},
@@ -38,7 +54,8 @@ static const struct mc_scope *const route_inner[] = {&mc_schema_match, NULL};
 const struct mc_scope mc_schema_route = {
     .name = "route", .titled = true, .where = MC_AT_ROUTE, .own = route_words, .inner = route_inner, .actions = true};
 static const struct mc_scope *const server_inner[] = {&mc_schema_route, NULL};
-const struct mc_scope mc_schema_server = {.name = "server", .titled = true, .where = MC_AT_SERVER, .own = server_words, .inner = server_inner};
+const struct mc_scope mc_schema_server = {
+    .name = "server", .titled = true, .where = MC_AT_SERVER, .own = server_words, .inner = server_inner};
 const struct mc_scope mc_schema_app = {.name = "app", .titled = true, .where = MC_AT_APP, .own = app_words};
 const struct mc_scope mc_schema_pool = {.name = "pool", .titled = true, .where = MC_AT_POOL};
 static const struct mc_scope *const main_inner[] = {&mc_schema_pool, &mc_schema_app, &mc_schema_server, NULL};
@@ -47,12 +64,15 @@ const struct mc_scope mc_schema_main = {.name = "", .where = MC_AT_MAIN, .inner 
 int mc_schema_open(struct mc_build *b)
 {
     size_t n = 0;
-    for (const struct mc_module *const *m = mc_modules; *m; m++) n += (*m)->kind == MC_MODULE_HANDLER && (*m)->settings;
+    for (const struct mc_module *const *m = mc_modules; *m; m++)
+        n += (*m)->kind == MC_MODULE_HANDLER && (*m)->settings;
     b->nactions = 0;
     b->actions = mc_build_alloc(b, n * sizeof *b->actions);
-    if (!b->actions) return MC_ERROR;
+    if (!b->actions)
+        return MC_ERROR;
     for (const struct mc_module *const *m = mc_modules; *m; m++) {
-        if ((*m)->kind != MC_MODULE_HANDLER || !(*m)->settings) continue;
+        if ((*m)->kind != MC_MODULE_HANDLER || !(*m)->settings)
+            continue;
         b->actions[b->nactions++] = (struct mc_scope){.name = (*m)->name, .own = (*m)->settings, .module = *m};
     }
     return MC_OK;
@@ -61,11 +81,14 @@ int mc_schema_open(struct mc_build *b)
 const struct mc_setting *mc_schema_next(const struct mc_scope *scope, size_t *i)
 {
     size_t own = 0;
-    while (scope->own && scope->own[own].name) own++;
-    if (*i < own) return &scope->own[(*i)++];
+    while (scope->own && scope->own[own].name)
+        own++;
+    if (*i < own)
+        return &scope->own[(*i)++];
     for (const struct mc_setting *s = &mc_settings[*i - own]; s->name; s++) {
         (*i)++;
-        if (s->where & scope->where) return s;
+        if (s->where & scope->where)
+            return s;
     }
     return NULL;
 }
@@ -74,7 +97,8 @@ const struct mc_setting *mc_schema_setting(const struct mc_scope *scope, const c
 {
     const struct mc_setting *s;
     for (size_t i = 0; (s = mc_schema_next(scope, &i));) {
-        if (strcmp(s->name, name) == 0) return s;
+        if (strcmp(s->name, name) == 0)
+            return s;
     }
     return NULL;
 }
@@ -82,8 +106,10 @@ const struct mc_setting *mc_schema_setting(const struct mc_scope *scope, const c
 const struct mc_scope *mc_schema_inner(const struct mc_build *b, const struct mc_scope *scope, size_t index)
 {
     size_t n = 0;
-    while (scope->inner && scope->inner[n]) n++;
-    if (index < n) return scope->inner[index];
+    while (scope->inner && scope->inner[n])
+        n++;
+    if (index < n)
+        return scope->inner[index];
     return scope->actions && index - n < b->nactions ? &b->actions[index - n] : NULL;
 }
 
@@ -91,7 +117,8 @@ const struct mc_scope *mc_schema_find(const struct mc_build *b, const struct mc_
 {
     const struct mc_scope *inner;
     for (size_t i = 0; (inner = mc_schema_inner(b, scope, i)); i++) {
-        if (strcmp(inner->name, name) == 0) return inner;
+        if (strcmp(inner->name, name) == 0)
+            return inner;
     }
     return NULL;
 }
@@ -101,7 +128,8 @@ bool mc_schema_flag_is(const char *flags, const char *flag)
     size_t n = strlen(flag);
     while (flags && *flags) {
         size_t len = strcspn(flags, "|");
-        if (len == n && memcmp(flags, flag, n) == 0) return true;
+        if (len == n && memcmp(flags, flag, n) == 0)
+            return true;
         flags += len + (flags[len] == '|');
     }
     return false;
@@ -110,18 +138,24 @@ bool mc_schema_flag_is(const char *flags, const char *flag)
 const struct mc_setting_absent *mc_schema_absent(const char *name, const char *flag)
 {
     for (const struct mc_setting_absent *a = mc_settings_absent; a->name; a++) {
-        if ((name && strcmp(a->name, name) == 0) || (flag && mc_schema_flag_is(a->flag, flag))) return a;
+        if ((name && strcmp(a->name, name) == 0) || (flag && mc_schema_flag_is(a->flag, flag)))
+            return a;
     }
     return NULL;
 }
 
 const char *mc_schema_place(const struct mc_scope *scope)
 {
-    if (scope == &mc_schema_main) return "at the top level";
-    if (scope == &mc_schema_pool) return "in a pool section";
-    if (scope == &mc_schema_app) return "in an app section";
-    if (scope == &mc_schema_server) return "in a server section";
-    if (scope == &mc_schema_route) return "in a route section";
+    if (scope == &mc_schema_main)
+        return "at the top level";
+    if (scope == &mc_schema_pool)
+        return "in a pool section";
+    if (scope == &mc_schema_app)
+        return "in an app section";
+    if (scope == &mc_schema_server)
+        return "in a server section";
+    if (scope == &mc_schema_route)
+        return "in a route section";
     return scope == &mc_schema_match ? "in a match section" : "in the section of a handler";
 }
 
@@ -131,13 +165,15 @@ bool mc_schema_near(const char *a, const char *b)
     enum { MAX = 48 };
     unsigned row[MAX + 1];
     size_t la = strlen(a), lb = strlen(b);
-    if (la == 0 || lb == 0 || la > MAX || lb > MAX) return false;
-    for (size_t j = 0; j <= lb; j++) row[j] = (unsigned) j;
+    if (la == 0 || lb == 0 || la > MAX || lb > MAX)
+        return false;
+    for (size_t j = 0; j <= lb; j++)
+        row[j] = (unsigned)j;
     for (size_t i = 1; i <= la; i++) {
         unsigned diagonal = row[0];
-        row[0] = (unsigned) i;
+        row[0] = (unsigned)i;
         for (size_t j = 1; j <= lb; j++) {
-            unsigned replace = diagonal + (mc_lower((unsigned char) a[i - 1]) != mc_lower((unsigned char) b[j - 1]));
+            unsigned replace = diagonal + (mc_lower((unsigned char)a[i - 1]) != mc_lower((unsigned char)b[j - 1]));
             unsigned other = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
             diagonal = row[j];
             row[j] = replace < other ? replace : other;
@@ -152,10 +188,12 @@ static const struct mc_scope *const places[] = {&mc_schema_main,   &mc_schema_po
 /* The flag of a module of the tree that would bring a section or setting of this name. */
 static const char *missing_module(const char *name)
 {
-    static const enum mc_module_kind kinds[] = {MC_MODULE_HANDLER, MC_MODULE_TRANSPORT, MC_MODULE_FILTER, MC_MODULE_LOG, MC_MODULE_PROTOCOL};
+    static const enum mc_module_kind kinds[] = {MC_MODULE_HANDLER, MC_MODULE_TRANSPORT, MC_MODULE_FILTER, MC_MODULE_LOG,
+                                                MC_MODULE_PROTOCOL};
     for (size_t i = 0; i < MC_COUNT(kinds); i++) {
         const char *flag = mc_module_absent_flag(mc_module_kind_name(kinds[i]), name);
-        if (flag) return flag;
+        if (flag)
+            return flag;
     }
     return NULL;
 }
@@ -164,19 +202,26 @@ static const char *missing_module(const char *name)
 static int misplaced(struct mc_build *b, struct mc_conf_where at, const struct mc_scope *scope, const char *name, bool section)
 {
     const struct mc_scope *inner = mc_schema_find(b, scope, name);
-    if (inner && !section) return mc_build_fail(b, at, "'%s' is a section: write %s%s { ... }", name, name, inner->titled ? " \"NAME\"" : "");
-    if (section && mc_schema_setting(scope, name)) return mc_build_fail(b, at, "'%s' is a setting: write %s = VALUE", name, name);
+    if (inner && !section)
+        return mc_build_fail(b, at, "'%s' is a section: write %s%s { ... }", name, name, inner->titled ? " \"NAME\"" : "");
+    if (section && mc_schema_setting(scope, name))
+        return mc_build_fail(b, at, "'%s' is a setting: write %s = VALUE", name, name);
     const char *first = NULL, *second = NULL;
     for (size_t i = 0; i < MC_COUNT(places); i++) {
-        if (section ? !mc_schema_find(b, places[i], name) : !mc_schema_setting(places[i], name)) continue;
-        if (first && !second) second = mc_schema_place(places[i]);
-        if (!first) first = mc_schema_place(places[i]);
+        if (section ? !mc_schema_find(b, places[i], name) : !mc_schema_setting(places[i], name))
+            continue;
+        if (first && !second)
+            second = mc_schema_place(places[i]);
+        if (!first)
+            first = mc_schema_place(places[i]);
     }
     if (first) {
-        return mc_build_fail(b, at, "'%s' belongs %s%s%s, not %s", name, first, second ? " or " : "", second ? second : "", mc_schema_place(scope));
+        return mc_build_fail(b, at, "'%s' belongs %s%s%s, not %s", name, first, second ? " or " : "", second ? second : "",
+                             mc_schema_place(scope));
     }
     for (const struct mc_setting *s = mc_settings; s->name; s++) {
-        if (s->where & MC_AT_CLI && strcmp(s->name, name) == 0) return mc_build_fail(b, at, "'%s' belongs on the command line", name);
+        if (s->where & MC_AT_CLI && strcmp(s->name, name) == 0)
+            return mc_build_fail(b, at, "'%s' belongs on the command line", name);
     }
     return MC_OK;
 }
@@ -186,10 +231,12 @@ static const char *suggestion(const struct mc_build *b, const struct mc_scope *s
     const struct mc_scope *inner;
     const struct mc_setting *s;
     for (size_t i = 0; !section && (s = mc_schema_next(scope, &i));) {
-        if (mc_schema_near(name, s->name)) return s->name;
+        if (mc_schema_near(name, s->name))
+            return s->name;
     }
     for (size_t i = 0; section && (inner = mc_schema_inner(b, scope, i)); i++) {
-        if (mc_schema_near(name, inner->name)) return inner->name;
+        if (mc_schema_near(name, inner->name))
+            return inner->name;
     }
     return NULL;
 }
@@ -199,13 +246,18 @@ int mc_schema_unknown(struct mc_build *b, struct mc_conf_where at, const struct 
     static const char *const later[] = {"upstream", "tls", "log", "limit", "metrics", "control", "proxy", "static", "redirect", "status"};
     const char *what = section ? "section" : "setting", *flag = missing_module(name), *guess;
     const struct mc_setting_absent *absent = mc_schema_absent(name, NULL);
-    if (flag) return mc_build_fail(b, at, "%s '%s' needs a module that was left out of this build: configure it with %s", what, name, flag);
-    if (misplaced(b, at, scope, name, section) != MC_OK) return MC_ERROR;
-    if (absent) return mc_build_fail(b, at, "setting '%s' %s", name, absent->why);
+    if (flag)
+        return mc_build_fail(b, at, "%s '%s' needs a module that was left out of this build: configure it with %s", what, name, flag);
+    if (misplaced(b, at, scope, name, section) != MC_OK)
+        return MC_ERROR;
+    if (absent)
+        return mc_build_fail(b, at, "setting '%s' %s", name, absent->why);
     for (size_t i = 0; section && i < MC_COUNT(later); i++) {
-        if (strcmp(later[i], name) == 0) return mc_build_fail(b, at, "section '%s' is not built yet in this version", name);
+        if (strcmp(later[i], name) == 0)
+            return mc_build_fail(b, at, "section '%s' is not built yet in this version", name);
     }
     guess = suggestion(b, scope, name, section);
-    if (guess) return mc_build_fail(b, at, "unknown %s '%.60s' %s: did you mean '%s'?", what, name, mc_schema_place(scope), guess);
+    if (guess)
+        return mc_build_fail(b, at, "unknown %s '%.60s' %s: did you mean '%s'?", what, name, mc_schema_place(scope), guess);
     return mc_build_fail(b, at, "unknown %s '%.60s' %s", what, name, mc_schema_place(scope));
 }

@@ -5,20 +5,29 @@
 #include "core/config/build.h"
 
 struct mc_scope {
-    const char *name;             /* "server"; "" for the top of the file */
+    const char *name; /* "server"; "" for the top of the file */
     bool titled;
-    unsigned where;               /* takes the built-in settings with one of these MC_AT_ bits */
-    const struct mc_setting *own; /* words of this section only; ends with name == NULL; may be NULL */
+    unsigned where;                      /* takes the built-in settings with one of these MC_AT_ bits */
+    const struct mc_setting *own;        /* words of this section only; ends with name == NULL; may be NULL */
     const struct mc_scope *const *inner; /* NULL-terminated; or NULL */
-    bool actions;                 /* takes the sections of handler modules */
-    const struct mc_module *module; /* the handler module whose section this is */
+    bool actions;                        /* takes the sections of handler modules */
+    const struct mc_module *module;      /* the handler module whose section this is */
 };
 
 /* The sections' own words. */
-struct mc_app_words { const char *type, *module, *chdir, *home, *pool; };
-struct mc_server_words { struct mc_strv listen, names; const char *pool; };
-struct mc_route_words { const char *app; };
-struct mc_match_words { const char *exact, *prefix, *path; };
+struct mc_app_words {
+    const char *type, *module, *chdir, *home, *pool;
+};
+struct mc_server_words {
+    struct mc_strv listen, names;
+    const char *pool;
+};
+struct mc_route_words {
+    const char *app;
+};
+struct mc_match_words {
+    const char *exact, *prefix, *path;
+};
 
 extern const struct mc_scope mc_schema_main, mc_schema_pool, mc_schema_app, mc_schema_server, mc_schema_route, mc_schema_match;
 

@@ -17,35 +17,40 @@ enum mc_setting_type {
 enum { MC_AT_MAIN = 1, MC_AT_POOL = 2, MC_AT_APP = 4, MC_AT_SERVER = 8, MC_AT_ROUTE = 16, MC_AT_CLI = 32 /* command line only */ };
 
 enum {
-    MC_SETF_OCTAL = 1,   /* "022" is octal */
-    MC_SETF_COMMAS = 2,  /* a list that one flag or variable may give with commas (forwarded_allow_ips) */
-    MC_SETF_IGNORED = 4, /* accepted for Gunicorn's sake with one warning */
-    MC_SETF_FLAG = 8,    /* bool flag without argument; the flag sets true… */
+    MC_SETF_OCTAL = 1,    /* "022" is octal */
+    MC_SETF_COMMAS = 2,   /* a list that one flag or variable may give with commas (forwarded_allow_ips) */
+    MC_SETF_IGNORED = 4,  /* accepted for Gunicorn's sake with one warning */
+    MC_SETF_FLAG = 8,     /* bool flag without argument; the flag sets true… */
     MC_SETF_NEGATED = 16, /* …or false (--no-sendfile) */
-    MC_SETF_AUTO = 32,   /* the word "auto" is 0 */
-    MC_SETF_UNSET = 64   /* -1 while nobody has set it */
+    MC_SETF_AUTO = 32,    /* the word "auto" is 0 */
+    MC_SETF_UNSET = 64    /* -1 while nobody has set it */
 };
 
-struct mc_strv { const char **v; size_t n; };
+struct mc_strv {
+    const char **v;
+    size_t n;
+};
 
 struct mc_setting {
     const char *name; /* NULL ends a table */
     enum mc_setting_type type;
     unsigned where, flags;
-    size_t offset;          /* into struct mc_values, or into the module's action struct */
-    const char *dflt;       /* default as it would be written in a file; NULL: 0/false/unset/empty; a list has commas */
-    int64_t min, max;       /* for INT, DURATION (ms), SIZE; both 0: any value >= 0 */
-    const char *flag;       /* "--workers", NULL: none; alternatives after '|': "--error-logfile|--log-file" */
-    char letter;            /* 'w' or 0 */
-    const char *env;        /* "WEB_CONCURRENCY" or NULL */
-    const char *meta;       /* argument name in --help: "INT" */
-    const char *doc;        /* one line */
+    size_t offset;    /* into struct mc_values, or into the module's action struct */
+    const char *dflt; /* default as it would be written in a file; NULL: 0/false/unset/empty; a list has commas */
+    int64_t min, max; /* for INT, DURATION (ms), SIZE; both 0: any value >= 0 */
+    const char *flag; /* "--workers", NULL: none; alternatives after '|': "--error-logfile|--log-file" */
+    char letter;      /* 'w' or 0 */
+    const char *env;  /* "WEB_CONCURRENCY" or NULL */
+    const char *meta; /* argument name in --help: "INT" */
+    const char *doc;  /* one line */
     int (*check)(const char *value, char *err, size_t cap); /* extra check of each word as written; MC_OK or MC_ERROR with err */
-    const char *group;      /* heading in --help that starts at this setting, or NULL */
+    const char *group;                                      /* heading in --help that starts at this setting, or NULL */
 };
 
 /* Settings of Gunicorn 26.1 that a later version brings or that never come: name and what to say. Ends with name == NULL. */
-struct mc_setting_absent { const char *name, *flag, *why; };
+struct mc_setting_absent {
+    const char *name, *flag, *why;
+};
 
 extern const struct mc_setting mc_settings[];
 extern const struct mc_setting_absent mc_settings_absent[];

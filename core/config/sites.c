@@ -19,10 +19,11 @@ static int listen_option(struct mc_build *b, struct mc_conf_where at, struct mc_
 {
     const char *flag = mc_module_absent_flag("transport", "tls");
     if (!mc_str_eq(word, MC_STR("tls"))) {
-        return mc_build_fail(b, at, "listen: unknown option '%.*s' after the address", word.n > 40 ? 40 : (int) word.n, word.p);
+        return mc_build_fail(b, at, "listen: unknown option '%.*s' after the address", word.n > 40 ? 40 : (int)word.n, word.p);
     }
     if (!mc_module_find(MC_MODULE_TRANSPORT, "tls")) {
-        if (flag) return mc_build_fail(b, at, "listen: tls was left out of this build: configure it with %s", flag);
+        if (flag)
+            return mc_build_fail(b, at, "listen: tls was left out of this build: configure it with %s", flag);
         return mc_build_fail(b, at, "listen: tls is not built yet in this version");
     }
     *tls = true;
@@ -44,16 +45,20 @@ static int parse_listen(struct mc_build *b, struct mc_conf_where at, const char 
 {
     char err[256], normal[160];
     struct mc_str rest = mc_str(text), word = next_word(&rest);
-    const char *address = mc_build_printf(b, "%.*s", (int) word.n, word.p);
+    const char *address = mc_build_printf(b, "%.*s", (int)word.n, word.p);
     *out = (struct mc_conf_listen){0};
-    if (!address) return MC_ERROR;
+    if (!address)
+        return MC_ERROR;
     /* A worker asks no name server: normal form holds numbers. */
-    if (b->image && strncmp(address, "unix:", 5) != 0 && strncmp(address, "fd:", 3) != 0 && address[strspn(address, "0123456789abcdefABCDEF.:[]")]) {
+    if (b->image && strncmp(address, "unix:", 5) != 0 && strncmp(address, "fd:", 3) != 0 &&
+        address[strspn(address, "0123456789abcdefABCDEF.:[]")]) {
         return mc_build_fail(b, at, "listen: '%s' is not in normal form", address);
     }
-    if (mc_addr_parse(address, &out->addr, err, sizeof err) != MC_OK) return mc_build_fail(b, at, "listen: %s", err);
+    if (mc_addr_parse(address, &out->addr, err, sizeof err) != MC_OK)
+        return mc_build_fail(b, at, "listen: %s", err);
     while ((word = next_word(&rest)).n) {
-        if (listen_option(b, at, word, &out->tls) != MC_OK) return MC_ERROR;
+        if (listen_option(b, at, word, &out->tls) != MC_OK)
+            return MC_ERROR;
     }
     mc_addr_print(&out->addr, normal, sizeof normal);
     out->text = mc_build_printf(b, "%s%s", normal, out->tls ? " tls" : "");
@@ -65,16 +70,20 @@ static int add_listen(struct sites *s, struct mc_conf_server *server, struct mc_
 {
     struct mc_conf_listen l, *same = s->c->listens;
     size_t n = 0;
-    if (parse_listen(s->b, at, text, &l) != MC_OK) return MC_ERROR;
-    while (n < s->c->nlistens && !mc_addr_equal(&same->addr, &l.addr)) n++, same++;
+    if (parse_listen(s->b, at, text, &l) != MC_OK)
+        return MC_ERROR;
+    while (n < s->c->nlistens && !mc_addr_equal(&same->addr, &l.addr))
+        n++, same++;
     if (n == s->c->nlistens) {
         *same = l;
-        same->index = (unsigned) s->c->nlistens++;
+        same->index = (unsigned)s->c->nlistens++;
         same->pool = server->pool;
         same->servers = mc_build_alloc(s->b, s->c->nservers * sizeof *same->servers);
-        if (!same->servers) return MC_ERROR;
+        if (!same->servers)
+            return MC_ERROR;
     }
-    if (same->nservers && same->servers[same->nservers - 1] == server) return mc_build_fail(s->b, at, "listen: %s stands there twice", same->text);
+    if (same->nservers && same->servers[same->nservers - 1] == server)
+        return mc_build_fail(s->b, at, "listen: %s stands there twice", same->text);
     if (same->pool != server->pool) {
         return mc_build_fail(s->b, at, "listen: %s is served by pool \"%s\" (server \"%s\"), it cannot be by pool \"%s\", too", same->text,
                              same->pool->name, same->servers[0]->name, server->pool->name);
@@ -92,13 +101,17 @@ static int add_listen(struct sites *s, struct mc_conf_server *server, struct mc_
 static int set_names(struct mc_build *b, struct mc_conf_server *server, const struct mc_given *g, const struct mc_strv *names)
 {
     server->names = mc_build_alloc(b, names->n * sizeof *server->names);
-    if (!server->names) return MC_ERROR;
+    if (!server->names)
+        return MC_ERROR;
     for (size_t i = 0; i < names->n; i++) {
         struct mc_str low = mc_arena_dup(b->arena, mc_str(names->v[i]));
-        if (!low.p) return mc_build_fail(b, MC_NOWHERE, "out of memory");
-        for (char *p = (char *) (uintptr_t) low.p; *p; p++) *p = (char) mc_lower((unsigned char) *p);
+        if (!low.p)
+            return mc_build_fail(b, MC_NOWHERE, "out of memory");
+        for (char *p = (char *)(uintptr_t)low.p; *p; p++)
+            *p = (char)mc_lower((unsigned char)*p);
         for (size_t k = 0; k < server->nnames; k++) {
-            if (mc_str_eq(server->names[k], low)) return mc_build_fail(b, g->words[i].at, "names: '%s' stands there twice", low.p);
+            if (mc_str_eq(server->names[k], low))
+                return mc_build_fail(b, g->words[i].at, "names: '%s' stands there twice", low.p);
         }
         server->names[server->nnames++] = low;
     }
@@ -111,12 +124,15 @@ static int check_names(struct mc_build *b, const struct mc_conf_listen *l, const
     for (size_t i = 0; i < l->nservers && l->servers[i] != server; i++) {
         const struct mc_conf_server *other = l->servers[i];
         if (other->nnames == 0 && server->nnames == 0) {
-            return mc_build_fail(b, server->at, "servers \"%s\" and \"%s\" both take any name on %s: give one of them names", other->name, server->name, l->text);
+            return mc_build_fail(b, server->at, "servers \"%s\" and \"%s\" both take any name on %s: give one of them names", other->name,
+                                 server->name, l->text);
         }
         for (size_t k = 0; k < server->nnames * other->nnames; k++) {
             struct mc_str name = server->names[k / other->nnames];
-            if (!mc_str_eq(name, other->names[k % other->nnames])) continue;
-            return mc_build_fail(b, server->at, "name '%.*s' belongs to server \"%s\" already on %s", (int) name.n, name.p, other->name, l->text);
+            if (!mc_str_eq(name, other->names[k % other->nnames]))
+                continue;
+            return mc_build_fail(b, server->at, "name '%.*s' belongs to server \"%s\" already on %s", (int)name.n, name.p, other->name,
+                                 l->text);
         }
     }
     return MC_OK;
@@ -126,8 +142,10 @@ static int set_trusted(struct mc_build *b, struct mc_conf_server *server)
 {
     const struct mc_strv *ips = &server->set.forwarded_allow_ips;
     server->trusted = mc_build_alloc(b, ips->n * sizeof *server->trusted);
-    if (!server->trusted) return MC_ERROR;
-    for (size_t i = 0; i < ips->n; i++) MC_ASSERT(mc_cidr_parse(mc_str(ips->v[i]), &server->trusted[i]) == MC_OK); /* the table checked it */
+    if (!server->trusted)
+        return MC_ERROR;
+    for (size_t i = 0; i < ips->n; i++)
+        MC_ASSERT(mc_cidr_parse(mc_str(ips->v[i]), &server->trusted[i]) == MC_OK); /* the table checked it */
     server->ntrusted = ips->n;
     return MC_OK;
 }
@@ -138,7 +156,8 @@ static int set_match(struct mc_build *b, struct mc_conf_route *route, const stru
 {
     const struct mc_given *g = match->given;
     struct mc_conf_where at = g ? g->words[0].at : match->at;
-    if (!g || g->next) return mc_build_fail(b, match->at, "match: write one of exact, prefix and path");
+    if (!g || g->next)
+        return mc_build_fail(b, match->at, "match: write one of exact, prefix and path");
     route->pattern = mc_str(g->words[0].text);
     if (strcmp(g->setting->name, "path") == 0) {
         route->match = MC_MATCH_REGEX;
@@ -146,7 +165,8 @@ static int set_match(struct mc_build *b, struct mc_conf_route *route, const stru
         return route->regex ? MC_OK : MC_ERROR;
     }
     route->match = strcmp(g->setting->name, "exact") == 0 ? MC_MATCH_EXACT : MC_MATCH_PREFIX;
-    if (route->pattern.p[0] != '/') return mc_build_fail(b, at, "%s: a path begins with /, not as '%.80s'", g->label, route->pattern.p);
+    if (route->pattern.p[0] != '/')
+        return mc_build_fail(b, at, "%s: a path begins with /, not as '%.80s'", g->label, route->pattern.p);
     return MC_OK;
 }
 
@@ -154,13 +174,17 @@ static int set_app(struct sites *s, struct mc_conf_server *server, struct mc_con
 {
     const char *name = g->words[0].text;
     for (size_t i = 0; i < s->c->napps; i++) {
-        if (strcmp(s->c->apps[i].name, name) == 0) route->app = &s->c->apps[i];
+        if (strcmp(s->c->apps[i].name, name) == 0)
+            route->app = &s->c->apps[i];
     }
-    if (!route->app) return mc_build_fail(s->b, g->words[0].at, "there is no app '%.80s'", name);
-    if (route->app->pool == server->pool) return MC_OK;
-    return mc_build_fail(s->b, g->words[0].at,
-                         "app '%s' runs in pool \"%s\" and server \"%s\" in pool \"%s\": a request across pools is not built yet; give the server pool = %s",
-                         name, route->app->pool->name, server->name, server->pool->name, route->app->pool->name);
+    if (!route->app)
+        return mc_build_fail(s->b, g->words[0].at, "there is no app '%.80s'", name);
+    if (route->app->pool == server->pool)
+        return MC_OK;
+    return mc_build_fail(
+        s->b, g->words[0].at,
+        "app '%s' runs in pool \"%s\" and server \"%s\" in pool \"%s\": a request across pools is not built yet; give the server pool = %s",
+        name, route->app->pool->name, server->name, server->pool->name, route->app->pool->name);
 }
 
 static int set_action(struct sites *s, struct mc_conf_server *server, struct mc_conf_route *route, const struct mc_block *block)
@@ -169,19 +193,26 @@ static int set_action(struct sites *s, struct mc_conf_server *server, struct mc_
     const struct mc_block *action = NULL;
     const char *first = app ? "app" : NULL;
     for (const struct mc_block *i = block->inner; i; i = i->next) {
-        if (!i->scope->module) continue;
-        if (first) return mc_build_fail(s->b, i->at, "route \"%s\" has two actions, %s and %s: it takes one", route->name, first, i->scope->name);
+        if (!i->scope->module)
+            continue;
+        if (first)
+            return mc_build_fail(s->b, i->at, "route \"%s\" has two actions, %s and %s: it takes one", route->name, first, i->scope->name);
         first = i->scope->name;
         action = i;
     }
-    if (app) return set_app(s, server, route, app);
+    if (app)
+        return set_app(s, server, route, app);
     if (!action) {
-        return mc_build_fail(s->b, block->at, "route \"%s\" does nothing: give it app = NAME, or the section of a handler such as respond { ... }", route->name);
+        return mc_build_fail(s->b, block->at,
+                             "route \"%s\" does nothing: give it app = NAME, or the section of a handler such as respond { ... }",
+                             route->name);
     }
     route->module = action->scope->module;
     route->action = mc_build_alloc(s->b, route->module->conf_size);
-    if (!route->action) return MC_ERROR;
-    if (mc_value_defaults(s->b->arena, route->module->settings, route->action) != MC_OK) return mc_build_fail(s->b, MC_NOWHERE, "out of memory");
+    if (!route->action)
+        return MC_ERROR;
+    if (mc_value_defaults(s->b->arena, route->module->settings, route->action) != MC_OK)
+        return mc_build_fail(s->b, MC_NOWHERE, "out of memory");
     return mc_tree_apply_all(s->b, action->given, route->module->settings, route->action);
 }
 
@@ -190,20 +221,27 @@ static int set_routes(struct sites *s, struct mc_conf_server *server, const stru
     const struct mc_block *i = NULL;
     const char *all = NULL;
     server->routes = mc_build_alloc(s->b, mc_tree_count(block, "route") * sizeof *server->routes);
-    if (!server->routes) return MC_ERROR;
+    if (!server->routes)
+        return MC_ERROR;
     while ((i = mc_tree_inner(block, "route", i))) {
         struct mc_conf_route *route = &server->routes[server->nroutes++];
         const struct mc_block *match = mc_tree_inner(i, "match", NULL);
         route->name = i->title;
         route->at = i->at;
         route->set = server->set;
-        if (mc_tree_apply_all(s->b, i->given, NULL, &route->set) != MC_OK) return MC_ERROR;
-        if (match && set_match(s->b, route, match) != MC_OK) return MC_ERROR;
-        if (set_action(s, server, route, i) != MC_OK) return MC_ERROR;
-        if (all) mc_build_warn(s->b, i->at, "route \"%s\" is never reached: route \"%s\" takes every path", route->name, all);
-        if (route->match == MC_MATCH_ALL) all = route->name;
+        if (mc_tree_apply_all(s->b, i->given, NULL, &route->set) != MC_OK)
+            return MC_ERROR;
+        if (match && set_match(s->b, route, match) != MC_OK)
+            return MC_ERROR;
+        if (set_action(s, server, route, i) != MC_OK)
+            return MC_ERROR;
+        if (all)
+            mc_build_warn(s->b, i->at, "route \"%s\" is never reached: route \"%s\" takes every path", route->name, all);
+        if (route->match == MC_MATCH_ALL)
+            all = route->name;
     }
-    if (server->nroutes == 0) return mc_build_fail(s->b, block->at, "server \"%s\" has no route", server->name);
+    if (server->nroutes == 0)
+        return mc_build_fail(s->b, block->at, "server \"%s\" has no route", server->name);
     return MC_OK;
 }
 
@@ -216,21 +254,29 @@ static int one_server(struct sites *s, struct mc_conf_server *server, const stru
     const struct mc_given *listen = mc_tree_given(block->given, "listen");
     server->name = block->title;
     server->at = block->at;
-    if (mc_tree_apply_all(b, block->given, block->scope->own, &words) != MC_OK) return MC_ERROR;
+    if (mc_tree_apply_all(b, block->given, block->scope->own, &words) != MC_OK)
+        return MC_ERROR;
     server->pool = mc_resolve_pool(b, s->c, mc_tree_given(block->given, "pool"));
-    if (!server->pool) return MC_ERROR;
+    if (!server->pool)
+        return MC_ERROR;
     server->set = server->pool->set; /* which holds the values of the process, too */
-    if (mc_tree_apply_all(b, block->given, NULL, &server->set) != MC_OK) return MC_ERROR;
+    if (mc_tree_apply_all(b, block->given, NULL, &server->set) != MC_OK)
+        return MC_ERROR;
     mc_resolve_limits(&server->set);
-    if (words.listen.n == 0) return mc_build_fail(b, block->at, "server \"%s\" needs listen = {\"ADDRESS\"}", server->name);
+    if (words.listen.n == 0)
+        return mc_build_fail(b, block->at, "server \"%s\" needs listen = {\"ADDRESS\"}", server->name);
     server->listens = mc_build_alloc(b, words.listen.n * sizeof(struct mc_conf_listen *));
-    if (!server->listens) return MC_ERROR;
+    if (!server->listens)
+        return MC_ERROR;
     for (size_t i = 0; i < words.listen.n; i++) {
-        if (add_listen(s, server, listen->words[i].at, words.listen.v[i]) != MC_OK) return MC_ERROR;
+        if (add_listen(s, server, listen->words[i].at, words.listen.v[i]) != MC_OK)
+            return MC_ERROR;
     }
-    if (set_names(b, server, mc_tree_given(block->given, "names"), &words.names) != MC_OK) return MC_ERROR;
+    if (set_names(b, server, mc_tree_given(block->given, "names"), &words.names) != MC_OK)
+        return MC_ERROR;
     for (size_t i = 0; i < server->nlistens; i++) {
-        if (check_names(b, server->listens[i], server) != MC_OK) return MC_ERROR;
+        if (check_names(b, server->listens[i], server) != MC_OK)
+            return MC_ERROR;
     }
     return set_trusted(b, server) == MC_OK ? set_routes(s, server, block) : MC_ERROR;
 }
@@ -243,14 +289,18 @@ static int plain_server(struct sites *s)
     struct mc_conf_route *route = mc_build_alloc(b, sizeof *route);
     const struct mc_strv *bind = &s->c->set.bind;
     const struct mc_given *given = mc_resolve_given(s->from, "bind");
-    if (!route) return MC_ERROR;
+    if (!route)
+        return MC_ERROR;
     *server = (struct mc_conf_server){.name = "default", .pool = &s->c->pools[0], .set = s->c->pools[0].set, .routes = route, .nroutes = 1};
     *route = (struct mc_conf_route){.name = "default", .match = MC_MATCH_ALL, .app = &s->c->apps[s->c->napps - 1], .set = server->set};
     server->listens = mc_build_alloc(b, bind->n * sizeof(struct mc_conf_listen *));
-    if (!server->listens) return MC_ERROR;
-    if (bind->n == 0) return mc_build_fail(b, given ? given->at : MC_NOWHERE, "bind: there is no address");
+    if (!server->listens)
+        return MC_ERROR;
+    if (bind->n == 0)
+        return mc_build_fail(b, given ? given->at : MC_NOWHERE, "bind: there is no address");
     for (size_t i = 0; i < bind->n; i++) {
-        if (add_listen(s, server, given ? given->at : MC_NOWHERE, bind->v[i]) != MC_OK) return MC_ERROR;
+        if (add_listen(s, server, given ? given->at : MC_NOWHERE, bind->v[i]) != MC_OK)
+            return MC_ERROR;
     }
     return set_trusted(b, server);
 }
@@ -271,8 +321,10 @@ static int check_actions(struct sites *s)
     for (size_t i = 0; i < s->c->nservers; i++) {
         for (size_t k = 0; k < s->c->servers[i].nroutes; k++) {
             struct mc_conf_route *route = &s->c->servers[i].routes[k];
-            if (!route->module || !route->module->check_conf) continue;
-            if (route->module->check_conf(s->c, route->action, err, sizeof err) == MC_OK) continue;
+            if (!route->module || !route->module->check_conf)
+                continue;
+            if (route->module->check_conf(s->c, route->action, err, sizeof err) == MC_OK)
+                continue;
             return mc_build_fail(s->b, route->at, "%s", err);
         }
     }
@@ -283,8 +335,10 @@ static void warn_idle_pools(struct sites *s)
 {
     for (size_t i = 0; i < s->c->npools; i++) {
         size_t n = 0;
-        while (n < s->c->nservers && s->c->servers[n].pool != &s->c->pools[i]) n++;
-        if (n == s->c->nservers) mc_build_warn(s->b, s->c->pools[i].at, "pool \"%s\" has nothing to do: no server names it", s->c->pools[i].name);
+        while (n < s->c->nservers && s->c->servers[n].pool != &s->c->pools[i])
+            n++;
+        if (n == s->c->nservers)
+            mc_build_warn(s->b, s->c->pools[i].at, "pool \"%s\" has nothing to do: no server names it", s->c->pools[i].name);
     }
 }
 
@@ -295,21 +349,25 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
     const struct mc_block *block = mc_tree_inner(from->file, "server", NULL);
     size_t n = mc_tree_count(from->file, "server");
     if (!block && !from->app && !c->set.wsgi_app) {
-        return mc_build_fail(b, MC_NOWHERE, "%s: nothing to serve: the file has no server section, and no APP is given", c->set.config ? c->set.config : "configuration");
+        return mc_build_fail(b, MC_NOWHERE, "%s: nothing to serve: the file has no server section, and no APP is given",
+                             c->set.config ? c->set.config : "configuration");
     }
     if (block && bind) {
-        return mc_build_fail(b, bind->at, "%s: server \"%s\" says where to listen (%s:%d): leave %s away", bind->label, block->title, block->at.file,
-                             block->at.line, bind->label);
+        return mc_build_fail(b, bind->at, "%s: server \"%s\" says where to listen (%s:%d): leave %s away", bind->label, block->title,
+                             block->at.file, block->at.line, bind->label);
     }
     c->nservers = n ? n : 1;
     c->servers = mc_build_alloc(b, c->nservers * sizeof *c->servers);
     c->listens = mc_build_alloc(b, count_listens(from, c) * sizeof *c->listens);
-    if (!c->servers || !c->listens) return MC_ERROR;
+    if (!c->servers || !c->listens)
+        return MC_ERROR;
     for (n = 0; block; block = mc_tree_inner(from->file, "server", block)) {
-        c->servers[n].index = (unsigned) n;
-        if (one_server(&s, &c->servers[n++], block) != MC_OK) return MC_ERROR;
+        c->servers[n].index = (unsigned)n;
+        if (one_server(&s, &c->servers[n++], block) != MC_OK)
+            return MC_ERROR;
     }
-    if (n == 0 && plain_server(&s) != MC_OK) return MC_ERROR;
+    if (n == 0 && plain_server(&s) != MC_OK)
+        return MC_ERROR;
     warn_idle_pools(&s);
     return check_actions(&s);
 }

@@ -7,7 +7,8 @@
 const struct mc_given *mc_tree_given(const struct mc_given *list, const char *name)
 {
     for (; list; list = list->next) {
-        if (strcmp(list->setting->name, name) == 0) return list;
+        if (strcmp(list->setting->name, name) == 0)
+            return list;
     }
     return NULL;
 }
@@ -15,14 +16,16 @@ const struct mc_given *mc_tree_given(const struct mc_given *list, const char *na
 struct mc_block *mc_tree_inner(const struct mc_block *block, const char *kind, const struct mc_block *prev)
 {
     struct mc_block *i = prev ? prev->next : block ? block->inner : NULL;
-    while (i && strcmp(i->scope->name, kind) != 0) i = i->next;
+    while (i && strcmp(i->scope->name, kind) != 0)
+        i = i->next;
     return i;
 }
 
 size_t mc_tree_count(const struct mc_block *block, const char *kind)
 {
     size_t n = 0;
-    for (const struct mc_block *i = mc_tree_inner(block, kind, NULL); i; i = mc_tree_inner(block, kind, i)) n++;
+    for (const struct mc_block *i = mc_tree_inner(block, kind, NULL); i; i = mc_tree_inner(block, kind, i))
+        n++;
     return n;
 }
 
@@ -36,16 +39,20 @@ int mc_tree_apply(struct mc_build *b, const struct mc_given *g, void *base)
         return MC_OK;
     }
     words = mc_build_alloc(b, g->n * sizeof *words);
-    if (!words) return MC_ERROR;
-    for (size_t i = 0; i < g->n; i++) words[i] = g->words[i].text;
-    if (mc_value_set(b->arena, g->setting, base, words, g->n, &bad, err, sizeof err) == MC_OK) return MC_OK;
+    if (!words)
+        return MC_ERROR;
+    for (size_t i = 0; i < g->n; i++)
+        words[i] = g->words[i].text;
+    if (mc_value_set(b->arena, g->setting, base, words, g->n, &bad, err, sizeof err) == MC_OK)
+        return MC_OK;
     return mc_build_fail(b, bad < g->n ? g->words[bad].at : g->at, "%s: %s", g->label, err);
 }
 
 static bool in_table(const struct mc_setting *table, const struct mc_setting *s)
 {
     for (; table->name; table++) {
-        if (table == s) return true;
+        if (table == s)
+            return true;
     }
     return false;
 }
@@ -53,8 +60,10 @@ static bool in_table(const struct mc_setting *table, const struct mc_setting *s)
 int mc_tree_apply_all(struct mc_build *b, const struct mc_given *list, const struct mc_setting *own, void *base)
 {
     for (; list; list = list->next) {
-        if (!in_table(own ? own : mc_settings, list->setting)) continue;
-        if (mc_tree_apply(b, list, base) != MC_OK) return MC_ERROR;
+        if (!in_table(own ? own : mc_settings, list->setting))
+            continue;
+        if (mc_tree_apply(b, list, base) != MC_OK)
+            return MC_ERROR;
     }
     return MC_OK;
 }

@@ -23,7 +23,7 @@ struct mc_given {
 struct mc_block {
     struct mc_block *next;
     const struct mc_scope *scope;
-    const char *title; /* NULL: none */
+    const char *title;       /* NULL: none */
     struct mc_conf_where at; /* where the section begins */
     struct mc_given *given;
     struct mc_block *inner; /* in the order of the file among sections of one name */
