@@ -310,6 +310,7 @@ static void die_with_an_earlier_handler(void)
     install();
     signal(SIGABRT, earlier_handler);
     CHECK(mc_proc_crash_handler(busy) == MC_OK);
+    CHECK(mc_proc_crash_handler(busy) == MC_OK); /* the handler from before is not forgotten for our own */
     abort();
 }
 
