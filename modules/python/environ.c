@@ -33,6 +33,7 @@ enum key {
     WSGI_RUN_ONCE,
     WSGI_FILE_WRAPPER,
     WSGI_EARLY_HINTS,
+    WORKER_CLASS,
     KEYS
 };
 
@@ -61,6 +62,7 @@ static const char *const key_names[KEYS] = {
     [WSGI_RUN_ONCE] = "wsgi.run_once",
     [WSGI_FILE_WRAPPER] = "wsgi.file_wrapper",
     [WSGI_EARLY_HINTS] = "wsgi.early_hints",
+    [WORKER_CLASS] = "monoceros.worker_class",
 };
 
 static const char *const method_names[] = {"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"};
@@ -170,7 +172,7 @@ static int fill_template(PyObject *t, const struct mc_listener *l, bool https)
            set(t, WSGI_INPUT_TERMINATED, Py_True) || set(t, WSGI_ERRORS, mc_errors_get()) ||
            set(t, WSGI_MULTITHREAD, multithread ? Py_True : Py_False) || set(t, WSGI_MULTIPROCESS, multiprocess ? Py_True : Py_False) ||
            set(t, WSGI_RUN_ONCE, Py_False) || set(t, WSGI_FILE_WRAPPER, (PyObject *) mc_interp.wrapper_type) ||
-           set(t, WSGI_EARLY_HINTS, Py_None);
+           set(t, WSGI_EARLY_HINTS, Py_None) || put(t, keys[WORKER_CLASS], PyUnicode_FromString(l->worker->ops->name));
 }
 
 static PyObject *find_template(const struct mc_request *r)
