@@ -46,9 +46,9 @@ static int open_session(struct mc_session *s)
     if (!h)
         return MC_ERROR;
     h->limits = (struct mc_head_limits){
-        .line = limit(s->set->limit_request_line, HEAD_MAX),
+        .line = limit(s->set->limit_request_line, SIZE_MAX),
         .fields = limit(s->set->limit_request_fields, FIELDS_MAX),
-        .field_size = limit(s->set->limit_request_field_size, HEAD_MAX),
+        .field_size = limit(s->set->limit_request_field_size, SIZE_MAX),
         .head = limit(s->set->limit_request_head, HEAD_MAX),
     };
     s->proto = h;
