@@ -258,6 +258,7 @@ static void close_result(struct call *c)
     if (found == 0)
         return;
     if (found > 0) {
+        mc_response_flush(c->r); /* what close() does may take long: the client has its answer before */
         done = PyObject_CallNoArgs(method);
         Py_DECREF(method);
     }
