@@ -81,15 +81,24 @@ bool mc_str_next_token(struct mc_str *rest, struct mc_str *token)
     return false;
 }
 
-enum { FNV_BASIS = 2166136261u, FNV_PRIME = 16777619u };
-
+/* Eight bytes at a time, with the bit of ASCII case set in all of them: every name of every request is hashed. */
 uint32_t mc_str_hash_nocase(struct mc_str s)
 {
-    uint32_t h = FNV_BASIS;
-    for (size_t i = 0; i < s.n; i++)
-        h = (h ^ mc_lower((unsigned char)s.p[i])) * FNV_PRIME;
-    return h;
+    const uint64_t fold = 0x2020202020202020u, mix = 0x9e3779b97f4a7c15u;
+    uint64_t h = s.n * mix, word;
+    size_t i = 0;
+    for (; s.n - i >= sizeof word; i += sizeof word) {
+        memcpy(&word, s.p + i, sizeof word);
+        h = (h ^ (word | fold)) * mix;
+        h ^= h >> 32;
+    }
+    for (word = 0; i < s.n; i++)
+        word = word << 8 | (unsigned char)s.p[i];
+    h = (h ^ (word | fold)) * mix;
+    return (uint32_t)(h >> 32 ^ h);
 }
+
+enum { FNV_BASIS = 2166136261u, FNV_PRIME = 16777619u };
 
 uint32_t mc_str_hash(struct mc_str s)
 {

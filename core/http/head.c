@@ -76,9 +76,7 @@ static int check_line(struct mc_head_scan *scan, const char *p, size_t n, const 
         scan->line_done = true;
         return check_first_line(scan, p, n);
     }
-    if (++scan->nfields > lim->fields)
-        return 431;
-    return memchr(p, ':', n) ? MC_OK : 400;
+    return ++scan->nfields > lim->fields ? 431 : MC_OK;
 }
 
 int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struct mc_head_limits *lim, size_t *skip, size_t *len)

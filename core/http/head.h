@@ -26,7 +26,7 @@ struct mc_head_scan {
 
 /* Look for the end of the head in p[0,n), where p[0] is the first byte not yet dropped (resumes at scan->seen; the buffer may have moved,
  * its contents not). Work is linear in the bytes of the head however they arrive. Checks go along, so that a hostile head is refused as soon
- * as it shows: bare CR or LF, other control bytes, obs-fold, a line without name, a first line without version, limits. *skip: the caller
+ * as it shows: bare CR or LF, other control bytes, obs-fold, an empty name, a first line without version, limits. *skip: the caller
  * drops so many bytes of leading empty lines (at most 2 lines a head) from the front before the next call, whatever the result.
  * MC_OK: *len is the length from p + *skip on, with the final CRLFCRLF; MC_AGAIN: more bytes; else a status: 400, 414, 431, 505. */
 int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struct mc_head_limits *lim, size_t *skip, size_t *len);

@@ -74,6 +74,26 @@ static void comparison_ignores_ascii_case_only(void **state)
     assert_int_not_equal(mc_str_hash(s("HOST")), mc_str_hash(s("host")));
 }
 
+static void hash_of_names(void **state)
+{
+    char name[40], other[40];
+    (void)state;
+    for (size_t n = 0; n <= sizeof name; n++) {
+        for (size_t i = 0; i < n; i++) {
+            name[i] = (char)('a' + (n + i) % 26);
+            other[i] = (char)(i % 2 ? name[i] : name[i] - 32);
+        }
+        uint32_t hash = mc_str_hash_nocase((struct mc_str){name, n});
+        assert_int_equal(mc_str_hash_nocase((struct mc_str){other, n}), hash);
+        for (size_t i = 0; i < n; i++) { /* each byte counts, and so does the length */
+            other[i] = '-';
+            assert_int_not_equal(mc_str_hash_nocase((struct mc_str){other, n}), hash);
+            other[i] = name[i];
+            assert_int_not_equal(mc_str_hash_nocase((struct mc_str){name, i}), hash);
+        }
+    }
+}
+
 static void list_elements(void **state)
 {
     (void)state;
@@ -169,6 +189,7 @@ int main(void)
         cmocka_unit_test(hex_is_checked),
         cmocka_unit_test(every_number_is_printed),
         cmocka_unit_test(comparison_ignores_ascii_case_only),
+        cmocka_unit_test(hash_of_names),
         cmocka_unit_test(list_elements),
         cmocka_unit_test(escapes_are_whole_or_absent),
         cmocka_unit_test(all_bytes_escaped_stay_printable),
