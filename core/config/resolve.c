@@ -60,17 +60,36 @@ static int identity(struct mc_build *b, const struct mc_resolve_from *from, stru
     return MC_OK;
 }
 
-static int main_values(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)
+/* The app of wsgi_app when none is on the command line, the addresses of bind, and after whom the process is called. */
+static void take_plain(struct mc_resolve_from *from, struct mc_conf *c)
+{
+    const struct mc_block *app = mc_tree_inner(from->file, "app", NULL);
+    const struct mc_given *module = app ? mc_tree_given(app->given, "module") : NULL;
+    if (!from->app && c->set.wsgi_app) {
+        from->app = c->set.wsgi_app;
+        from->app_at = mc_resolve_where(from, "wsgi_app");
+    }
+    from->bind = c->set.bind;
+    c->set.wsgi_app = NULL;
+    c->set.bind = (struct mc_strv){0};
+    if (!c->set.proc_name)
+        c->set.proc_name = module ? module->words[0].text : from->app ? from->app : "monoceros";
+}
+
+static int main_values(struct mc_build *b, struct mc_resolve_from *from, struct mc_conf *c)
 {
     const char *tmp = b->image ? NULL : getenv("TMPDIR");
+    if (from->app)
+        from->app = mc_build_strdup(b, from->app); /* outlives the words */
     if (mc_value_defaults(b->arena, mc_settings, &c->set) != MC_OK)
         return mc_build_fail(b, MC_NOWHERE, "out of memory");
     if (mc_tree_apply_all(b, from->environment, NULL, &c->set) != MC_OK)
         return MC_ERROR;
     if (from->file && mc_tree_apply_all(b, from->file->given, NULL, &c->set) != MC_OK)
         return MC_ERROR;
-    if (mc_tree_apply_all(b, from->cli, NULL, &c->set) != MC_OK)
+    if (b->failed || mc_tree_apply_all(b, from->cli, NULL, &c->set) != MC_OK)
         return MC_ERROR;
+    take_plain(from, c);
     mc_resolve_limits(&c->set);
     if (c->set.workers == 0)
         c->set.workers = (int64_t)mc_proc_cpus(); /* auto */
@@ -256,21 +275,16 @@ static int one_app(struct mc_build *b, struct mc_conf *c, const struct mc_block 
 }
 
 /* The app of the command line (or wsgi_app). */
-static int plain_app(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c, const char *module)
+static int plain_app(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)
 {
     struct mc_conf_app *app = &c->apps[c->napps];
-    struct mc_conf_where at = from->app ? MC_NOWHERE : mc_resolve_where(from, "wsgi_app");
     for (size_t i = 0; i < c->napps; i++) {
         if (strcmp(c->apps[i].name, "default") == 0)
-            return mc_build_fail(b, c->apps[i].at, "app \"default\" is the name of APP '%s'", module);
+            return mc_build_fail(b, c->apps[i].at, "app \"default\" is the name of APP '%s'", from->app);
     }
-    *app = (struct mc_conf_app){.name = "default",
-                                .index = (unsigned)c->napps,
-                                .module = mc_build_strdup(b, module),
-                                .chdir = c->cwd,
-                                .pool = &c->pools[0],
-                                .at = at};
-    app->type = app->module ? app_type(b, at, "wsgi") : NULL;
+    *app = (struct mc_conf_app){
+        .name = "default", .index = (unsigned)c->napps, .module = from->app, .chdir = c->cwd, .pool = &c->pools[0], .at = from->app_at};
+    app->type = app_type(b, from->app_at, "wsgi");
     if (!app->type)
         return MC_ERROR;
     app->set = app->pool->set;
@@ -329,9 +343,8 @@ static int share_environment(struct mc_build *b, const struct mc_resolve_from *f
 
 static int apps(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)
 {
-    const char *plain = from->app ? from->app : c->set.wsgi_app;
     size_t n = mc_tree_count(from->file, "app");
-    const struct mc_block *block = mc_tree_inner(from->file, "app", NULL);
+    const struct mc_block *block = mc_tree_inner(from->file, "app", NULL), *server = mc_tree_inner(from->file, "server", NULL);
     c->apps = mc_build_alloc(b, (n + 1) * sizeof *c->apps);
     if (!c->apps)
         return MC_ERROR;
@@ -339,30 +352,23 @@ static int apps(struct mc_build *b, const struct mc_resolve_from *from, struct m
         if (one_app(b, c, block) != MC_OK)
             return MC_ERROR;
     }
-    const struct mc_block *server = mc_tree_inner(from->file, "server", NULL);
-    if (plain && server) {
-        return mc_build_fail(b, server->at, "APP '%.80s' is given, but server \"%s\" says what to serve: leave one of them away", plain,
+    if (from->app && server) {
+        return mc_build_fail(b, server->at, "APP '%.80s' is given, but server \"%s\" says what to serve: leave one of them away", from->app,
                              server->title);
     }
-    if (plain && plain_app(b, from, c, plain) != MC_OK)
+    if (from->app && plain_app(b, from, c) != MC_OK)
         return MC_ERROR;
     if (share_environment(b, from, c) != MC_OK)
         return MC_ERROR;
     for (size_t i = 0; i < c->napps; i++)
         c->apps[i].pool->python = c->apps[i].pool->python || c->apps[i].type->needs & MC_NEED_PYTHON;
-    if (!c->set.proc_name)
-        c->set.proc_name = c->napps ? c->apps[0].module : "monoceros";
     return MC_OK;
 }
 
 int mc_resolve(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)
 {
-    if (main_values(b, from, c) != MC_OK || pools(b, from, c) != MC_OK || apps(b, from, c) != MC_OK)
+    struct mc_resolve_from all = *from;
+    if (main_values(b, &all, c) != MC_OK || pools(b, &all, c) != MC_OK || apps(b, &all, c) != MC_OK)
         return MC_ERROR;
-    if (mc_resolve_sites(b, from, c) != MC_OK)
-        return MC_ERROR;
-    /* What these said stands in apps and servers now. */
-    c->set.bind = (struct mc_strv){0};
-    c->set.wsgi_app = NULL;
-    return MC_OK;
+    return mc_resolve_sites(b, &all, c);
 }

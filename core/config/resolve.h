@@ -8,6 +8,9 @@ struct mc_resolve_from {
     const struct mc_given *environment, *cli; /* NULL: nothing */
     const struct mc_block *file;              /* NULL: none */
     const char *app;                          /* APP of the command line, or NULL */
+    /* Set by mc_resolve(): what servers and apps say in the end, so no scope keeps it. */
+    struct mc_conf_where app_at; /* of app, when wsgi_app gave it */
+    struct mc_strv bind;
 };
 
 /* Fill c (zeroed, its arena is b->arena). MC_ERROR: mc_build_fail() was called. */

@@ -287,7 +287,7 @@ static int plain_server(struct sites *s)
     struct mc_build *b = s->b;
     struct mc_conf_server *server = &s->c->servers[0];
     struct mc_conf_route *route = mc_build_alloc(b, sizeof *route);
-    const struct mc_strv *bind = &s->c->set.bind;
+    const struct mc_strv *bind = &s->from->bind;
     const struct mc_given *given = mc_resolve_given(s->from, "bind");
     if (!route)
         return MC_ERROR;
@@ -305,9 +305,9 @@ static int plain_server(struct sites *s)
     return set_trusted(b, server);
 }
 
-static size_t count_listens(const struct mc_resolve_from *from, const struct mc_conf *c)
+static size_t count_listens(const struct mc_resolve_from *from)
 {
-    size_t n = c->set.bind.n;
+    size_t n = from->bind.n;
     for (struct mc_block *i = mc_tree_inner(from->file, "server", NULL); i; i = mc_tree_inner(from->file, "server", i)) {
         const struct mc_given *listen = mc_tree_given(i->given, "listen");
         n += listen ? listen->n : 0;
@@ -348,7 +348,7 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
     const struct mc_given *bind = mc_resolve_given(from, "bind");
     const struct mc_block *block = mc_tree_inner(from->file, "server", NULL);
     size_t n = mc_tree_count(from->file, "server");
-    if (!block && !from->app && !c->set.wsgi_app) {
+    if (!block && !from->app) {
         return mc_build_fail(b, MC_NOWHERE, "%s: nothing to serve: the file has no server section, and no APP is given",
                              c->set.config ? c->set.config : "configuration");
     }
@@ -358,7 +358,7 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
     }
     c->nservers = n ? n : 1;
     c->servers = mc_build_alloc(b, c->nservers * sizeof *c->servers);
-    c->listens = mc_build_alloc(b, count_listens(from, c) * sizeof *c->listens);
+    c->listens = mc_build_alloc(b, count_listens(from) * sizeof *c->listens);
     if (!c->servers || !c->listens)
         return MC_ERROR;
     for (n = 0; block; block = mc_tree_inner(from->file, "server", block)) {
