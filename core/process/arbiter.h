@@ -90,6 +90,8 @@ int mc_listeners_open(struct mc_arbiter *a);
 void mc_listeners_log(struct mc_arbiter *a);
 /* No new connection from now on; those that exist still reach the workers. Then our copies are closed. */
 void mc_listeners_refuse(struct mc_arbiter *a);
+/* One of them; also from a worker whose arbiter has died. */
+void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr);
 void mc_listeners_close(struct mc_arbiter *a);
 
 /* ---- logs.c ---- */

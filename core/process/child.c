@@ -13,11 +13,14 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { ALONE_MS = 1000 };
+
 static const int caught[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTTIN, SIGTTOU, 0 };
 
 static struct {
     struct mc_worker worker;
     struct mc_io channel, signals;
+    struct mc_timer alone; /* told to leave by a signal: is it only us? */
     const struct mc_child_start *start;
 } self;
 
@@ -43,6 +46,14 @@ static void take_logs(const struct mc_msg *m, int fds[2])
     for (int i = 0; i < m->nfds; i++) mc_fd_close(&fds[i]);
 }
 
+/* When all leave, the queue must be served to its end; otherwise the others take it. */
+static void leave(bool all)
+{
+    mc_timer_clear(&self.alone);
+    if (all) mc_worker_drain(&self.worker);
+    else mc_worker_retire(&self.worker);
+}
+
 static void on_message(const struct mc_msg *m, int fds[2])
 {
     if (m->kind == MC_MSG_LOGS) {
@@ -50,7 +61,7 @@ static void on_message(const struct mc_msg *m, int fds[2])
         return;
     }
     for (int i = 0; i < m->nfds; i++) mc_fd_close(&fds[i]);
-    if (m->kind == MC_MSG_DRAIN) mc_worker_drain(&self.worker);
+    if (m->kind == MC_MSG_DRAIN) leave(m->value != 0);
     else if (m->kind == MC_MSG_STOP) mc_worker_stop(&self.worker);
     else mc_warn("a message of kind %u is not for a worker", m->kind);
 }
@@ -63,7 +74,27 @@ static void on_channel(struct mc_io *io)
     if (rc == MC_AGAIN) return;
     mc_io_unwatch(&self.worker.loop, io);
     mc_info("Parent changed, shutting down: worker (pid:%ld)", (long) getpid());
+    /* Nobody else is left to do it. */
+    for (size_t i = 0; i < self.worker.nlisteners; i++) {
+        const struct mc_listener *l = &self.worker.listeners[i];
+        if (!l->done) mc_listeners_refuse_fd(l->io.fd, &l->conf->addr);
+    }
+    leave(true);
+}
+
+static void on_alone(struct mc_timer *t)
+{
+    (void) t;
+    leave(false);
+}
+
+/* A TERM may be for us alone or (a supervisor's) for every process of the server. In the latter case the arbiter says so in a moment, and
+ * whoever had closed the listener before would have reset the queue. */
+static void on_term(void)
+{
+    if (self.worker.draining) return;
     mc_worker_drain(&self.worker);
+    if (mc_timer_set(&self.worker.loop, &self.alone, ALONE_MS) != MC_OK) leave(false);
 }
 
 static void on_signals(struct mc_io *io)
@@ -71,7 +102,7 @@ static void on_signals(struct mc_io *io)
     (void) io;
     uint64_t set = mc_signals_take();
     if (mc_signals_has(set, SIGINT) || mc_signals_has(set, SIGQUIT)) mc_worker_stop(&self.worker);
-    else if (mc_signals_has(set, SIGTERM)) mc_worker_drain(&self.worker);
+    else if (mc_signals_has(set, SIGTERM)) on_term();
 }
 
 static int watch(struct mc_io *io, int fd, void (*fn)(struct mc_io *))
@@ -119,6 +150,7 @@ static int open_all(void)
 int mc_child_worker(const struct mc_child_start *start)
 {
     self.start = start;
+    mc_timer_init(&self.alone, on_alone, NULL);
     mc_slot_set(start->slot->pid, (int32_t) getpid());
     mc_proc_title("monoceros: worker [%s]", mc_arbiter_name(start->conf));
     mc_info("Booting worker with pid: %ld", (long) getpid());

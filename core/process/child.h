@@ -21,7 +21,7 @@ enum mc_msg_kind {
     MC_MSG_FAILED,   /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line; the sender exits with that code */
     /* down */
     MC_MSG_SPAWN,    /* zygote: slot index in `value`, one fd: the new worker's channel */
-    MC_MSG_DRAIN,    /* worker: finish and leave; zygote: leave */
+    MC_MSG_DRAIN,    /* worker: finish and leave; value 1: all do and the queue must be served, 0: the others take it; zygote: leave */
     MC_MSG_STOP,     /* worker: leave now */
     MC_MSG_LOGS,     /* new log fds: errorlog, then accesslog if value & 1 */
     MC_MSG_CHECK,    /* zygote: import the apps, answer READY or FAILED */

@@ -146,7 +146,7 @@ int mc_kid_watch(struct mc_kid *k, int fd)
 
 int mc_kid_tell(struct mc_kid *k, enum mc_msg_kind kind)
 {
-    struct mc_msg m = { .kind = (uint16_t) kind };
+    struct mc_msg m = { .kind = (uint16_t) kind, .value = k->arbiter->stopping != MC_STOP_NOT };
     return k->io.fd < 0 ? MC_ERROR : mc_channel_send(k->io.fd, &m, NULL, 0);
 }
 

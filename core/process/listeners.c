@@ -94,23 +94,25 @@ static void drop_syns(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof(off));
 }
 
-static void refuse(int fd, const struct mc_addr *addr)
+void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr)
 {
     /* A socket that we were given (fd://) goes on living with its owner, queue and all. */
     if (addr->fd >= 0) return;
-    if (addr->family != AF_UNIX) {
-        drop_syns(fd);
-        return;
-    }
-    unlink(addr->u.un.sun_path);
-    listen(fd, 0);
+    if (addr->family == AF_UNIX) listen(fd, 0);
+    else drop_syns(fd);
+}
+
+static void unlink_path(const struct mc_addr *addr)
+{
+    if (addr->fd < 0 && addr->family == AF_UNIX) unlink(addr->u.un.sun_path);
 }
 
 void mc_listeners_refuse(struct mc_arbiter *a)
 {
     for (size_t i = 0; i < a->conf->nlistens; i++) {
         if (a->listen_fds[i] < 0) continue;
-        refuse(a->listen_fds[i], &a->conf->listens[i].addr);
+        unlink_path(&a->conf->listens[i].addr);
+        mc_listeners_refuse_fd(a->listen_fds[i], &a->conf->listens[i].addr);
         mc_fd_close(&a->listen_fds[i]);
     }
 }
@@ -118,9 +120,8 @@ void mc_listeners_refuse(struct mc_arbiter *a)
 void mc_listeners_close(struct mc_arbiter *a)
 {
     for (size_t i = 0; i < a->conf->nlistens; i++) {
-        const struct mc_conf_listen *l = &a->conf->listens[i];
         if (a->listen_fds[i] < 0) continue;
-        if (l->addr.fd < 0 && l->addr.family == AF_UNIX) unlink(l->addr.u.un.sun_path);
+        unlink_path(&a->conf->listens[i].addr);
         mc_fd_close(&a->listen_fds[i]);
     }
 }

@@ -62,6 +62,12 @@ void mc_worker_drain(struct mc_worker *w)
     w->drain_start = w->loop.now;
     int64_t grace = w->pool->set.graceful_timeout;
     w->drain_deadline = grace > 0 ? w->drain_start + (uint64_t) grace : 0;
+    /* A socket that we were given (fd://) stays with its owner, queue and all; nobody stops the clients there. */
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        if (w->listeners[i].conf->addr.fd >= 0) {
+            mc_worker_close_listener(&w->listeners[i]);
+        }
+    }
     /* Idle connections: their next request is answered with Connection: close; they get a moment to send it. */
     struct mc_link *l, *next;
     mc_list_each (&w->idle, l, next) {
@@ -71,6 +77,14 @@ void mc_worker_drain(struct mc_worker *w)
         }
     }
     mc_timer_set(&w->loop, &w->drain_timer, 0);
+}
+
+void mc_worker_retire(struct mc_worker *w)
+{
+    mc_worker_drain(w);
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        mc_worker_close_listener(&w->listeners[i]);
+    }
 }
 
 void mc_worker_stop(struct mc_worker *w)

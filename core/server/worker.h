@@ -81,6 +81,8 @@ void mc_worker_run(struct mc_worker *w);
 /* Stop accepting once the queue is empty (accept until EAGAIN, then close), finish requests, close idle connections; then w->stopped.
  * After graceful_timeout what is left is cut. */
 void mc_worker_drain(struct mc_worker *w);
+/* Leave the queue to the other workers: stop accepting now, then as drain. Also turns a drain into this. */
+void mc_worker_retire(struct mc_worker *w);
 /* Stop now: requests in flight are cut. */
 void mc_worker_stop(struct mc_worker *w);
 void mc_worker_close(struct mc_worker *w);

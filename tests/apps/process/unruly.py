@@ -1,0 +1,56 @@
+"""An app that misbehaves when it is asked to."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from urllib.parse import parse_qs
+
+def segv(query):
+    ctypes.string_at(0)
+
+
+def leave(query):
+    os._exit(int(query.get("code", ["0"])[0]))
+
+
+def stuck(query):
+    print("stuck in", os.getpid(), file=sys.stderr, flush=True)
+    while True:
+        time.sleep(1)
+
+
+def close_all(query):
+    os.closerange(3, 4096)
+    return b"closed"
+
+
+def orphan(query):
+    """A grandchild that ends after its parent: whoever adopts it must reap it."""
+    subprocess.run(["sh", "-c", "(sleep 0.2; exit 7) & echo $!"], check=True)
+    return b"left"
+
+
+def environment(query):
+    return "\n".join(f"{key}={value}" for key, value in sorted(os.environ.items())).encode()
+
+
+def where(query):
+    return f"{os.getcwd()} {os.umask(os.umask(0)):o}".encode()
+
+
+def inherited(query):
+    """What a subprocess that keeps all descriptors gets of ours."""
+    return subprocess.run(["ls", "-l", "/proc/self/fd"], check=True, capture_output=True, close_fds=False).stdout
+
+
+PAGES = {"/segv": segv, "/leave": leave, "/stuck": stuck, "/close": close_all, "/orphan": orphan, "/environment": environment,
+         "/where": where, "/inherited": inherited}
+
+
+def app(environ, start_response):
+    page = PAGES.get(environ["PATH_INFO"], lambda query: str(os.getpid()).encode())
+    body = page(parse_qs(environ["QUERY_STRING"]))
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
