@@ -11,6 +11,7 @@
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* libconfuse hands its callbacks no data of ours, and its lexer is one for the process: so is this. */
 static struct reading {
@@ -18,6 +19,7 @@ static struct reading {
     struct mc_prescan_top top;
     const char *name[MC_CONFUSE_MAX_INCLUDES + 1]; /* of the file that is read, as messages call it */
     const char *path[MC_CONFUSE_MAX_INCLUDES + 1]; /* absolute; NULL: a text */
+    struct stat id[MC_CONFUSE_MAX_INCLUDES + 1];   /* a file has many paths, so circles are found by this */
     int depth;
 } * reading;
 
@@ -76,12 +78,14 @@ static int include_file(cfg_t *cfg, struct mc_conf_where at, const char *name, c
     struct reading *r = reading;
     char *outer_name = cfg->filename;
     int outer_line = cfg->line, rc;
-    for (int i = 0; i <= r->depth; i++) {
-        if (r->path[i] && strcmp(r->path[i], path) == 0)
-            return mc_build_fail(r->b, at, "include() goes in a circle: %s is being read already", name);
-    }
     if (r->depth >= MC_CONFUSE_MAX_INCLUDES)
         return mc_build_fail(r->b, at, "more than %d files include one another", MC_CONFUSE_MAX_INCLUDES);
+    if (stat(path, &r->id[r->depth + 1]) != 0)
+        return mc_build_fail(r->b, at, "include(): %s: %s", name, strerror(errno));
+    for (int i = 0; i <= r->depth; i++) {
+        if (r->id[i].st_dev == r->id[r->depth + 1].st_dev && r->id[i].st_ino == r->id[r->depth + 1].st_ino)
+            return mc_build_fail(r->b, at, "include() goes in a circle: %s is being read already", name);
+    }
     r->depth++;
     rc = read_path(cfg, name, path);
     r->depth--;
@@ -119,12 +123,19 @@ static const char *below(struct mc_build *b, const char *dir, const char *patter
     return z;
 }
 
+/* A directory that is not there holds no file; one that cannot be read is an error. */
+static int unreadable(const char *path, int why)
+{
+    (void)path;
+    return why != ENOENT && why != ENOTDIR;
+}
+
 static int on_include(cfg_t *cfg, cfg_opt_t *opt, int argc, const char **argv)
 {
     struct reading *r = reading;
     struct mc_conf_where at = here(cfg);
-    glob_t found;
-    int rc = MC_OK;
+    glob_t found = {0};
+    int rc = MC_OK, got;
     (void)opt;
     MC_ASSERT(argc == 1); /* prescan.c */
     if (!r->path[r->depth]) {
@@ -135,18 +146,11 @@ static int on_include(cfg_t *cfg, cfg_opt_t *opt, int argc, const char **argv)
     const char *pattern = dir ? below(r->b, dir, argv[0]) : NULL;
     if (!pattern || !shown)
         return -1;
-    switch (glob(pattern, GLOB_ERR, NULL, &found)) { /* sorted */
-    case 0:
-        break;
-    case GLOB_NOMATCH: /* an empty conf.d is fine, a file that was named is not */
-        if (strpbrk(argv[0], "*?["))
-            return 0;
-        (void)mc_build_fail(r->b, at, "include(): there is no file %s", argv[0]);
-        return -1;
-    default:
-        (void)mc_build_fail(r->b, at, "include(): cannot search %s: %s", argv[0], strerror(errno));
-        return -1;
-    }
+    got = glob(pattern, 0, unreadable, &found);          /* sorted */
+    if (got == GLOB_NOMATCH && !strpbrk(argv[0], "*?[")) /* an empty conf.d is fine, a file that was named is not */
+        rc = mc_build_fail(r->b, at, "include(): there is no file %s", argv[0]);
+    else if (got != 0 && got != GLOB_NOMATCH)
+        rc = mc_build_fail(r->b, at, "include(): cannot search %s: %s", argv[0], strerror(errno));
     for (size_t i = 0; rc == MC_OK && i < found.gl_pathc; i++) {
         const char *path = mc_build_strdup(r->b, found.gl_pathv[i]), *name = path;
         if (path && argv[0][0] != '/')
@@ -288,6 +292,8 @@ static struct mc_block *read_tree(struct mc_build *b, const char *name, const ch
     cfg_t *cfg;
     MC_ASSERT(!reading);
     reading = &r;
+    if (path)
+        (void)stat(path, &r.id[0]); /* reading it tells when it is not there */
     opts = r.name[0] ? make_options(&mc_schema_main) : NULL;
     cfg = opts ? cfg_init(opts, CFGF_NONE) : NULL;
     if (!cfg) {
