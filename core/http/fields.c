@@ -29,15 +29,22 @@ static const struct known {
     [17] = {{"transfer-encoding", MC_F_TRANSFER_ENCODING}},
 };
 
+static bool is(const char *lower, struct mc_str name)
+{
+    size_t i = 0;
+    while (i < name.n && mc_lower((unsigned char)name.p[i]) == (unsigned char)lower[i])
+        i++;
+    return i == name.n;
+}
+
 enum mc_field_id mc_field_id(struct mc_str name, uint32_t hash)
 {
     (void)hash; /* the length splits the names well enough */
     if (name.n >= MC_COUNT(known))
         return MC_F_OTHER;
     const struct known *k = known[name.n];
-    unsigned char first = mc_lower((unsigned char)name.p[0]);
     for (unsigned i = 0; i < MC_COUNT(known[0]) && k[i].name; i++) {
-        if ((unsigned char)k[i].name[0] == first && mc_str_eq_nocase(name, (struct mc_str){k[i].name, name.n}))
+        if (is(k[i].name, name))
             return k[i].id;
     }
     return MC_F_OTHER;
