@@ -19,6 +19,17 @@ static bool pause_unless_stopped(struct mc_arbiter *a, uint64_t until)
     return a->stopping == MC_STOP_NOT;
 }
 
+/* 0.0.0.0:443 and [::]:443 side by side: the latter must leave IPv4 to the former. Alone it takes both, as the system has it. */
+static bool has_v4_twin(const struct mc_conf *conf, const struct mc_addr *addr)
+{
+    if (addr->family != AF_INET6) return false;
+    for (size_t i = 0; i < conf->nlistens; i++) {
+        const struct mc_addr *other = &conf->listens[i].addr;
+        if (other->family == AF_INET && other->u.in.sin_port == addr->u.in6.sin6_port) return true;
+    }
+    return false;
+}
+
 static int open_one(struct mc_arbiter *a, const struct mc_conf_listen *l)
 {
     const struct mc_values *set = &a->conf->set;
@@ -27,6 +38,7 @@ static int open_one(struct mc_arbiter *a, const struct mc_conf_listen *l)
         .umask = (mode_t) set->umask_,
         .uid = a->conf->uid,
         .gid = a->conf->gid,
+        .v6only = has_v4_twin(a->conf, &l->addr),
         .defer_accept = true,
     };
     for (int i = 1;; i++) {

@@ -84,6 +84,7 @@ void mc_conn_close(struct mc_conn *c)
         mc_request_finish(r);
     }
     mc_timer_remove(&w->loop, &c->timer);
+    mc_post_remove(&c->again);
     if (c->io.registered) {
         mc_io_unwatch(&w->loop, &c->io);
     }

@@ -170,6 +170,8 @@ static int open_listeners(struct mc_worker *w, const int *fds)
         l->conf = &conf->listens[i];
         mc_io_init(&l->io, fds[i], on_listener, l);
         l->io.level = true;
+        /* Without blocking handlers a woken worker accepts at once, so one is enough; else the connection would wait behind an app. */
+        l->io.exclusive = w->loop_only;
     }
     return MC_OK;
 }
