@@ -110,6 +110,8 @@ def check_answer(answer, problems):
         problems.append(f"{len(answer.all('Date'))} Date fields")
     if answer.status >= 400 and answer.keep:
         problems.append(f"{answer.status} without Connection: close")
+    if answer.status == 405 and not answer.get("Allow"):
+        problems.append("405 without Allow")
     if b"root:" in answer.body:
         problems.append("served a file of the system")
 

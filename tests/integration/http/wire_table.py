@@ -98,6 +98,7 @@ serve("absolute form", b"GET http://localhost/x HTTP/1.1\r\n" + HOST + b"\r\n")
 serve("absolute form without path", b"GET http://localhost HTTP/1.1\r\n" + HOST + b"\r\n")
 serve("absolute form of another host", b"GET http://other/ HTTP/1.1\r\n" + HOST + b"\r\n")
 serve("raw bytes over 0x7f", b"GET /\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n")
+serve("marks that no RFC allows and browsers send", b"GET /{a}|^`\"<>\\?{b}|^`\"<>\\ HTTP/1.1\r\n" + HOST + b"\r\n")
 serve("percent in the query", b"GET /?q=100% HTTP/1.1\r\n" + HOST + b"\r\n")
 for target in (b"*", b"foo", b"localhost:80", b"?x", b"#", b"/#x", b"http://u:p@localhost/", b"ftp://localhost/", b"http://", b"http:///x",
                b"http://localhost:99999/", b"http://a b/", b"/%", b"/%4", b"/%zz", b"/%00", b"/\0", b"/\x7f", b"/\x01", b"/a\tb", b"*x"):
@@ -234,6 +235,9 @@ twice("Upgrade: foo", GET + HOST + b"Connection: upgrade\r\nUpgrade: foo\r\n\r\n
 twice("h2c offer", GET + HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")
 twice("Proxy-Connection: close", GET + HOST + b"Proxy-Connection: close\r\n\r\n")
 twice("HEAD", b"HEAD / HTTP/1.1\r\n" + HOST + b"\r\n", methods=("HEAD",), want={"Transfer-Encoding": None})
+ROWS.append(Row("a good request, then a bad one, then a good one", GET + HOST + b"\r\n" + GET + b"X : y\r\n\r\n" + SECOND, [SERVED, BAD]))
+ROWS.append(Row("a body, then a bad request", POST + HOST + b"Content-Length: 5\r\n\r\nhello" + b"hello" + SECOND, [SERVED, CODING]))
+ROWS.append(Row("chunks, then noise", CHUNKED + b"0\r\n\r\n0\r\n\r\n" + SECOND, [SERVED, BAD]))
 refuse("HEAD without Host", b"HEAD / HTTP/1.1\r\n\r\n", methods=("HEAD",))
 
 # --- Expect
