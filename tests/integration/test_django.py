@@ -28,9 +28,9 @@ def database(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def site(monoceros, database):
-    return monoceros("djangosite.wsgi", "-w", "2", env={"DJANGO_DB": str(database)})
+@pytest.fixture(scope="module")
+def site(shared_monoceros, database):
+    return shared_monoceros("djangosite.wsgi", "-w", "2", env={"DJANGO_DB": str(database)})
 
 
 @pytest.fixture

@@ -90,3 +90,32 @@ def test_demo(monoceros):
     assert site.ask("PUT", "/form", body=b"").status == 405 and site.ask("GET", "/none").status == 404
     log = site.stop(number=signal.SIGINT)       # Ctrl-C
     assert "Handling signal: int" in log and "Shutting down: Master" in log
+
+
+# --- the README keeps its word
+
+README = (under_test.ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_config_examples_of_the_readme_are_right(tmp_path):
+    blocks = re.findall(r"```conf\n(.*?)```", README, re.S)
+    assert blocks
+    for block in blocks:
+        if "type = wsgi" in block and not under_test.has_python():
+            pytest.skip("built without the python module")
+        path = tmp_path / "readme.conf"
+        path.write_text(block, encoding="utf-8")
+        done = under_test.run("--print-config", "-c", path)
+        assert done.returncode == 0, done.stderr
+        assert block in [example.read_text(encoding="utf-8") for example in EXAMPLES.glob("*.conf")]
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links and [link for link in links if not (under_test.ROOT / link).exists()] == []
+
+
+def test_flags_of_the_readme_exist():
+    told = under_test.run("--help").stdout
+    flags = set(re.findall(r"(?<=`)--?[a-z][a-z-]*(?=[`= ])", README)) - {"--without-python", "--add-module"}
+    assert flags and [flag for flag in flags if not re.search(rf"(?<![\w-]){flag}(?![\w-])", told) and "--with" not in flag] == []

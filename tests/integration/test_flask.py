@@ -13,9 +13,9 @@ from lib import wire
 pytestmark = pytest.mark.python
 
 
-@pytest.fixture
-def site(monoceros):
-    return monoceros("flasksite.site:app", "-w", "2")
+@pytest.fixture(scope="module")
+def site(shared_monoceros):
+    return shared_monoceros("flasksite.site:app", "-w", "2")
 
 
 @pytest.fixture

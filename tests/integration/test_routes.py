@@ -33,9 +33,9 @@ PATHS = [
 ]
 
 
-@pytest.fixture
-def sites(monoceros):
-    return monoceros(config=SITES)
+@pytest.fixture(scope="module")
+def sites(shared_monoceros):
+    return shared_monoceros(config=SITES)
 
 
 def test_names(sites):

@@ -36,38 +36,32 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    for server in getattr(item, "servers", []):
+    for server in [*getattr(item, "servers", []), *getattr(item.parent, "servers", [])]:
         if report.failed:
             report.sections.append((f"log of {' '.join(server.command)}", server.log()[-8000:]))
     return report
 
 
-@pytest.fixture
-def monoceros(worker_class, tmp_path, request):
-    """Factory: monoceros("app:app", "-w", "2", ...) starts a server; what the test leaves running is stopped and checked.
-
-    See lib.server.Monoceros for the keywords. config="text" writes a config file and passes it with -c; the text may name
-    {address}, {port} and {tmp}, and the server then listens on that address. An app makes the test need Python.
-    """
-    servers = request.node.servers = []
+def factory(worker_class, directory, servers):
+    """The generator behind the fixtures: yields a function that starts servers, then stops and checks those that still run."""
 
     def start(*arguments, config=None, python=None, **options):
         if python is None:
             python = bool(arguments) and not str(arguments[0]).startswith("-") or "type = wsgi" in (config or "")
         if python and not under_test.has_python():
             pytest.skip("built without the python module")
-        directory = tmp_path / f"server{len(servers)}"
-        directory.mkdir()
+        place = directory / f"server{len(servers)}"
+        place.mkdir()
         if config is not None:
             port = under_test.free_port()
-            path = directory / "test.conf"
-            values = {"address": f"127.0.0.1:{port}", "port": port, "tmp": directory, "worker": worker_class}
+            path = place / "test.conf"
+            values = {"address": f"127.0.0.1:{port}", "port": port, "tmp": place, "worker": worker_class}
             for name, value in values.items():
                 config = config.replace("{" + name + "}", str(value))
             path.write_text(config, encoding="utf-8")
             arguments = ("-c", path, *arguments)
             options.setdefault("address", ("127.0.0.1", port))
-        server = under_test.Monoceros(*arguments, directory=directory, python=python, worker_class=worker_class, **options)
+        server = under_test.Monoceros(*arguments, directory=place, python=python, worker_class=worker_class, **options)
         servers.append(server)
         return server
 
@@ -80,6 +74,24 @@ def monoceros(worker_class, tmp_path, request):
             problems.append(error)
     if problems:
         raise problems[0]
+
+
+@pytest.fixture
+def monoceros(worker_class, tmp_path, request):
+    """Factory: monoceros("app:app", "-w", "2", ...) starts a server; what the test leaves running is stopped and checked.
+
+    See lib.server.Monoceros for the keywords. config="text" writes a config file and passes it with -c; the text may name
+    {address}, {port}, {worker} and {tmp}, and the server then listens on that address. An app makes the test need Python.
+    """
+    request.node.servers = []
+    yield from factory(worker_class, tmp_path, request.node.servers)
+
+
+@pytest.fixture(scope="module")
+def shared_monoceros(worker_class, tmp_path_factory, request):
+    """The same for servers that all tests of a file use."""
+    request.node.servers = []
+    yield from factory(worker_class, tmp_path_factory.mktemp("shared"), request.node.servers)
 
 
 @pytest.fixture

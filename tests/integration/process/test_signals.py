@@ -139,3 +139,31 @@ def test_a_stop_while_the_port_is_taken(monoceros):
         site.signal(signal.SIGTERM)
         assert site.wait() == 0
         assert "Can't connect" not in site.stop()
+
+
+def test_fewer_workers_under_load_lose_nothing(monoceros, load):
+    """The one that leaves stops accepting although clients keep coming, and what it had taken is answered."""
+    site = monoceros("basic:app", "-w", "3")
+    site.wait_workers(3)
+    clients = load(site.address, clients=8)
+    for left in (2, 1):
+        clients.wait_answered(clients.answered + 50)
+        site.signal(signal.SIGTTOU)
+        site.wait_workers(left)
+    os.kill(site.workers()[0], signal.SIGTERM)
+    site.wait_log("Booting worker", 4)
+    clients.wait_answered(clients.answered + 50)
+    clients.stop()
+    assert clients.lost == clients.wrong == clients.refused == 0, clients.notes
+
+
+def test_term_for_the_whole_group_under_load(monoceros, load):
+    """As a supervisor does it that signals every process of a service."""
+    site = monoceros("basic:app", "-w", "2")
+    site.wait_workers(2)
+    clients = load(site.address, clients=8)
+    clients.wait_answered(100)
+    os.killpg(site.pid, signal.SIGTERM)
+    assert site.wait() == 0
+    clients.stop()
+    assert clients.lost == clients.wrong == 0, clients.notes
