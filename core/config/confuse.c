@@ -21,6 +21,7 @@ static struct reading {
     const char *path[MC_CONFUSE_MAX_INCLUDES + 1]; /* absolute; NULL: a text */
     struct stat id[MC_CONFUSE_MAX_INCLUDES + 1];   /* a file has many paths, so circles are found by this */
     int depth;
+    bool broken; /* libconfuse gave up without a word: no memory, and its tree is not fit to be freed */
 } * reading;
 
 static struct mc_conf_where here(cfg_t *cfg)
@@ -208,8 +209,10 @@ static int read_into(cfg_t *cfg, const char *text, size_t n)
         cfg->filename = strdup(r->name[r->depth]);
         if (!fp || !cfg->filename)
             rc = mc_build_fail(r->b, MC_NOWHERE, "out of memory");
-        else if (cfg_parse_fp(cfg, fp) != CFG_SUCCESS)
-            rc = mc_build_fail(r->b, here(cfg), "cannot be understood");
+        else if (cfg_parse_fp(cfg, fp) != CFG_SUCCESS) {
+            r->broken = r->broken || !r->b->failed;
+            rc = mc_build_fail(r->b, MC_NOWHERE, "out of memory");
+        }
         if (fp)
             fclose(fp);
     }
@@ -303,7 +306,8 @@ static struct mc_block *read_tree(struct mc_build *b, const char *name, const ch
         int rc = path ? read_path(cfg, r.name[0], path) : read_into(cfg, text, n);
         if (rc == MC_OK)
             root = take_block(cfg, &mc_schema_main);
-        cfg_free(cfg);
+        if (!r.broken)
+            cfg_free(cfg);
     }
     reading = NULL;
     return root;

@@ -217,6 +217,6 @@ int mc_prescan(struct mc_build *b, struct mc_prescan_top *top, const char *file,
     top->seen = p.stack[0].seen;
     mc_sb_addc(out, '\n');
     if (rc == MC_OK && out->bad)
-        rc = mc_build_fail(b, (struct mc_conf_where){file, 0}, "is too large");
+        rc = mc_build_fail(b, (struct mc_conf_where){file, 0}, "is too large, or there is no memory");
     return rc;
 }

@@ -291,6 +291,8 @@ void mc_value_quote(struct mc_sb *out, const char *z)
             if (c == '\'' || (c == '\\' && (p[1] == '\\' || p[1] == '\'' || p[1] == '\0')))
                 mc_sb_addc(out, '\\');
             mc_sb_addc(out, (char)c);
+        } else if (c == '\n' || c == '\t') {
+            mc_sb_addz(out, c == '\n' ? "\\n" : "\\t");
         } else if (c < 0x20 || c == 0x7f) {
             mc_sb_addf(out, "\\x%02x", c);
         } else {
