@@ -70,6 +70,7 @@ def facts(environ):
             "address": f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}",
             "scheme": environ["wsgi.url_scheme"],
             "threads": "yes" if environ["wsgi.multithread"] else "no",
+            "WSGI": ".".join(map(str, environ["wsgi.version"])),
             "processes": "many" if environ["wsgi.multiprocess"] else "one",
         },
         "Request": {
