@@ -80,6 +80,7 @@ static const struct row {
     R("GET / HTTP/0.9\r\n" HOST "\r\n", 505),
     R("GET /\r\n", 400),
     R("GET\r\n", 400),
+    R("GETHTTP/1.1\r\n" HOST "\r\n", 400),
     R("A\r\n", 400),
     R("SOURCE / ICE/1.0\r\n\r\n", 400),
     R("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
@@ -430,9 +431,33 @@ static void sizes(void **state)
                                &lim),
                      431);
     assert_int_equal(find_long("", 'A', 0, "", &lim), MC_AGAIN);
+    assert_int_equal(find_long(GET "a: 3456789012345678901234567890\r\nb: 3456789012345678901234567890\r\n"
+                                   "c: 3456789012345678901234567890\r\nd: 3456789012345678901234567890\r\n",
+                               'e', 40, "", &lim),
+                     MC_AGAIN);
+    assert_int_equal(find_long(GET "a: 3456789012345678901234567890\r\nb: 3456789012345678901234567890\r\n"
+                                   "c: 3456789012345678901234567890\r\nd: 3456789012345678901234567890123456789\r\n",
+                               'e', 48, "", &lim),
+                     431);
     /* empty lines */
     assert_int_equal(find_long("\r\n\r\n", 'A', 0, GET "\r\n", &lim), MC_OK);
     assert_int_equal(find_long("\r\n\r\n\r\n", 'A', 0, "", &lim), 400);
+}
+
+/* Who has a head from elsewhere is held to the same limits. */
+static void limits_of_the_parser(void **state)
+{
+    static const char text[] = GET HOST "X: y\r\n\r\n";
+    const struct mc_head_limits rows[] = {{.line = 13, .fields = 2}, {.line = 14, .fields = 1}, {.line = 14, .fields = 2}};
+    const int want[] = {414, 431, MC_OK};
+    (void)state;
+    for (size_t i = 0; i < MC_COUNT(rows); i++) {
+        struct mc_arena a;
+        struct mc_head h;
+        mc_arena_init(&a);
+        assert_int_equal(mc_head_request(&a, text, sizeof(text) - 1, &rows[i], &h), want[i]);
+        mc_arena_fini(&a);
+    }
 }
 
 static void responses(void **state)
@@ -460,6 +485,8 @@ static void responses(void **state)
         {"HTTP/1.1 099 OK\r\n\r\n", false, MC_ERROR, 0, 0, false},
         {"HTTP/1.1 20 OK\r\n\r\n", false, MC_ERROR, 0, 0, false},
         {"HTTP/1.1 2000 OK\r\n\r\n", false, MC_ERROR, 0, 0, false},
+        {"HTTP/1.1\r\n\r\n", false, MC_ERROR, 0, 0, false},
+        {"HTTP/1.1 200OK\r\n\r\n", false, MC_ERROR, 0, 0, false},
         {"HTTP/2.0 200 OK\r\n\r\n", false, MC_ERROR, 0, 0, false},
         {"HTTP/1.1 200 OK\r\nX : y\r\n\r\n", false, MC_ERROR, 0, 0, false},
     };
@@ -490,8 +517,14 @@ static void responses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals),   cmocka_unit_test(lengths), cmocka_unit_test(codings),   cmocka_unit_test(understood),
-        cmocka_unit_test(connection), cmocka_unit_test(sizes),   cmocka_unit_test(responses),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(lengths),
+        cmocka_unit_test(codings),
+        cmocka_unit_test(understood),
+        cmocka_unit_test(connection),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(limits_of_the_parser),
+        cmocka_unit_test(responses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

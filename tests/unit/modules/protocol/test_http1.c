@@ -377,6 +377,26 @@ static void files(void **state)
     mc_file_unref(&f);
 }
 
+static void file_with_length(void **state)
+{
+    struct drive d;
+    struct mc_file *f = mc_file_new(-1);
+    (void)state;
+    assert_non_null(f);
+    drive_init(&d, FEED_WHOLE);
+    d.silent = true;
+    drive_run(&d, GET("/"), strlen(GET("/")));
+    d.live->resp.status = 200;
+    d.live->resp.length = 3;
+    assert_int_equal(d.s.ops->head(d.live, NULL, 0, false), MC_OK);
+    assert_int_equal(d.s.ops->file(d.live, f, 0, 3, true), MC_OK);
+    assert_true(d.live->resp.direct && d.live->resp.sent == 3);
+    drive_take_output(&d);
+    assert_string_equal(strstr(mc_sb_z(&d.out), "\r\nContent-Length"), "\r\nContent-Length: 3\r\n\r\nFFF");
+    drive_fini(&d);
+    mc_file_unref(&f);
+}
+
 static void interims(void **state)
 {
     static const char post[] = "POST / HTTP/1.%d\r\n" HOST "Content-Length: 2\r\nExpect: 100-continue\r\nConnection: keep-alive\r\n\r\n";
@@ -416,11 +436,11 @@ static void error_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests),      cmocka_unit_test(pipelined), cmocka_unit_test(refused),        cmocka_unit_test(cut),
-        cmocka_unit_test(waiting),       cmocka_unit_test(busy),      cmocka_unit_test(finished_early), cmocka_unit_test(long_heads),
-        cmocka_unit_test(no_memory),     cmocka_unit_test(framing),   cmocka_unit_test(pieces),         cmocka_unit_test(large),
-        cmocka_unit_test(fields),        cmocka_unit_test(tokens),    cmocka_unit_test(files),          cmocka_unit_test(interims),
-        cmocka_unit_test(error_answers),
+        cmocka_unit_test(requests),  cmocka_unit_test(pipelined),     cmocka_unit_test(refused),        cmocka_unit_test(cut),
+        cmocka_unit_test(waiting),   cmocka_unit_test(busy),          cmocka_unit_test(finished_early), cmocka_unit_test(long_heads),
+        cmocka_unit_test(no_memory), cmocka_unit_test(framing),       cmocka_unit_test(pieces),         cmocka_unit_test(large),
+        cmocka_unit_test(fields),    cmocka_unit_test(tokens),        cmocka_unit_test(files),          cmocka_unit_test(file_with_length),
+        cmocka_unit_test(interims),  cmocka_unit_test(error_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
