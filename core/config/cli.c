@@ -143,21 +143,23 @@ struct meaning {
     const struct mc_setting *setting;
     const struct mc_setting_absent *absent;
     enum mc_cli_show show;
-    const char *flag;
-    size_t n; /* how many options begin so; 1 when one is exactly so */
+    const char *flag; /* its whole name; ends with NUL or '|' */
+    bool exact;
+    size_t n; /* how many options begin so */
 };
 
-static void consider(struct meaning *m, const char *word, const char *flags, const struct meaning *what)
+/* Does the word begin one of these flags ("--a|--b")? The whole word beats beginnings; two flags of one option are no doubt. */
+static void consider(struct meaning *m, const char *word, const char *flags, struct meaning what)
 {
     size_t n = strlen(word);
-    while (flags && *flags && !(m->n == 1 && m->flag && strlen(m->flag) >= n && m->flag[n] == '\0')) {
+    while (flags && *flags && !m->exact) {
         size_t len = strcspn(flags, "|");
-        bool same = m->n && m->setting == what->setting && m->absent == what->absent && m->show == what->show;
+        bool same = m->n && m->setting == what.setting && m->absent == what.absent && m->show == what.show;
         if (len >= n && memcmp(flags, word, n) == 0 && (!same || len == n)) {
-            size_t count = len == n ? 1 : m->n + 1;
-            *m = *what;
-            m->flag = len == n ? word : flags;
-            m->n = count;
+            what.exact = len == n;
+            what.flag = flags;
+            what.n = what.exact ? 1 : m->n + 1;
+            *m = what;
         }
         flags += len + (flags[len] == '|');
     }
@@ -166,12 +168,12 @@ static void consider(struct meaning *m, const char *word, const char *flags, con
 static struct meaning look_up(const char *word)
 {
     struct meaning m = {0};
-    consider(&m, word, "--help", &(struct meaning){.show = MC_CLI_SHOW_HELP});
-    consider(&m, word, "--version", &(struct meaning){.show = MC_CLI_SHOW_VERSION});
+    consider(&m, word, "--help", (struct meaning){.show = MC_CLI_SHOW_HELP});
+    consider(&m, word, "--version", (struct meaning){.show = MC_CLI_SHOW_VERSION});
     for (const struct mc_setting *s = mc_settings; s->name; s++)
-        consider(&m, word, s->flag, &(struct meaning){.setting = s});
+        consider(&m, word, s->flag, (struct meaning){.setting = s});
     for (const struct mc_setting_absent *s = mc_settings_absent; s->name; s++)
-        consider(&m, word, s->flag, &(struct meaning){.absent = s});
+        consider(&m, word, s->flag, (struct meaning){.absent = s});
     return m;
 }
 

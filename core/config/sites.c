@@ -89,7 +89,8 @@ static int add_listen(struct sites *s, struct mc_conf_server *server, struct mc_
                              same->pool->name, same->servers[0]->name, server->pool->name);
     }
     if (same->tls != l.tls) {
-        return mc_build_fail(s->b, at, "listen: %s is with tls in one server and without in another", same->text);
+        return mc_build_fail(s->b, at, "listen: %.*s is with tls in one server and without in another", (int)strcspn(same->text, " "),
+                             same->text);
     }
     same->servers[same->nservers++] = server;
     server->listens[server->nlistens++] = same;

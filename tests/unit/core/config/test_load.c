@@ -262,6 +262,35 @@ static void includes_are_sorted_and_relative(void **state)
     fails("-c", "x.conf", 1, "monoceros: etc: is a directory");
 }
 
+static void an_include_may_be_absolute(void **state)
+{
+    char text[128];
+    (void)state;
+    store("inner.conf", "workers = 4\n" SERVER);
+    snprintf(text, sizeof text, "include(\"%s/inner.conf\")\n", dir);
+    store("outer.conf", text);
+    struct mc_conf *c = load("-c", "outer.conf", NULL, NULL);
+    assert_non_null(c);
+    assert_int_equal(c->set.workers, 4);
+    mc_conf_free(&c);
+    store("inner.conf", "worker = 4\n");
+    fails("-c", "outer.conf", 1, "/inner.conf:1: unknown setting 'worker'");
+}
+
+static void a_file_has_a_bound(void **state)
+{
+    (void)state;
+    FILE *f = fopen("big.conf", "w");
+    assert_non_null(f);
+    for (int i = 0; i < (4 << 20) / 64; i++)
+        fprintf(f, "# %061d\n", i);
+    fputs(SERVER, f);
+    fclose(f);
+    fails("-c", "big.conf", 1, "monoceros: big.conf: is larger than 4 MB");
+    assert_int_equal(truncate("big.conf", 4 << 20), 0);
+    fails("-c", "big.conf", 1, "monoceros: big.conf: nothing to serve");
+}
+
 static void includes_are_bounded(void **state)
 {
     (void)state;
@@ -354,6 +383,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(files_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(later_sources_win, setup, teardown),
         cmocka_unit_test_setup_teardown(includes_are_sorted_and_relative, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_include_may_be_absolute, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_has_a_bound, setup, teardown),
         cmocka_unit_test_setup_teardown(includes_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(printed_files_are_files, setup, teardown),
         cmocka_unit_test_setup_teardown(warnings_do_not_stop, setup, teardown),
