@@ -222,12 +222,11 @@ void mc_log_signal_safe(enum mc_log_level level, const char *text, size_t n)
 
 bool mc_log_limited(struct mc_log_limit *l, unsigned *missed)
 {
-    uint64_t now = mc_clock_ms();
-    if (now < l->next_ms) {
+    uint64_t now = mc_clock_ms(), next = l->next_ms;
+    if (now < next || !atomic_compare_exchange_strong(&l->next_ms, &next, now + 1000)) {
         l->missed++;
         return false;
     }
-    *missed = l->missed;
-    *l = (struct mc_log_limit){.next_ms = now + 1000};
+    *missed = atomic_exchange(&l->missed, 0);
     return true;
 }

@@ -32,7 +32,7 @@ MC_NORETURN void mc_fatal(int code, const char *fmt, ...) MC_PRINTF(2, 3);
 void mc_log_signal_safe(enum mc_log_level level, const char *text, size_t n);
 
 /* At most one line a second and key: true when this one may be logged; *missed gets the count suppressed since the last one. */
-struct mc_log_limit { uint64_t next_ms; unsigned missed; };
+struct mc_log_limit { _Atomic uint64_t next_ms; _Atomic unsigned missed; };
 bool mc_log_limited(struct mc_log_limit *l, unsigned *missed);
 
 #endif

@@ -66,7 +66,8 @@ struct mc_request {
     struct mc_arena arena;
     struct mc_session *session;
     struct mc_conn *conn; /* NULL in pure tests */
-    struct mc_link link;  /* in the worker's ready queue */
+    struct mc_link link;  /* in the worker's queue of ready, then of running requests */
+    struct mc_link done;  /* for worker modules: finished, on its way back to the loop */
     uint64_t id;          /* stream id; 0 for HTTP/1 */
 
     struct mc_head head;  /* method, raw target, fields, framing, host… */
@@ -84,6 +85,7 @@ struct mc_request {
     void *hctx;           /* the handler's own state, in the arena */
 
     uint64_t start_us, end_us; /* mc_clock_ns()/1000 at the head's arrival and the handler's end (0: not yet); for the access log */
+    uint64_t run_us;      /* the handler's start */
     bool sent_continue;
     bool gone;            /* the client left */
 };

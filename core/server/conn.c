@@ -49,7 +49,7 @@ struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, i
     s->ops = w->http1;
     s->owner = c;
     s->set = &l->conf->servers[0]->set;
-    s->date = w->date;
+    s->date = mc_worker_date(w);
     s->request_new = mc_request_new;
     mc_chain_init(&s->out);
     if (s->ops->open(s) != MC_OK) {
@@ -194,10 +194,26 @@ ssize_t mc_conn_fill(struct mc_conn *c)
 
 /* ---- output ---- */
 
+/* Output is the business of whoever has the connection: the loop, or the thread that it is lent to. */
+static uint8_t *ready_bits(struct mc_conn *c)
+{
+    return c->lent ? &c->lent_ready : &c->io.ready;
+}
+
+static bool writable(struct mc_conn *c)
+{
+    return (*ready_bits(c) & MC_WANT_WRITE) != 0;
+}
+
+static void full(struct mc_conn *c)
+{
+    *ready_bits(c) &= (uint8_t) ~MC_WANT_WRITE;
+}
+
 static void advance(struct mc_conn *c, size_t n)
 {
     struct mc_chain *out = &c->session.out;
-    mc_slot_add(c->worker->slot->bytes_out, n);
+    c->sent += n;
     mc_chain_consume(out, (off_t) n);
     if (mc_chain_empty(out) && c->spool) {
         mc_file_unref(&c->spool);
@@ -208,7 +224,7 @@ static void advance(struct mc_conn *c, size_t n)
 static int sent(struct mc_conn *c, ssize_t n)
 {
     if (n == MC_AGAIN) {
-        c->io.ready &= (uint8_t) ~MC_WANT_WRITE;
+        full(c);
         return MC_AGAIN;
     }
     if (n <= 0) {
@@ -226,7 +242,7 @@ int mc_conn_flush(struct mc_conn *c)
         if (c->broken) {
             return MC_ERROR;
         }
-        if (!(c->io.ready & MC_WANT_WRITE)) {
+        if (!writable(c)) {
             return MC_AGAIN;
         }
         struct iovec iov[IOV_MAX_SEND];
@@ -249,7 +265,7 @@ int mc_conn_flush(struct mc_conn *c)
         }
         advance(c, (size_t) n);
         if (k > 0 && (size_t) n < asked) {
-            c->io.ready &= (uint8_t) ~MC_WANT_WRITE;
+            full(c);
         }
     }
     return c->broken ? MC_ERROR : MC_OK;
@@ -264,12 +280,12 @@ int mc_conn_send_direct(struct mc_conn *c, const void *p, size_t n)
     }
     size_t queued = (size_t) out->total;
     bool all_memory = out->mem == queued;
-    int k = all_memory && (c->io.ready & MC_WANT_WRITE) ? mc_chain_iov(out, iov, IOV_MAX_SEND) : 0;
+    int k = all_memory && writable(c) ? mc_chain_iov(out, iov, IOV_MAX_SEND) : 0;
     size_t covered = 0;
     for (int i = 0; i < k; i++) {
         covered += iov[i].iov_len;
     }
-    if (all_memory && covered == queued && (c->io.ready & MC_WANT_WRITE)) {
+    if (all_memory && covered == queued && writable(c)) {
         iov[k] = (struct iovec){ (void *) (uintptr_t) p, n };
         ssize_t put = c->transport->send(c, iov, k + 1);
         int rc = sent(c, put);
@@ -278,11 +294,11 @@ int mc_conn_send_direct(struct mc_conn *c, const void *p, size_t n)
         }
         size_t done = put > 0 ? (size_t) put : 0;
         if (done < queued + n) {
-            c->io.ready &= (uint8_t) ~MC_WANT_WRITE;
+            full(c);
         }
         size_t of_queue = done < queued ? done : queued;
         advance(c, of_queue);
-        mc_slot_add(c->worker->slot->bytes_out, done - of_queue);
+        c->sent += done - of_queue;
         p = (const char *) p + (done - of_queue);
         n -= done - of_queue;
     }

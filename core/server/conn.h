@@ -23,7 +23,8 @@ enum mc_conn_state {
 struct mc_conn {
     uint32_t magic;
     uint8_t state;
-    bool lent;         /* a blocking handler runs its request (the loan of DESIGN 3.3; atomic once threads exist) */
+    bool lent;         /* a blocking handler runs its request (DESIGN 3.3): set and cleared by the loop, read by the borrower */
+    uint8_t lent_ready; /* the borrower's MC_WANT_WRITE, so that it shares no byte with the loop */
     bool broken;       /* the client is gone: no more I/O */
     bool progress;     /* bytes went out since the last wait for room */
     bool linger;       /* the client may still be sending: discard for a while before closing */
@@ -43,6 +44,7 @@ struct mc_conn {
     union mc_sockaddr peer;
     uint32_t linger_left;       /* bytes still to discard */
     uint64_t requests;
+    uint64_t sent;              /* bytes that the scoreboard does not know yet */
     char peer_text[46];         /* "" for unix sockets; filled on demand */
     uint8_t peer_text_len;
     struct mc_file *spool;      /* unlinked temp file of the output */

@@ -145,29 +145,82 @@ static void note_busy(struct mc_slot *slot, const struct mc_request *r)
     slot->busy[n] = '\0';
 }
 
-void mc_request_run(struct mc_request *r)
+/* The slot tells of the oldest of those that run. */
+static void note_oldest(struct mc_worker *w)
 {
-    struct mc_worker *w = r->conn->worker;
     struct mc_slot *slot = w->slot;
-    uint64_t start = r->body.framing == MC_BODY_NONE && r->state != MC_REQ_QUEUED ? r->start_us : mc_clock_ns() / 1000;
-    note_busy(slot, r);
-    mc_slot_set(slot->busy_since_ms, start / 1000);
+    if (mc_list_empty(&w->running)) {
+        mc_slot_set(slot->busy_since_ms, 0);
+        slot->busy[0] = '\0';
+        if (!w->draining) {
+            mc_slot_set(slot->state, MC_SLOT_IDLE);
+        }
+        return;
+    }
+    const struct mc_request *oldest = mc_container(w->running.next, struct mc_request, link);
+    note_busy(slot, oldest);
+    mc_slot_set(slot->busy_since_ms, oldest->run_us / 1000);
     if (!w->draining) {
         mc_slot_set(slot->state, MC_SLOT_BUSY);
     }
+}
+
+void mc_request_lend(struct mc_request *r)
+{
+    struct mc_conn *c = r->conn;
+    struct mc_worker *w = c->worker;
+    bool first = mc_list_empty(&w->running);
+    r->run_us = r->body.framing == MC_BODY_NONE && r->state != MC_REQ_QUEUED ? r->start_us : mc_clock_ns() / 1000;
     r->state = MC_REQ_RUNNING;
+    mc_list_push(&w->running, &r->link);
+    w->nrunning++;
+    if (first) {
+        note_oldest(w);
+    }
+    c->lent_ready = c->io.ready & MC_WANT_WRITE;
+    c->io.ready &= (uint8_t) ~MC_WANT_WRITE; /* set again by an event that comes meanwhile */
+    c->lent = true;
+}
+
+void mc_request_execute(struct mc_request *r)
+{
     mc_request_result(r, r->handler->start(r));
     r->end_us = mc_clock_ns() / 1000;
-    w->fast = r->end_us - start < MC_SLOW_US;
-    mc_slot_set(slot->busy_since_ms, 0);
-    slot->busy[0] = '\0';
-    if (!w->draining) {
-        mc_slot_set(slot->state, MC_SLOT_IDLE);
+}
+
+void mc_request_unlend(struct mc_request *r)
+{
+    struct mc_conn *c = r->conn;
+    struct mc_worker *w = c->worker;
+    bool oldest = w->running.next == &r->link;
+    c->lent = false;
+    c->io.ready |= c->lent_ready;
+    mc_list_remove(&r->link);
+    w->nrunning--;
+    if (oldest) {
+        note_oldest(w);
     }
+    w->fast = r->end_us - r->run_us < MC_SLOW_US;
     if (!w->fast) {
         mc_loop_refresh(&w->loop);
         mc_worker_clock(w);
     }
+}
+
+void mc_request_run(struct mc_request *r)
+{
+    mc_request_lend(r);
+    mc_request_execute(r);
+    mc_request_unlend(r);
+}
+
+void mc_request_return(struct mc_request *r)
+{
+    struct mc_conn *c = r->conn;
+    mc_request_unlend(r);
+    struct mc_worker *w = c->worker;
+    mc_conn_step(c); /* may free it */
+    mc_worker_changed(w);
 }
 
 /* ---- the end ---- */
@@ -190,6 +243,8 @@ void mc_request_finish(struct mc_request *r)
     uint64_t usec = r->start_us && end > r->start_us ? end - r->start_us : 0;
     unsigned class = r->resp.state == MC_RESP_ABORTED ? 0 : (unsigned) r->resp.status / 100;
     mc_slot_add(slot->requests, 1);
+    mc_slot_add(slot->bytes_out, c->sent);
+    c->sent = 0;
     mc_slot_add(slot->status[class < 6 ? class : 5], 1);
     mc_slot_add(slot->latency[bucket(usec)], 1);
     if (w->access && r->resp.status) {

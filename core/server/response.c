@@ -71,7 +71,7 @@ static int wait_for_room(struct mc_request *r, int64_t until)
     while (c->session.out.total > until) {
         uint64_t deadline = timeout > 0 ? mc_clock_ms() + (uint64_t) timeout : 0;
         int rc = w->ops->wait(r, MC_WANT_WRITE, deadline);
-        c->io.ready |= MC_WANT_WRITE;
+        *(c->lent ? &c->lent_ready : &c->io.ready) |= MC_WANT_WRITE;
         if (rc != MC_OK || mc_conn_flush(c) == MC_ERROR) {
             c->broken = true;
             return MC_ERROR;
@@ -142,6 +142,7 @@ static int encode_head(struct mc_request *r, const void *p, size_t n, bool last)
     if (r->conn->worker->draining) {
         r->session->allow_keepalive = false;
     }
+    r->session->date = mc_worker_date(r->conn->worker);
     if (r->session->ops->head(r, p, n, last) != MC_OK) {
         r->conn->broken = true;
         return MC_ERROR;

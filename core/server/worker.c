@@ -22,8 +22,13 @@ void mc_worker_clock(struct mc_worker *w)
     mc_slot_set(w->slot->beat_ms, w->loop.now);
     time_t t = time(NULL);
     if (t != w->date_second) {
+        char *next = w->dates[(unsigned long) t % MC_COUNT(w->dates)];
         w->date_second = t;
-        mc_clock_http_date(w->date, t);
+        mc_clock_http_date(next, t);
+        atomic_store_explicit(&w->date, next, memory_order_release);
+    }
+    if (w->asked && !w->draining) {
+        mc_worker_drain(w);
     }
 }
 
@@ -116,14 +121,21 @@ int mc_worker_listen(struct mc_worker *w)
 
 /* ---- blocking requests ---- */
 
+struct mc_request *mc_worker_next(struct mc_worker *w)
+{
+    if (mc_list_empty(&w->ready) || w->ops->room(w) == 0) {
+        return NULL;
+    }
+    w->nqueued--;
+    return mc_container(mc_list_pop(&w->ready), struct mc_request, link);
+}
+
 static void dispatch(struct mc_post *p)
 {
     struct mc_worker *w = p->data;
     uint64_t start = mc_clock_ns();
-    while (!mc_list_empty(&w->ready) && w->ops->room(w) > 0) {
-        struct mc_request *r = mc_container(mc_list_pop(&w->ready), struct mc_request, link);
+    for (struct mc_request *r; (r = mc_worker_next(w)) != NULL;) {
         struct mc_conn *c = r->conn;
-        w->nqueued--;
         w->ops->run(r);
         if (!c->lent) {
             mc_conn_step(c);
@@ -141,14 +153,16 @@ static void dispatch(struct mc_post *p)
 void mc_worker_queue(struct mc_worker *w, struct mc_request *r)
 {
     /* While calls are short the request runs at once, its bytes still in the cache; after a slow one all waiting I/O goes first. */
-    if (w->fast && mc_list_empty(&w->ready) && w->ops->room(w) > 0) {
+    if (w->ops->run && w->fast && mc_list_empty(&w->ready) && w->ops->room(w) > 0) {
         w->ops->run(r);
         return;
     }
     r->state = MC_REQ_QUEUED;
     mc_list_push(&w->ready, &r->link);
     w->nqueued++;
-    mc_post_add(&w->loop, &w->dispatch);
+    if (w->ops->run) {
+        mc_post_add(&w->loop, &w->dispatch);
+    }
     mc_worker_changed(w);
 }
 
@@ -238,6 +252,7 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     mc_list_init(&w->conns);
     mc_list_init(&w->idle);
     mc_list_init(&w->ready);
+    mc_list_init(&w->running);
     mc_timer_init(&w->tick, tick, w);
     mc_timer_init(&w->rest_timer, rested, w);
     mc_timer_init(&w->drain_timer, mc_worker_drain_tick, w);
@@ -276,21 +291,45 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     return rc;
 }
 
-void mc_worker_run(struct mc_worker *w)
+void mc_worker_turn(struct mc_worker *w, bool wait)
 {
     int64_t timeout = w->pool->set.timeout;
     int max = timeout > 0 && timeout / 2 < TICK_MS ? (int) (timeout / 2) : TICK_MS;
+    mc_loop_turn(&w->loop, wait ? max : 0);
+    mc_worker_clock(w);
+}
+
+void mc_worker_run(struct mc_worker *w)
+{
+    if (w->ops->serve) {
+        w->ops->serve(w);
+        return;
+    }
     while (!w->stopped) {
-        mc_loop_turn(&w->loop, max);
-        mc_worker_clock(w);
+        mc_worker_turn(w, true);
+    }
+}
+
+void mc_worker_ask_drain(struct mc_worker *w)
+{
+    w->asked = true;
+}
+
+/* A connection whose handler cannot be stopped stays as it is: the process ends. */
+static void close_all(struct mc_worker *w)
+{
+    struct mc_link *l, *next;
+    mc_list_each (&w->conns, l, next) {
+        struct mc_conn *c = mc_container(l, struct mc_conn, link);
+        if (!c->lent) {
+            mc_conn_close(c);
+        }
     }
 }
 
 void mc_worker_close(struct mc_worker *w)
 {
-    while (!mc_list_empty(&w->conns)) {
-        mc_conn_close(mc_container(w->conns.next, struct mc_conn, link));
-    }
+    close_all(w);
     for (size_t i = 0; i < w->nlisteners; i++) {
         mc_worker_close_listener(&w->listeners[i]);
     }

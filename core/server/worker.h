@@ -9,10 +9,16 @@
 #include "core/http/request.h"
 #include "core/server/slot.h"
 
+#include <stdatomic.h>
+
 struct mc_worker;
 struct mc_access;
 
-enum { MC_CAP_BLOCKING = 1 /* takes blocking handlers */, MC_CAP_KEEPALIVE = 2 /* keep-alive unless told otherwise */ };
+enum {
+    MC_CAP_BLOCKING = 1,  /* takes blocking handlers */
+    MC_CAP_KEEPALIVE = 2, /* keep-alive unless told otherwise */
+    MC_CAP_THREADS = 4,   /* runs handlers on threads of its own: has serve(), and the loop runs without the interpreter's lock */
+};
 
 struct mc_worker_ops {
     const char *name;
@@ -20,8 +26,11 @@ struct mc_worker_ops {
     int (*start)(struct mc_worker *w);
     /* Blocking requests that could start now. Nothing is accepted while as many wait already. */
     unsigned (*room)(struct mc_worker *w);
-    /* Take a ready request (r->link is free for the module). It calls mc_request_run(r) when and where it likes. */
+    /* Take a ready request: mc_request_run(r) at once. NULL with serve(): requests wait in w->ready for it. */
     void (*run)(struct mc_request *r);
+    /* In place of the plain loop of mc_worker_run(), until w->stopped: turns the loop, takes requests with mc_worker_next(), and for each calls
+     * mc_request_lend(), mc_request_execute() (on any thread) and mc_request_return(). NULL: the plain loop. May wait. */
+    void (*serve)(struct mc_worker *w);
     /* From inside a blocking handler: wait until the connection is readable/writable (MC_WANT_*) or deadline (ms, loop clock; 0: none). May wait.
      * MC_OK, MC_AGAIN (deadline passed), MC_ERROR (client gone, stop). */
     int (*wait)(struct mc_request *r, unsigned what, uint64_t deadline);
@@ -50,12 +59,16 @@ struct mc_worker {
     struct mc_link idle;       /* keep-alive connections between requests, oldest first */
     unsigned nconns, nidle, nqueued;
     struct mc_link ready;      /* requests that wait for the worker module */
+    struct mc_link running;    /* those in their handlers, oldest first */
+    unsigned nrunning;
     struct mc_access *access;  /* NULL: no access log */
     struct mc_timer tick;      /* once a second: date, heartbeat, access log flush */
     struct mc_post dispatch;
-    char date[32];
+    char dates[4][32];         /* by turns, because a handler on another thread may still be reading the one before */
+    _Atomic(const char *) date;
     bool loop_only;            /* no app of this pool blocks */
-    bool draining, stopped;
+    _Atomic bool draining, stopped;
+    _Atomic bool asked;        /* mc_worker_ask_drain() */
     uint64_t drain_start, drain_deadline, last_accept, rest_until;
     struct mc_timer drain_timer, rest_timer;
     struct mc_post changed;
@@ -64,6 +77,10 @@ struct mc_worker {
     struct mc_secure { struct mc_str name, value; uint32_t hash; } *secure; /* secure_scheme_headers, parsed */
     size_t nsecure;
     int64_t keepalive;         /* ms, resolved for this worker type */
+    /* The lock of an interpreter, for the calling thread; NULL: there is none. spawn: a thread that the interpreter knows. */
+    void (*release)(void);
+    void (*acquire)(void);
+    int (*spawn)(void (*fn)(void *), void *arg, unsigned number);
     void *data;                /* the worker module's */
     void *python;              /* modules/python's */
 };
@@ -81,6 +98,8 @@ void mc_worker_run(struct mc_worker *w);
 /* Stop accepting once the queue is empty (accept until EAGAIN, then close), finish requests, close idle connections; then w->stopped.
  * After graceful_timeout what is left is cut. */
 void mc_worker_drain(struct mc_worker *w);
+/* The same from any thread, as soon as the loop turns. */
+void mc_worker_ask_drain(struct mc_worker *w);
 /* Leave the queue to the other workers: stop accepting now, then as drain. Also turns a drain into this. */
 void mc_worker_retire(struct mc_worker *w);
 /* Stop now: requests in flight are cut. */
@@ -99,8 +118,18 @@ void mc_worker_clock(struct mc_worker *w);           /* refresh date and heartbe
 void mc_worker_drain_tick(struct mc_timer *t);
 void mc_worker_close_listener(struct mc_listener *l);
 
+static inline const char *mc_worker_date(struct mc_worker *w) { return atomic_load_explicit(&w->date, memory_order_acquire); }
+
 /* ---- for worker modules ---- */
-/* Run r's handler to its end here (blocking handlers) and hand the connection back to the loop. */
+/* Run r's handler to its end here, on the loop's thread; what follows is the caller's (mc_conn_step). lend + execute + unlend. */
 void mc_request_run(struct mc_request *r);
+/* The next request that may start now, or NULL. */
+struct mc_request *mc_worker_next(struct mc_worker *w);
+void mc_request_lend(struct mc_request *r);    /* on the loop: its connection now belongs to whoever executes it */
+void mc_request_execute(struct mc_request *r); /* on any thread: the handler, to its end */
+void mc_request_unlend(struct mc_request *r);  /* on the loop */
+void mc_request_return(struct mc_request *r);  /* on the loop: unlend and go on with the connection. May free r */
+/* One turn of the loop and the worker's own housekeeping. wait: false = look only. May sleep. */
+void mc_worker_turn(struct mc_worker *w, bool wait);
 
 #endif

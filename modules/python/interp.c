@@ -4,7 +4,9 @@
 #include "modules/python/python.h"
 
 #include <dlfcn.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 struct mc_interp mc_interp;
 
@@ -126,9 +128,63 @@ void mc_interp_free(PyObject *o)
     Py_DECREF(type);
 }
 
+/* ---- the GIL, and what must wait for it ---- */
+
+/* This thread's state while it does not hold the GIL. NULL: it holds it, or Python does not know it. */
+static _Thread_local PyThreadState *parked;
+
+/* References that a thread without the GIL had to let go of: taken over by the next one that has it. */
+struct dropped {
+    struct dropped *next;
+    PyObject *object;
+};
+static _Atomic(struct dropped *) dropped;
+
+void mc_interp_give(void)
+{
+    parked = PyEval_SaveThread();
+}
+
+static void clear_dropped(void)
+{
+    struct dropped *d = atomic_load_explicit(&dropped, memory_order_relaxed) ? atomic_exchange(&dropped, NULL) : NULL;
+    while (d) {
+        struct dropped *next = d->next;
+        Py_DECREF(d->object);
+        free(d);
+        d = next;
+    }
+}
+
+void mc_interp_take_back(void)
+{
+    PyThreadState *state = parked;
+    parked = NULL;
+    PyEval_RestoreThread(state);
+    clear_dropped();
+}
+
+bool mc_interp_enter(void)
+{
+    if (!parked)
+        return false;
+    mc_interp_take_back();
+    return true;
+}
+
 void mc_interp_release(void *object)
 {
-    Py_DECREF((PyObject *) object);
+    if (mc_likely(!parked)) {
+        Py_DECREF((PyObject *) object);
+        return;
+    }
+    struct dropped *d = malloc(sizeof(*d));
+    if (!d)
+        return; /* one object stays for ever: better than a race */
+    d->object = object;
+    d->next = atomic_load_explicit(&dropped, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak(&dropped, &d->next, d))
+        continue;
 }
 
 int mc_interp_hold(struct mc_request *r, PyObject *o)

@@ -2,6 +2,8 @@
  * run, dumps Python's stacks when the process dies. Worker side. */
 #include "modules/python/python.h"
 
+#include <stdlib.h>
+
 static PyThreadState *saved; /* while the loop sleeps */
 
 static void before_sleep(void *data)
@@ -32,6 +34,52 @@ static int enable_faulthandler(void)
     return done ? MC_OK : MC_ERROR;
 }
 
+/* ---- threads ---- */
+
+struct birth {
+    void (*fn)(void *);
+    void *arg;
+};
+
+static PyObject *thread_main(PyObject *capsule, PyObject *unused)
+{
+    struct birth *b = PyCapsule_GetPointer(capsule, NULL);
+    (void) unused;
+    mc_interp_give();
+    b->fn(b->arg);
+    mc_interp_take_back();
+    free(b);
+    return Py_NewRef(Py_None);
+}
+
+static PyMethodDef def_main = {"gthread", thread_main, METH_NOARGS, NULL};
+
+/* threading.Thread: the thread keeps one state for good, so thread-locals last, and tools see it by name. */
+static int spawn(void (*fn)(void *), void *arg, unsigned number)
+{
+    struct birth *b = malloc(sizeof(*b));
+    PyObject *capsule = b ? PyCapsule_New(b, NULL, NULL) : NULL;
+    PyObject *target = capsule ? PyCFunction_NewEx(&def_main, capsule, NULL) : NULL;
+    PyObject *threading = target ? PyImport_ImportModule("threading") : NULL;
+    PyObject *class = threading ? PyObject_GetAttrString(threading, "Thread") : NULL;
+    PyObject *name = class ? PyUnicode_FromFormat("gthread-%u", number) : NULL;
+    PyObject *args = name ? PyTuple_New(0) : NULL;
+    PyObject *words = args ? Py_BuildValue("{s:O,s:O,s:O}", "target", target, "name", name, "daemon", Py_True) : NULL;
+    PyObject *thread = words ? PyObject_Call(class, args, words) : NULL;
+    if (thread)
+        *b = (struct birth){fn, arg};
+    PyObject *done = thread ? PyObject_CallMethod(thread, "start", NULL) : NULL;
+    int rc = done ? MC_OK : MC_ERROR;
+    if (!done) {
+        mc_interp_log("Exception while a thread was started");
+        free(b);
+    }
+    PyObject *all[] = {capsule, target, threading, class, name, args, words, thread, done};
+    for (size_t i = 0; i < MC_COUNT(all); i++)
+        Py_XDECREF(all[i]);
+    return rc;
+}
+
 int mc_life_init_worker(struct mc_worker *w)
 {
     char err[256];
@@ -44,6 +92,11 @@ int mc_life_init_worker(struct mc_worker *w)
     int rc = mc_app_import(w->conf, w->pool, err, sizeof(err));
     if (rc != MC_OK)
         return rc;
+    w->release = mc_interp_give;
+    w->acquire = mc_interp_take_back;
+    w->spawn = spawn;
+    if (w->ops->caps & MC_CAP_THREADS)
+        return MC_OK; /* the loop runs without the GIL; handlers take it */
     w->loop.before_sleep = before_sleep;
     w->loop.after_sleep = after_sleep;
     w->loop.sleep_data = w;

@@ -33,6 +33,10 @@ PyTypeObject *mc_interp_type(PyType_Spec *spec);
 void mc_interp_free(PyObject *o);
 /* Py_DECREF as an arena cleanup. */
 void mc_interp_release(void *object);
+/* Let the GIL go and take it back (this thread must be one that Python knows). enter: take it if this thread has let it go; true: it did. */
+void mc_interp_give(void);
+void mc_interp_take_back(void);
+bool mc_interp_enter(void);
 /* Tie a reference to the request's arena (takes it over, also on failure): MC_OK, or MC_ERROR with MemoryError set. */
 int mc_interp_hold(struct mc_request *r, PyObject *o);
 

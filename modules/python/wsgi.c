@@ -17,8 +17,8 @@ struct call {
 
 static void ask_to_leave(void)
 {
-    if (mc_worker_current && !mc_worker_current->draining)
-        mc_worker_drain(mc_worker_current);
+    if (mc_worker_current)
+        mc_worker_ask_drain(mc_worker_current);
 }
 
 /* Log and clear the exception; the worker leaves after this response when it was SystemExit or KeyboardInterrupt. */
@@ -308,6 +308,7 @@ static int run(struct call *c, PyObject *input)
 
 static int start(struct mc_request *r)
 {
+    bool entered = mc_interp_enter();
     struct call c = {.r = r, .calls = mc_responder_take(r)};
     bool body = r->head.framing != MC_BODY_NONE;
     PyObject *input = c.calls && body ? mc_input_new(r) : NULL;
@@ -319,6 +320,8 @@ static int start(struct mc_request *r)
     if (c.calls)
         mc_responder_put(c.calls);
     mc_errors_flush();
+    if (entered)
+        mc_interp_give();
     return rc;
 }
 
