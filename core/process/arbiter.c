@@ -134,7 +134,7 @@ static void on_signals(struct mc_io *io)
 
 /* ---- the loop ---- */
 
-struct census { unsigned live, booting; };
+struct census { unsigned live, unproved; };
 
 static struct census count(const struct mc_arbiter *a, const struct mc_arb_pool *p)
 {
@@ -143,7 +143,7 @@ static struct census count(const struct mc_arbiter *a, const struct mc_arb_pool 
         const struct mc_kid *k = &a->kids[i];
         if (k->pool != p || !mc_kid_live(k)) continue;
         c.live++;
-        c.booting += k->life != MC_LIFE_READY;
+        c.unproved += !k->proved;
     }
     return c;
 }
@@ -165,7 +165,7 @@ static void tend_pool(struct mc_arbiter *a, struct mc_arb_pool *p)
         retire_oldest(a, p);
         c.live--;
     }
-    unsigned births = mc_policy_births(&p->births, p->wanted, c.live, c.booting, a->loop.now);
+    unsigned births = mc_policy_births(&p->births, p->wanted, c.live, c.unproved, a->loop.now);
     while (births > 0 && mc_spawn_worker(a, p) == MC_OK) births--;
     if (p->births.next_ms > a->loop.now) mc_arbiter_wake_at(a, p->births.next_ms);
 }
