@@ -10,6 +10,7 @@
 #include "mc_config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,7 +217,7 @@ static int open_loop(struct mc_arbiter *a)
         mc_error("cannot open the event loop: %m");
         return MC_ERROR;
     }
-    if (mc_signals_catch(caught) != MC_OK) {
+    if (mc_signals_catch(caught) != MC_OK || mc_proc_crash_handler("") != MC_OK) {
         mc_error("cannot catch signals: %m");
         return MC_ERROR;
     }
@@ -338,9 +339,18 @@ static int start_check(struct mc_arbiter *a)
     return prepare(a);
 }
 
+/* Whoever started us without them: a socket must not become anybody's stdout. */
+static void fill_stdio(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) (void) !open("/dev/null", O_RDWR); /* the lowest free number: this one */
+    }
+}
+
 static int enter(struct mc_arbiter *a)
 {
     const struct mc_values *set = &a->conf->set;
+    fill_stdio();
     if (chdir(a->conf->cwd) < 0) {
         mc_error("cannot change to directory '%s': %m", a->conf->cwd);
         return MC_ERROR;

@@ -115,6 +115,19 @@ def test_a_dead_arbiter_lets_requests_end(monoceros):
     site.wait()
 
 
+def test_a_dead_arbiter_and_a_stuck_app(monoceros):
+    """Nobody is left to kill the worker: it ends by itself after graceful_timeout."""
+    site = monoceros("unruly:app", "--graceful-timeout", "1", cwd=HERE)
+    with site.connect() as client:
+        client.send(wire.request("GET", "/stuck"))
+        site.wait_log("stuck in")
+        site.processes()
+        os.kill(site.pid, signal.SIGKILL)
+        site.wait()
+        until(lambda: not site.leftovers(), "no process to be left", 10)
+        assert client.ended()
+
+
 def established(site):
     """Has a worker taken a connection?"""
     sockets = [len([1 for target in procfs.fds(worker).values() if target.startswith("socket:")]) for worker in site.workers()]
@@ -133,6 +146,16 @@ def test_a_restart_right_after_a_kill(monoceros, tmp_path):
     again.wait_workers(2)
     assert again.ask("GET", "/").body == b"here"
     assert pidfile.read_text(encoding="utf-8") == f"{again.pid}\n"
+
+
+def test_workers_go_before_the_arbiter_when_memory_runs_out(monoceros):
+    def score(pid):
+        with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
+            return int(file.read())
+
+    site = monoceros("basic:app")
+    worker = site.wait_workers(1)[0]
+    assert score(worker) > score(site.pid)
 
 
 def test_a_storm_is_slowed_down(monoceros, tmp_path):
