@@ -194,7 +194,7 @@ const struct mc_setting mc_settings[] = {
      AT(limit_request_line),
      .dflt = "4094",
      .min = 0,
-     .max = 8190,
+     .max = MEGA,
      .flag = "--limit-request-line",
      .meta = "INT",
      .doc = "bytes of a request line; 0 is 8190",

@@ -8,7 +8,7 @@
 #include <http_parser.h>
 #include <stdatomic.h>
 
-enum { BLANKS_MAX = 2, METHOD_MAX = 32, VERSION_LEN = 8 };
+enum { BLANKS_MAX = 2, METHOD_MAX = 32, VERSION_LEN = 8, NAME_MIN = 3, NAME_MAX = 20 /* of a method, as Gunicorn has it */ };
 
 /* ---- layer 1: where the head ends, and what no head contains ---- */
 
@@ -197,6 +197,26 @@ static void lift_limit(void)
     atomic_store_explicit(&lifted, true, memory_order_relaxed);
 }
 
+static bool known_method(struct mc_str m)
+{
+#define KNOWN(num, name, string) MC_STR(#string),
+    static const struct mc_str methods[] = {HTTP_METHOD_MAP(KNOWN)};
+#undef KNOWN
+    unsigned i = 0;
+    while (i < MC_COUNT(methods) && !mc_str_eq(m, methods[i]))
+        i++;
+    return i < MC_COUNT(methods);
+}
+
+/* Methods that http-parser does not know would end its work at once: it gets another first line, as ours is checked already. */
+static size_t stand_in(http_parser *hp, const http_parser_settings *settings, const char *p, size_t n)
+{
+    const struct mc_str line = MC_STR("POST / HTTP/1.1\r\n");
+    size_t skip = (size_t)((const char *)memchr(p, '\n', n) + 1 - p);
+    (void)http_parser_execute(hp, settings, line.p, line.n);
+    return skip + http_parser_execute(hp, settings, p + skip, n - skip);
+}
+
 /* Split the head into out->fields. MC_OK or a status. *verdict: what http-parser thinks of the message; apply it after our own checks. */
 static int tokenise(struct mc_arena *a, enum http_parser_type type, const char *p, size_t n, struct mc_head *out, int *verdict)
 {
@@ -210,7 +230,8 @@ static int tokenise(struct mc_arena *a, enum http_parser_type type, const char *
     lift_limit();
     http_parser_init(&hp, type);
     hp.data = &ps;
-    size_t used = http_parser_execute(&hp, &settings, p, n);
+    bool known = type == HTTP_RESPONSE || known_method(out->method);
+    size_t used = known ? http_parser_execute(&hp, &settings, p, n) : stand_in(&hp, &settings, p, n);
     if (ps.status)
         return ps.status;
     if (!ps.done)
@@ -341,20 +362,20 @@ static void decide_connection(const struct facts *k, struct mc_head *out)
     out->upgrade = out->version > 0 && k->wants_upgrade && k->upgrade;
 }
 
-/* Methods that http-parser takes; of the others nobody here would know the meaning. */
+/* Any token may be a method (RFC 9110 §9.1), and apps define some; but names like Gunicorn's only, as the others are mistakes or probes. */
 static int check_method(struct mc_str m)
 {
-#define KNOWN(num, name, string) MC_STR(#string),
-    static const struct mc_str methods[] = {HTTP_METHOD_MAP(KNOWN)};
-#undef KNOWN
-    unsigned i = 0;
-    while (i < MC_COUNT(methods) && !mc_str_eq(m, methods[i]))
-        i++;
-    if (i == MC_COUNT(methods))
-        return mc_str_eq(m, MC_STR("PRI")) ? 400 : 501;
-    if (i == HTTP_TRACE)
+    if (mc_str_eq(m, MC_STR("PRI")))
+        return 400; /* the preface of HTTP/2 */
+    if (mc_str_eq(m, MC_STR("TRACE")))
         return 405;
-    return i == HTTP_CONNECT ? 501 : MC_OK;
+    if (mc_str_eq(m, MC_STR("CONNECT")) || m.n < NAME_MIN || m.n > NAME_MAX || memchr(m.p, '#', m.n))
+        return 501;
+    for (size_t i = 0; i < m.n; i++) {
+        if (m.p[i] >= 'a' && m.p[i] <= 'z')
+            return 501;
+    }
+    return MC_OK;
 }
 
 /* method SP target SP version CRLF, and nothing more (RFC 9112 §3). */

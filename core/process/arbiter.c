@@ -10,6 +10,7 @@
 #include "mc_config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,7 +135,7 @@ static void on_signals(struct mc_io *io)
 
 /* ---- the loop ---- */
 
-struct census { unsigned live, booting; };
+struct census { unsigned live, unproved; };
 
 static struct census count(const struct mc_arbiter *a, const struct mc_arb_pool *p)
 {
@@ -143,7 +144,7 @@ static struct census count(const struct mc_arbiter *a, const struct mc_arb_pool 
         const struct mc_kid *k = &a->kids[i];
         if (k->pool != p || !mc_kid_live(k)) continue;
         c.live++;
-        c.booting += k->life != MC_LIFE_READY;
+        c.unproved += !k->proved;
     }
     return c;
 }
@@ -165,7 +166,7 @@ static void tend_pool(struct mc_arbiter *a, struct mc_arb_pool *p)
         retire_oldest(a, p);
         c.live--;
     }
-    unsigned births = mc_policy_births(&p->births, p->wanted, c.live, c.booting, a->loop.now);
+    unsigned births = mc_policy_births(&p->births, p->wanted, c.live, c.unproved, a->loop.now);
     while (births > 0 && mc_spawn_worker(a, p) == MC_OK) births--;
     if (p->births.next_ms > a->loop.now) mc_arbiter_wake_at(a, p->births.next_ms);
 }
@@ -216,7 +217,7 @@ static int open_loop(struct mc_arbiter *a)
         mc_error("cannot open the event loop: %m");
         return MC_ERROR;
     }
-    if (mc_signals_catch(caught) != MC_OK) {
+    if (mc_signals_catch(caught) != MC_OK || mc_proc_crash_handler("") != MC_OK) {
         mc_error("cannot catch signals: %m");
         return MC_ERROR;
     }
@@ -338,9 +339,18 @@ static int start_check(struct mc_arbiter *a)
     return prepare(a);
 }
 
+/* Whoever started us without them: a socket must not become anybody's stdout. */
+static void fill_stdio(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) (void) !open("/dev/null", O_RDWR); /* the lowest free number: this one */
+    }
+}
+
 static int enter(struct mc_arbiter *a)
 {
     const struct mc_values *set = &a->conf->set;
+    fill_stdio();
     if (chdir(a->conf->cwd) < 0) {
         mc_error("cannot change to directory '%s': %m", a->conf->cwd);
         return MC_ERROR;

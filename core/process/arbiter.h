@@ -34,6 +34,7 @@ struct mc_kid {
     pid_t pid;
     struct mc_io io;         /* the channel; fd -1: closed */
     uint64_t started_ms, ready_ms;
+    bool proved;             /* see mc_policy_proved() */
     uint64_t aborted_ms;     /* SIGABRT was sent */
     uint64_t kill_ms;        /* SIGKILL is due; 0: never */
     enum mc_kill kill_why;   /* the reason of that */

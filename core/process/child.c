@@ -20,6 +20,7 @@ static const int caught[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2
 static struct {
     struct mc_worker worker;
     struct mc_io channel, signals;
+    unsigned grace;        /* seconds that an orphan has; 0: no limit */
     struct mc_timer alone; /* told to leave by a signal: is it only us? */
     const struct mc_child_start *start;
 } self;
@@ -118,6 +119,28 @@ static int catch_signals(void)
     return mc_signals_catch(caught) == MC_OK && mc_proc_crash_handler(self.start->slot->busy) == MC_OK ? MC_OK : MC_ERROR;
 }
 
+/* The arbiter has died: as TERM, but nobody will kill us at the end of graceful_timeout, and a stuck app never comes back to the loop. */
+static void on_orphaned(int sig)
+{
+    (void) sig;
+    if (self.grace) {
+        signal(SIGALRM, SIG_DFL);
+        alarm(self.grace);
+    }
+    raise(SIGTERM);
+}
+
+/* A signal of its own, which no app uses. */
+static int follow_parent(void)
+{
+    struct sigaction sa = { .sa_handler = on_orphaned, .sa_flags = SA_RESTART };
+    int64_t grace = self.start->pool->set.graceful_timeout;
+    sigemptyset(&sa.sa_mask);
+    self.grace = grace > 0 ? (unsigned) ((grace + 1999) / 1000) : 0;
+    if (sigaction(SIGRTMAX - 1, &sa, NULL) < 0 || mc_proc_parent_death(SIGRTMAX - 1) != MC_OK) return MC_ERROR;
+    return getppid() == self.start->arbiter ? MC_OK : MC_ERROR;
+}
+
 static int open_access(void)
 {
     char err[256];
@@ -138,7 +161,7 @@ static int fail(int code, const char *text)
 static int open_all(void)
 {
     const struct mc_child_start *s = self.start;
-    if (catch_signals() != MC_OK) return fail(MC_EXIT_BOOT, "cannot catch signals");
+    if (catch_signals() != MC_OK || follow_parent() != MC_OK) return fail(MC_EXIT_BOOT, "cannot catch signals, or the arbiter has died");
     int code = mc_worker_open(&self.worker, s->conf, s->pool, s->slot, s->listen_fds);
     if (code != MC_OK) return fail(code > 0 ? code : MC_EXIT_BOOT, "");
     if (catch_signals() != MC_OK || open_access() != MC_OK || watch(&self.channel, s->channel, on_channel) != MC_OK ||

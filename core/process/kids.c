@@ -70,9 +70,7 @@ static void on_worker_ready(struct mc_kid *k)
     if (k->life != MC_LIFE_BOOTING) return;
     k->life = MC_LIFE_READY;
     k->ready_ms = k->arbiter->loop.now;
-    if (k->generation != k->pool->generation) return;
-    k->pool->was_ready = true;
-    mc_policy_ready(&k->pool->births);
+    if (k->generation == k->pool->generation) k->pool->was_ready = true;
 }
 
 static bool code_known(int code)
@@ -216,10 +214,18 @@ static void abort_silent(struct mc_kid *k, uint64_t now)
     mc_arbiter_wake_at(k->arbiter, now + MC_POLICY_ABRT_MS);
 }
 
+static void note_success(struct mc_kid *k, uint64_t now)
+{
+    if (k->proved || !k->slot || k->life != MC_LIFE_READY) return;
+    k->proved = mc_policy_proved(now - k->ready_ms, mc_slot_get(k->slot->requests) > 0);
+    if (k->proved && k->generation == k->pool->generation) mc_policy_healed(&k->pool->births);
+}
+
 void mc_kid_watchdog(struct mc_kid *k, uint64_t now)
 {
     struct mc_arbiter *a = k->arbiter;
     if (k->life == MC_LIFE_NONE) return;
+    note_success(k, now);
     if (k->kill_ms && now >= k->kill_ms) {
         mc_error("%s (pid:%ld) %s: killed", kind_of(k), (long) k->pid, reasons[k->kill_why]);
         k->kill_ms = 0;

@@ -22,17 +22,22 @@ void mc_policy_failed(struct mc_policy_births *b, uint64_t now)
     b->next_ms = now + mc_policy_delay(b->failures);
 }
 
-void mc_policy_ready(struct mc_policy_births *b)
+bool mc_policy_proved(uint64_t ready_for_ms, bool served)
+{
+    return served || ready_for_ms >= MC_POLICY_EARLY_MS;
+}
+
+void mc_policy_healed(struct mc_policy_births *b)
 {
     b->probing = false;
     b->next_ms = 0;
 }
 
-unsigned mc_policy_births(const struct mc_policy_births *b, unsigned wanted, unsigned live, unsigned booting, uint64_t now)
+unsigned mc_policy_births(const struct mc_policy_births *b, unsigned wanted, unsigned live, unsigned unproved, uint64_t now)
 {
     if (live >= wanted || now < b->next_ms) return 0;
     if (!b->probing) return wanted - live;
-    return booting == 0 ? 1 : 0;
+    return unproved == 0 ? 1 : 0;
 }
 
 unsigned mc_policy_wanted(unsigned wanted, int change, unsigned max)
@@ -73,7 +78,7 @@ enum mc_policy_next mc_policy_ended(const struct mc_policy_end *e, int *code)
 {
     if (e->asked) return MC_NEXT_REPLACE;
     if (e->ready) {
-        bool early = !e->served && e->ready_for_ms < MC_POLICY_EARLY_MS;
+        bool early = !mc_policy_proved(e->ready_for_ms, e->served);
         return early && !from_outside(e->signal) ? MC_NEXT_BACKOFF : MC_NEXT_REPLACE;
     }
     if (e->pool_ready || e->timeout || from_outside(e->signal)) return MC_NEXT_BACKOFF;

@@ -18,16 +18,18 @@ enum {
 struct mc_policy_births {
     unsigned failures;         /* in a row */
     uint64_t last_ms, next_ms; /* last failure; no birth before next_ms */
-    bool probing;              /* one at a time, until one is ready */
+    bool probing;              /* one at a time, until one has proved itself */
 };
 
 uint64_t mc_policy_delay(unsigned failures);
 /* A birth failed. Failures of one burst (before next_ms) count once; old ones are forgotten. */
 void mc_policy_failed(struct mc_policy_births *b, uint64_t now);
-/* A worker became ready: the others need not wait. */
-void mc_policy_ready(struct mc_policy_births *b);
-/* How many to start now; `live` does not count those that leave, `booting` are the live ones that are not ready. */
-unsigned mc_policy_births(const struct mc_policy_births *b, unsigned wanted, unsigned live, unsigned booting, uint64_t now);
+/* Has a worker that has been ready for so long shown that births succeed? */
+bool mc_policy_proved(uint64_t ready_for_ms, bool served);
+/* One has: the others need not wait. */
+void mc_policy_healed(struct mc_policy_births *b);
+/* How many to start now; `live` does not count those that leave, `unproved` are the live ones of which nobody knows yet. */
+unsigned mc_policy_births(const struct mc_policy_births *b, unsigned wanted, unsigned live, unsigned unproved, uint64_t now);
 /* The wanted count after TTIN (+1) or TTOU (-1): at least 1, at most max. */
 unsigned mc_policy_wanted(unsigned wanted, int change, unsigned max);
 

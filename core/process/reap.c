@@ -141,7 +141,7 @@ void mc_reap_unborn(struct mc_kid *k)
 {
     struct mc_policy_end e = { .pool_ready = true };
     mc_kid_forget(k);
-    if (k->pool->zygote.life != MC_LIFE_NONE) mc_error("A worker of pool \"%s\" was not born", k->pool->conf->name);
+    if (k->pool->zygote.life != MC_LIFE_NONE) mc_debug("a worker of pool \"%s\" was not born", k->pool->conf->name);
     follow_up(k, &e);
 }
 

@@ -7,6 +7,7 @@
 #include "core/process/arbiter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,8 @@ static void begin(struct mc_kid *k, struct mc_arbiter *a, struct mc_arb_pool *p)
 }
 
 /* ---- in the child ---- */
+
+static const int standard[] = { SIGCHLD, 0 }; /* the arbiter's alone */
 
 static int by_value(const void *a, const void *b)
 {
@@ -65,10 +68,26 @@ static MC_NORETURN void give_up(int channel, int code, const char *text)
     _exit(code);
 }
 
+/* When memory runs out, the kernel takes a worker before the arbiter. Ours to raise, relative to what the administrator chose. */
+static void offer_to_oom_killer(void)
+{
+    enum { MORE = 100, MOST = 1000 };
+    char text[16];
+    size_t n;
+    char *old = mc_fd_read_file("/proc/self/oom_score_adj", 64, &n);
+    long score = old ? strtol(old, NULL, 10) + MORE : MORE;
+    free(old);
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    int len = snprintf(text, sizeof(text), "%ld", score < MOST ? score : (long) MOST);
+    if (fd >= 0) (void) mc_fd_write_all(fd, text, (size_t) len);
+    mc_fd_close(&fd);
+}
+
 /* Identity, and death with the parent; in this order, because a change of uid forgets the latter. */
 static void settle(struct mc_arbiter *a, int channel)
 {
     char text[128];
+    offer_to_oom_killer();
     if (mc_proc_drop(a->conf->uid, a->conf->gid, a->conf->set.initgroups) != MC_OK) {
         snprintf(text, sizeof(text), "cannot become user %ld, group %ld: %m", (long) a->conf->uid, (long) a->conf->gid);
         give_up(channel, MC_EXIT_FAIL, text);
@@ -92,6 +111,7 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
     const struct mc_conf_pool *pool = k->pool->conf;
     int *keep = calloc(a->conf->nlistens + 4, sizeof(*keep)), *listens = calloc(a->conf->nlistens, sizeof(*listens));
     size_t n = 0;
+    mc_signals_default(standard);
     if (!keep || !listens || mc_signals_after_fork() != MC_OK) give_up(channel, MC_EXIT_BOOT, "out of memory or descriptors");
     keep[n++] = channel;
     keep[n++] = mc_signals_fd();

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { IOV_MAX_SEND = 16, SENDFILE_MAX = 1 << 20 };
+enum { IOV_MAX_SEND = 16, SENDFILE_MAX = 1 << 20, REST_MS = 100 /* after an accept that failed */ };
 
 static void on_io(struct mc_io *io)
 {
@@ -377,8 +377,25 @@ static void short_of_fds(struct mc_worker *w, int err)
         mc_error("accept: %s (%u open connections%s)", strerror(err), w->nconns, w->nidle ? ", closing idle ones" : "");
     }
     if (!mc_worker_shed(w)) {
-        mc_worker_rest(w, 100);
+        mc_worker_rest(w, REST_MS);
     }
+}
+
+static void accept_failed(struct mc_worker *w, int err)
+{
+    static struct mc_log_limit limit;
+    unsigned missed;
+    if (err == EAGAIN || err == EWOULDBLOCK || err == EINTR) {
+        return;
+    }
+    if (err == EMFILE || err == ENFILE || err == ENOMEM || err == ENOBUFS) {
+        short_of_fds(w, err);
+        return;
+    }
+    if (mc_log_limited(&limit, &missed)) {
+        mc_error("accept: %s", strerror(err));
+    }
+    mc_worker_rest(w, REST_MS);
 }
 
 void mc_conn_accept(struct mc_listener *l, unsigned max)
@@ -388,11 +405,7 @@ void mc_conn_accept(struct mc_listener *l, unsigned max)
         union mc_sockaddr peer;
         int fd = mc_socket_accept(l->io.fd, &peer);
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-                short_of_fds(w, errno);
-            } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ECONNABORTED) {
-                mc_debug("accept: %s", strerror(errno));
-            }
+            accept_failed(w, errno);
             return;
         }
         w->last_accept = w->loop.now;
@@ -401,9 +414,12 @@ void mc_conn_accept(struct mc_listener *l, unsigned max)
         }
         struct mc_conn *c = mc_conn_open(w, l, fd, &peer, &mc_transport_plain);
         if (c == NULL) {
-            mc_worker_rest(w, 100);
+            mc_worker_rest(w, REST_MS);
             return;
         }
         mc_conn_step(c);
+    }
+    if (!mc_worker_has_room(w)) {
+        mc_worker_changed(w); /* or a full queue would wake us without end */
     }
 }

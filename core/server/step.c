@@ -14,12 +14,26 @@ static void enter(struct mc_conn *c, unsigned state)
         return;
     }
     mc_debug("connection %d: %s -> %s", c->io.fd, mc_conn_state_name(c->state), mc_conn_state_name(state));
-    if (c->state == MC_CONN_IDLE && mc_link_linked(&c->idle_link)) {
+    if (mc_link_linked(&c->idle_link)) {
         mc_list_remove(&c->idle_link);
         c->worker->nidle--;
     }
     c->state = (uint8_t) state;
     c->parked = 0;
+}
+
+/* Nothing was promised to this client yet: when there is no room left, it makes way for others. */
+static void may_go(struct mc_conn *c, struct mc_link *list)
+{
+    struct mc_worker *w = c->worker;
+    if (mc_link_linked(&c->idle_link)) {
+        return;
+    }
+    mc_list_push(list, &c->idle_link);
+    w->nidle++;
+    if (w->nconns >= (unsigned) w->pool->set.worker_connections) {
+        mc_worker_changed(w);
+    }
 }
 
 /* Wait in this state: the timer starts with the first wait and, for waits that follow progress, anew. */
@@ -60,10 +74,7 @@ static int wait_input(struct mc_conn *c)
     switch (c->state) {
     case MC_CONN_IDLE: {
         mc_conn_release_input(c);
-        if (!mc_link_linked(&c->idle_link)) {
-            mc_list_push(&w->idle, &c->idle_link);
-            w->nidle++;
-        }
+        may_go(c, &w->idle);
         int64_t ms = c->requests ? w->keepalive : set->header_timeout;
         if (w->draining && (ms <= 0 || ms > MC_DRAIN_IDLE_MS)) {
             ms = MC_DRAIN_IDLE_MS;
@@ -71,6 +82,7 @@ static int wait_input(struct mc_conn *c)
         return wait_for(c, ms, false);
     }
     case MC_CONN_HEAD:
+        may_go(c, &w->heads);
         return wait_for(c, set->header_timeout, false);
     default:
         return wait_for(c, mc_request_set(c->request)->body_timeout, true);

@@ -39,6 +39,7 @@ static void tick(struct mc_timer *t)
         mc_access_flush(w->access);
     }
     mc_timer_set(&w->loop, t, TICK_MS);
+    mc_worker_changed(w); /* in case a listener could not be watched, or no timer set, for want of memory */
 }
 
 /* ---- accepting ---- */
@@ -54,10 +55,11 @@ bool mc_worker_has_room(const struct mc_worker *w)
 
 bool mc_worker_shed(struct mc_worker *w)
 {
-    if (mc_list_empty(&w->idle)) {
+    struct mc_link *from = mc_list_empty(&w->idle) ? &w->heads : &w->idle;
+    if (mc_list_empty(from)) {
         return false;
     }
-    mc_conn_close(mc_container(w->idle.next, struct mc_conn, idle_link));
+    mc_conn_close(mc_container(from->next, struct mc_conn, idle_link));
     return true;
 }
 
@@ -251,6 +253,7 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     w->fast = true;
     mc_list_init(&w->conns);
     mc_list_init(&w->idle);
+    mc_list_init(&w->heads);
     mc_list_init(&w->ready);
     mc_list_init(&w->running);
     mc_timer_init(&w->tick, tick, w);

@@ -56,8 +56,9 @@ struct mc_worker {
     struct mc_listener *listeners;
     size_t nlisteners;
     struct mc_link conns;      /* all connections */
-    struct mc_link idle;       /* keep-alive connections between requests, oldest first */
-    unsigned nconns, nidle, nqueued;
+    struct mc_link idle;       /* connections between requests, oldest first */
+    struct mc_link heads;      /* those with a part of a head, oldest first */
+    unsigned nconns, nidle, nqueued; /* nidle: in one of these lists, so they may go when newcomers need their place */
     struct mc_link ready;      /* requests that wait for the worker module */
     struct mc_link running;    /* those in their handlers, oldest first */
     unsigned nrunning;
@@ -108,7 +109,7 @@ void mc_worker_close(struct mc_worker *w);
 
 /* ---- inside core/server ---- */
 bool mc_worker_has_room(const struct mc_worker *w);
-bool mc_worker_shed(struct mc_worker *w);            /* close the oldest idle connection; false: there is none */
+bool mc_worker_shed(struct mc_worker *w);            /* close the oldest idle connection, or else half head; false: there is none */
 void mc_worker_rest(struct mc_worker *w, unsigned ms); /* accept nothing for a moment */
 void mc_worker_changed(struct mc_worker *w);         /* room, connections or queue changed: adjust listeners and drain, at the end of the turn */
 void mc_worker_queue(struct mc_worker *w, struct mc_request *r); /* r is ready for the worker module */

@@ -37,7 +37,9 @@ def environment(query):
 
 
 def where(query):
-    return f"{os.getcwd()} {os.umask(os.umask(0)):o}".encode()
+    mask = os.umask(0)
+    os.umask(mask)
+    return f"{os.getcwd()} {mask:o}".encode()
 
 
 def inherited(query):

@@ -82,7 +82,9 @@ refuse("bare CR ends the request line", b"GET / HTTP/1.1\r" + HOST + b"\r\n")
 refuse("CR CR LF ends the request line", b"GET / HTTP/1.1\r\r\n" + HOST + b"\r\n")
 for method in (b"GE(T", b"GET:", b"GET\0", b"GET\xc3", b"GET\x7f", b"\"GET\"", b"G\x01ET", b"{GET}"):
     refuse(f"method {method!r}", method + b" / HTTP/1.1\r\n" + HOST + b"\r\n")
-for method in (b"get", b"Get", b"BREW", b"GETX", b"POST_"):
+for method in (b"BREW", b"QUERY", b"VERSION-CONTROL", b"-BLARGH"):
+    serve(f"method {method!r}", method + b" / HTTP/1.1\r\n" + HOST + b"\r\n")
+for method in (b"get", b"Get", b"GETx", b"BREW#"):
     refuse(f"method {method!r}", method + b" / HTTP/1.1\r\n" + HOST + b"\r\n", {400, 405, 501})
 refuse("method of 100 kB", b"A" * 100000 + b" / HTTP/1.1\r\n" + HOST + b"\r\n", LINE)
 refuse("line of 200 kB", b"GET /" + b"a" * 200000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", LINE)

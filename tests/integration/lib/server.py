@@ -93,7 +93,7 @@ class Monoceros:
     """
 
     def __init__(self, *arguments, directory, bind="tcp", address=None, env=None, cwd=None, python=False, worker_class=None,
-                 expect_errors=False, ready=True, prefix=()):
+                 expect_errors=False, ready=True, prefix=(), pass_fds=()):
         self.directory = Path(directory)
         self.expect_errors = expect_errors
         self.address = address
@@ -108,7 +108,7 @@ class Monoceros:
         self.command = [*prefix, BINARY, *arguments]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=cwd or APPS,
-                                            env=environment(env, python), start_new_session=True)
+                                            env=environment(env, python), start_new_session=True, pass_fds=pass_fds)
         self.pid = self.process.pid
         self.waited = False
         if ready:

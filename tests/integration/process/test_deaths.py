@@ -115,6 +115,19 @@ def test_a_dead_arbiter_lets_requests_end(monoceros):
     site.wait()
 
 
+def test_a_dead_arbiter_and_a_stuck_app(monoceros):
+    """Nobody is left to kill the worker: it ends by itself after graceful_timeout."""
+    site = monoceros("unruly:app", "--graceful-timeout", "1", cwd=HERE)
+    with site.connect() as client:
+        client.send(wire.request("GET", "/stuck"))
+        site.wait_log("stuck in")
+        site.processes()
+        os.kill(site.pid, signal.SIGKILL)
+        site.wait()
+        until(lambda: not site.leftovers(), "no process to be left", 10)
+        assert client.ended()
+
+
 def established(site):
     """Has a worker taken a connection?"""
     sockets = [len([1 for target in procfs.fds(worker).values() if target.startswith("socket:")]) for worker in site.workers()]
@@ -135,12 +148,22 @@ def test_a_restart_right_after_a_kill(monoceros, tmp_path):
     assert pidfile.read_text(encoding="utf-8") == f"{again.pid}\n"
 
 
+def test_workers_go_before_the_arbiter_when_memory_runs_out(monoceros):
+    def score(pid):
+        with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
+            return int(file.read())
+
+    site = monoceros("basic:app")
+    worker = site.wait_workers(1)[0]
+    assert score(worker) > score(site.pid)
+
+
 def test_a_storm_is_slowed_down(monoceros, tmp_path):
     """Workers that end as soon as they are ready: no fork storm, no exit of the arbiter, one line a second at most."""
     (tmp_path / "storm.py").write_text("import os, threading\nthreading.Timer(0.1, os._exit, [5]).start()\ndef app(e, s): pass\n",
                                        encoding="utf-8")
     site = monoceros("storm:app", "-w", "4", cwd=tmp_path, ready=False)
-    site.wait_log(r"fail to start \(4 in a row\); next try in 0\.8 s", seconds=60)
-    booted = len(re.findall("Booting worker", site.log()))
-    assert booted <= 4 * 4, booted
+    found = site.wait_log(r"fail to start \(([4-9]|\d\d) in a row\); next try in \d\.\d s", seconds=60)[-1]
+    booted = len(re.findall("Booting worker", found.string[:found.end()]))
+    assert booted <= 4 + int(found[1]), booted          # all at the start, then one a try
     assert site.alive()

@@ -135,6 +135,16 @@ def test_descriptors_of_the_caller_go_nowhere(monoceros, tmp_path):
         os.close(fd)
 
 
+def test_started_without_stdio(monoceros):
+    """No socket may end up as somebody's stdout."""
+    site = monoceros(config='server "a" { listen = "{address}" route "all" { respond { body = "here" } } }',
+                     prefix=["sh", "-c", 'exec <&- >&- 2>&-; exec "$@"', "sh"])
+    assert site.ask("GET", "/").text == "here"
+    for pid in [site.pid, *procfs.children(site.pid)]:
+        found = procfs.fds(pid)
+        assert [found[fd] for fd in (0, 1, 2)] == ["/dev/null"] * 3
+
+
 def test_nothing_grows(monoceros):
     """Births and deaths leave no descriptor and no zombie behind."""
     site = monoceros(config='workers = 2\nserver "a" { listen = "{address}" route "all" { respond { body = "here" } } }')

@@ -69,7 +69,7 @@ static const struct {
     {"workers = 0x10\n", "t.conf:1: workers: expected a decimal number"},
     {"workers = \"\"\n", "t.conf:1: workers: expected a decimal number"},
     {"workers = -1\n", "t.conf:1: workers: expected a decimal number"},
-    {"limit_request_line = 9000\n", "t.conf:1: limit_request_line: '9000' is out of range, 0 to 8190"},
+    {"limit_request_line = 2000000\n", "t.conf:1: limit_request_line: '2000000' is out of range, 0 to 1048576"},
     {"preload_app = 2\n", "t.conf:1: preload_app: expected yes or no, not '2'"},
     {"raw_env = {\"A=1\",\n \"B=2\",\n C}\n", "t.conf:3: raw_env: expected KEY=VALUE, not 'C'"},
     /* names */

@@ -1,6 +1,8 @@
 /* Which value holds where, and what names refer to. */
+#define PCRE2_CODE_UNIT_WIDTH 8
 #include "fixture.h"
 
+#include <pcre2.h>
 #include <unistd.h>
 
 #define W(z)         (char *)(uintptr_t)z
@@ -96,6 +98,7 @@ static void zero_limits_mean_the_most(void **state)
     struct mc_conf *c =
         from_text("limit_request_line = 0\nlimit_request_fields = 0\nlimit_request_field_size = 0\nlimit_request_head = 32k\n" SERVER);
     assert_non_null(c);
+    assert_int_equal(c->set.limit_request_line, 8190);
     assert_int_equal(c->servers[0].set.limit_request_line, 8190);
     assert_int_equal(c->servers[0].set.limit_request_fields, 32768);
     assert_int_equal(c->servers[0].set.limit_request_field_size, 32768);
@@ -200,6 +203,30 @@ static void routes_keep_their_order(void **state)
     a = r[2].action;
     assert_int_equal(a->status, 200);
     assert_null(a->body);
+    mc_conf_free(&c);
+}
+
+static int matches(const struct mc_conf *c, const char *path, size_t n)
+{
+    pcre2_match_data *found = pcre2_match_data_create(4, NULL);
+    int rc = pcre2_match(c->servers[0].routes[0].regex, (PCRE2_SPTR)path, n, 0, 0, found, NULL);
+    pcre2_match_data_free(found);
+    return rc;
+}
+
+static void patterns_match_bytes(void **state)
+{
+    (void)state;
+    struct mc_conf *c = from_text("server a { listen = \":1\" route r { match { path = '^/a.b$' } respond { } } }\n");
+    assert_non_null(c);
+    assert_true(matches(c, "/axb", 4) > 0);
+    assert_true(matches(c,
+                        "/a\xff"
+                        "b",
+                        4) > 0);
+    assert_true(matches(c, "/a\0b", 4) > 0);
+    assert_int_equal(matches(c, "/axbc", 5), PCRE2_ERROR_NOMATCH);
+    assert_int_equal(matches(c, "/axb\n", 5), PCRE2_ERROR_NOMATCH); /* "$" is the end, not a newline before it */
     mc_conf_free(&c);
 }
 
@@ -325,6 +352,7 @@ int main(void)
         cmocka_unit_test(worker_classes_have_many_names),
         cmocka_unit_test(servers_share_listeners),
         cmocka_unit_test(routes_keep_their_order),
+        cmocka_unit_test(patterns_match_bytes),
         cmocka_unit_test(apps_of_a_pool_share_its_environment),
         cmocka_unit_test(references_must_hold),
         cmocka_unit_test(users_become_ids),

@@ -102,7 +102,14 @@ static const struct row {
     R("GET\xc3 / HTTP/1.1\r\n" HOST "\r\n", 400),
     R("get / HTTP/1.1\r\n" HOST "\r\n", 501),
     R("Get / HTTP/1.1\r\n" HOST "\r\n", 501),
-    R("BREW / HTTP/1.1\r\n" HOST "\r\n", 501),
+    R("brew / HTTP/1.1\r\n" HOST "\r\n", 501),
+    R("BREw / HTTP/1.1\r\n" HOST "\r\n", 501),
+    R("BREW#1 / HTTP/1.1\r\n" HOST "\r\n", 501),
+    R("GE / HTTP/1.1\r\n" HOST "\r\n", 501),
+    R("METHODS-OF-21-LETTERS / HTTP/1.1\r\n" HOST "\r\n", 501),
+    R("BREW foo HTTP/1.1\r\n" HOST "\r\n", 400),
+    R("BREW / HTTP/1.1\r\n" HOST "X Y: z\r\n\r\n", 400),
+    R("BREW / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
     R("CONNECT h:443 HTTP/1.1\r\n" HOST "\r\n", 501),
     R("CONNECT / HTTP/1.1\r\n" HOST "\r\n", 501),
     R("TRACE / HTTP/1.1\r\n" HOST "\r\n", 405),
@@ -358,6 +365,24 @@ static void understood(void **state)
     view_free(v);
 }
 
+/* Apps define methods of their own: what http-parser does not know is parsed all the same. */
+static void methods(void **state)
+{
+    static const char *const names[] = {"BREW", "QUERY", "VERSION-CONTROL",     "BASELINE-CONTROL", "-BLARGH",
+                                        "X_1",  "GETX",  "METHOD-OF-20-LETTERS"};
+    (void)state;
+    for (size_t i = 0; i < MC_COUNT(names); i++) {
+        char text[128];
+        (void)snprintf(text, sizeof(text), "%s /x?y HTTP/1.1\r\n" HOST "Content-Length: 5\r\nConnection: close\r\n\r\n", names[i]);
+        struct view *v = view_new(text);
+        assert_true(mc_str_eq(v->h.method, mc_str(names[i])) && mc_str_eq(v->h.target, MC_STR("/x?y")));
+        assert_int_equal(v->h.fields.n, 3);
+        assert_true(mc_str_eq(v->h.fields.v[0].name, MC_STR("Host")) && mc_str_eq(v->h.fields.v[0].value, MC_STR("localhost")));
+        assert_true(v->h.framing == MC_BODY_LENGTH && v->h.content_length == 5 && !v->h.keepalive);
+        view_free(v);
+    }
+}
+
 static void connection(void **state)
 {
     static const struct {
@@ -517,13 +542,8 @@ static void responses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals),
-        cmocka_unit_test(lengths),
-        cmocka_unit_test(codings),
-        cmocka_unit_test(understood),
-        cmocka_unit_test(connection),
-        cmocka_unit_test(sizes),
-        cmocka_unit_test(limits_of_the_parser),
+        cmocka_unit_test(refusals),  cmocka_unit_test(lengths),    cmocka_unit_test(codings), cmocka_unit_test(understood),
+        cmocka_unit_test(methods),   cmocka_unit_test(connection), cmocka_unit_test(sizes),   cmocka_unit_test(limits_of_the_parser),
         cmocka_unit_test(responses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,7 +36,7 @@ static void test_after_a_failure_one_is_tried_after_the_delay(void **state)
     assert_int_equal(mc_policy_births(&b, 4, 0, 0, 1099), 0);
     assert_int_equal(mc_policy_births(&b, 4, 0, 0, 1100), 1);
     assert_int_equal(mc_policy_births(&b, 4, 1, 1, 1100), 0);
-    mc_policy_ready(&b);
+    mc_policy_healed(&b);
     assert_int_equal(mc_policy_births(&b, 4, 1, 0, 1100), 3);
 }
 
@@ -52,13 +52,22 @@ static void test_failures_of_one_burst_count_once(void **state)
     assert_int_equal(b.next_ms, 1300);
 }
 
-static void test_being_ready_does_not_forgive_a_crash_loop(void **state)
+static void test_who_has_proved_itself(void **state)
+{
+    (void) state;
+    assert_false(mc_policy_proved(0, false));
+    assert_false(mc_policy_proved(999, false));
+    assert_true(mc_policy_proved(1000, false));
+    assert_true(mc_policy_proved(0, true));
+}
+
+static void test_one_success_does_not_forgive_a_crash_loop(void **state)
 {
     (void) state;
     struct mc_policy_births b = { 0 };
     uint64_t now = 1000;
     for (unsigned i = 1; i <= 5; i++) {
-        mc_policy_ready(&b);
+        mc_policy_healed(&b);
         mc_policy_failed(&b, now);
         assert_int_equal(b.failures, i);
         now = b.next_ms;
@@ -172,7 +181,8 @@ int main(void)
         cmocka_unit_test(test_all_missing_are_born_at_once),
         cmocka_unit_test(test_after_a_failure_one_is_tried_after_the_delay),
         cmocka_unit_test(test_failures_of_one_burst_count_once),
-        cmocka_unit_test(test_being_ready_does_not_forgive_a_crash_loop),
+        cmocka_unit_test(test_who_has_proved_itself),
+        cmocka_unit_test(test_one_success_does_not_forgive_a_crash_loop),
         cmocka_unit_test(test_old_failures_are_forgotten),
         cmocka_unit_test(test_wanted_stays_between_one_and_the_maximum),
         cmocka_unit_test(test_silence_is_counted_from_birth_and_beat),

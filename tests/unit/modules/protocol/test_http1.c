@@ -51,7 +51,7 @@ static void refused(void **state)
     (void)state;
     EVENTS("GET / HTTP/1.1\r\n\r\n" SECOND, "ERROR 400; ");
     EVENTS("GET / HTTP/2.0\r\n\r\n" SECOND, "ERROR 505; ");
-    EVENTS("BREW / HTTP/1.1\r\n" HOST "\r\n" SECOND, "ERROR 501; ");
+    EVENTS("brew / HTTP/1.1\r\n" HOST "\r\n" SECOND, "ERROR 501; ");
     EVENTS("GET /../x HTTP/1.1\r\n" HOST "\r\n" SECOND, "ERROR 400; ");
     EVENTS("GET /%00 HTTP/1.1\r\n" HOST "\r\n" SECOND, "ERROR 400; ");
     EVENTS("\r\n\r\n\r\n" SECOND, "ERROR 400; ");
