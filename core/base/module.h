@@ -62,6 +62,7 @@ struct mc_module {
     } ops;
     const struct mc_app_type *apps; /* ends with name == NULL; or NULL */
     const char *(*version)(void);   /* versions of libraries for -V ("OpenSSL 3.0.22"), or NULL */
+    unsigned takes; /* worker modules: the MC_NEED_* of apps that they can run */
     int (*init_worker)(struct mc_worker *w);  /* after privileges are dropped, before ready: MC_OK or MC_ERROR (logged) */
     void (*exit_worker)(struct mc_worker *w);
 };

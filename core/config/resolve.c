@@ -248,6 +248,21 @@ static struct mc_conf_where place(const struct mc_block *block, const char *name
     return g ? g->at : block->at;
 }
 
+/* Does the pool's worker type take such an app? */
+static int check_fit(struct mc_build *b, const struct mc_conf_app *app)
+{
+    const struct mc_module *worker = app->pool->worker;
+    const char *others = "";
+    if ((app->type->needs & ~worker->takes) == 0)
+        return MC_OK;
+    for (const struct mc_module *const *m = mc_modules; *m && others; m++) {
+        if ((*m)->kind == MC_MODULE_WORKER && (app->type->needs & ~(*m)->takes) == 0)
+            others = mc_build_printf(b, "%s%s%s", others, *others ? ", " : "", (*m)->name);
+    }
+    return mc_build_fail(b, app->at, "worker_class '%s' cannot run app \"%s\" of type %s%s; worker types that can: %s", worker->name, app->name,
+                         app->type->name, app->type->needs & MC_NEED_BLOCKING ? ", which may block" : "", others ? others : "");
+}
+
 static int one_app(struct mc_build *b, struct mc_conf *c, const struct mc_block *block)
 {
     struct mc_conf_app *app = &c->apps[c->napps];
@@ -262,7 +277,7 @@ static int one_app(struct mc_build *b, struct mc_conf *c, const struct mc_block 
         .name = block->title, .index = (unsigned)c->napps, .module = words.module, .home = words.home, .at = block->at};
     app->type = app_type(b, place(block, "type"), words.type);
     app->pool = app->type ? mc_resolve_pool(b, c, mc_tree_given(block->given, "pool")) : NULL;
-    if (!app->pool)
+    if (!app->pool || check_fit(b, app) != MC_OK)
         return MC_ERROR;
     app->chdir = words.chdir ? directory(b, place(block, "chdir"), "chdir", c->cwd, words.chdir) : c->cwd;
     if (!app->chdir)
@@ -285,7 +300,7 @@ static int plain_app(struct mc_build *b, const struct mc_resolve_from *from, str
     *app = (struct mc_conf_app){
         .name = "default", .index = (unsigned)c->napps, .module = from->app, .chdir = c->cwd, .pool = &c->pools[0], .at = from->app_at};
     app->type = app_type(b, from->app_at, "wsgi");
-    if (!app->type)
+    if (!app->type || check_fit(b, app) != MC_OK)
         return MC_ERROR;
     app->set = app->pool->set;
     c->napps++;

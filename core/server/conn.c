@@ -352,6 +352,8 @@ int mc_conn_spool(struct mc_conn *c)
 int mc_conn_park(struct mc_conn *c, int64_t ms)
 {
     struct mc_worker *w = c->worker;
+    mc_slot_add(w->slot->bytes_out, c->sent);
+    c->sent = 0;
     if (mc_io_watch(&w->loop, &c->io, MC_WANT_READ | MC_WANT_WRITE) != MC_OK) {
         mc_warn("cannot watch a connection: %s", strerror(errno));
         return MC_ERROR;

@@ -33,4 +33,5 @@ const struct mc_module mc_module_worker_epoll = {
     .name = "epoll",
     .kind = MC_MODULE_WORKER,
     .ops.worker = &ops,
+    .takes = MC_NEED_PYTHON,
 };

@@ -413,4 +413,5 @@ const struct mc_module mc_module_worker_gthread = {
     .name = "gthread",
     .kind = MC_MODULE_WORKER,
     .ops.worker = &ops,
+    .takes = MC_NEED_BLOCKING | MC_NEED_PYTHON,
 };

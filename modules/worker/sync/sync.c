@@ -78,4 +78,5 @@ const struct mc_module mc_module_worker_sync = {
     .name = "sync",
     .kind = MC_MODULE_WORKER,
     .ops.worker = &ops,
+    .takes = MC_NEED_BLOCKING | MC_NEED_PYTHON,
 };
