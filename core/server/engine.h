@@ -4,6 +4,7 @@
 
 #include "core/base/clock.h"
 #include "core/server/conn.h"
+#include "core/server/forwarded.h"
 
 enum {
     MC_OUT_COALESCE = 65536,  /* pipelined replies gather up to here before they are sent */
@@ -59,10 +60,8 @@ bool mc_body_has_room(const struct mc_request *r);
 /* Body of a plain error page; returns its length. Never contains text of the client. */
 size_t mc_page_error(char *out, size_t cap, int status);
 
-/* ---- forwarded.c ---- */
+/* ---- forwarded.c (the rest is in forwarded.h) ---- */
 /* https or not, as transport and (from trusted peers only) secure_scheme_headers say. MC_OK, or 400 when they contradict each other. */
 int mc_forwarded_scheme(struct mc_request *r);
-/* Is this connection's peer in forwarded_allow_ips? Unix peers always are. */
-bool mc_forwarded_trusted(const struct mc_request *r);
 
 #endif

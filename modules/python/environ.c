@@ -3,7 +3,7 @@
  * Also the header policy: names with '_' and what a trusted proxy may say. Worker side, GIL held. */
 #include "modules/python/python.h"
 #include "core/server/conn.h"
-#include "core/server/engine.h"
+#include "core/server/forwarded.h"
 #include "mc_config.h"
 
 #include <stdlib.h>
@@ -23,6 +23,7 @@ enum key {
     REMOTE_PORT,
     CONTENT_TYPE,
     CONTENT_LENGTH,
+    HTTP_HOST,
     WSGI_VERSION,
     WSGI_URL_SCHEME,
     WSGI_INPUT,
@@ -52,6 +53,7 @@ static const char *const key_names[KEYS] = {
     [REMOTE_PORT] = "REMOTE_PORT",
     [CONTENT_TYPE] = "CONTENT_TYPE",
     [CONTENT_LENGTH] = "CONTENT_LENGTH",
+    [HTTP_HOST] = "HTTP_HOST",
     [WSGI_VERSION] = "wsgi.version",
     [WSGI_URL_SCHEME] = "wsgi.url_scheme",
     [WSGI_INPUT] = "wsgi.input",
@@ -219,6 +221,8 @@ static int cut_mount(struct mc_str *path, struct mc_str mount)
 static int set_path(PyObject *env, struct mc_request *r, PyObject *raw, struct mc_str mount, int *status)
 {
     struct mc_str path = r->uri.path, decoded;
+    if (mc_str_eq(path, MC_STR("*")))
+        return 0; /* OPTIONS * is about the server: no path, and a PATH_INFO begins with '/' or is empty */
     *status = cut_mount(&path, mount);
     if (*status != MC_OK)
         return -1;
@@ -368,6 +372,12 @@ static int set_fields(struct walk *w, int *status)
     return 0;
 }
 
+/* RFC 9112 §3.2.2: the host in the target wins over Host; we routed by it, so the app must see the same. */
+static int set_authority(PyObject *env, const struct mc_request *r)
+{
+    return r->uri.authority.p ? put(env, keys[HTTP_HOST], latin1(r->uri.authority)) : 0;
+}
+
 /* ---- all of it ---- */
 
 static int set_body(PyObject *env, const struct mc_request *r, PyObject *input)
@@ -392,7 +402,8 @@ PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints,
         return NULL;
     int rc = set_method(env, r->head.method) || set_peer(env, r->conn) || set(env, WSGI_EARLY_HINTS, hints) ||
              set_body(env, r, input) || (r->head.version == 0 && set(env, SERVER_PROTOCOL, http10)) ||
-             (r->conn->peer.family == AF_UNIX && set_host(env, r)) || set_fields(&w, status) || set_target(env, r, w.mount, status);
+             (r->conn->peer.family == AF_UNIX && set_host(env, r)) || set_fields(&w, status) || set_authority(env, r) ||
+             set_target(env, r, w.mount, status);
     if (rc != 0)
         Py_CLEAR(env);
     return env;

@@ -32,6 +32,17 @@ def orphan(query):
     return b"left"
 
 
+def scribble(query):
+    """Noise over the whole scoreboard, as a worker that was taken over would write it."""
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        for line in maps:
+            if "monoceros-board" in line:
+                start, end = (int(word, 16) for word in line.split()[0].split("-"))
+                ctypes.memmove(start, os.urandom(end - start), end - start)
+                return b"scribbled"
+    return b"no scoreboard"
+
+
 def environment(query):
     return "\n".join(f"{key}={value}" for key, value in sorted(os.environ.items())).encode()
 
@@ -47,7 +58,7 @@ def inherited(query):
     return subprocess.run(["ls", "-l", "/proc/self/fd"], check=True, capture_output=True, close_fds=False).stdout
 
 
-PAGES = {"/segv": segv, "/leave": leave, "/stuck": stuck, "/close": close_all, "/orphan": orphan, "/environment": environment,
+PAGES = {"/segv": segv, "/leave": leave, "/stuck": stuck, "/close": close_all, "/orphan": orphan, "/scribble": scribble, "/environment": environment,
          "/where": where, "/inherited": inherited}
 
 

@@ -158,6 +158,24 @@ def test_workers_go_before_the_arbiter_when_memory_runs_out(monoceros):
     assert score(worker) > score(site.pid)
 
 
+def test_noise_in_shared_memory(monoceros):
+    """The arbiter believes nothing that stands there: it goes on, replaces the worker and stops in order."""
+    site = monoceros("unruly:app", "-w", "2", cwd=HERE, expect_errors=True)
+    site.wait_workers(2)
+    with site.connect() as client:
+        client.send(wire.request("GET", "/scribble"))
+        try:
+            assert client.read().text == "scribbled"
+        except wire.Closed:                             # it may have fallen over its own noise
+            pass
+    for victim in site.workers():
+        os.kill(victim, signal.SIGKILL)
+    until(lambda: len(site.workers()) == 2 and site.ask("GET", "/").status == 200, "two new workers")
+    site.signal(signal.SIGTTIN)
+    site.wait_workers(3)
+    assert site.alive()
+
+
 def test_a_storm_is_slowed_down(monoceros, tmp_path):
     """Workers that end as soon as they are ready: no fork storm, no exit of the arbiter, one line a second at most."""
     (tmp_path / "storm.py").write_text("import os, threading\nthreading.Timer(0.1, os._exit, [5]).start()\ndef app(e, s): pass\n",

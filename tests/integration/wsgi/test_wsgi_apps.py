@@ -3,6 +3,7 @@
 import pytest
 
 from lib.server import APPS, run
+from lib.wire import request
 
 pytestmark = pytest.mark.python
 
@@ -96,3 +97,21 @@ def test_several_apps_in_one_pool(monoceros):
         }
     """ % HERE)
     assert server.ask("GET", "/two/x").text == "two" and server.ask("GET", "/x").text == "one"
+
+
+@pytest.mark.parametrize("path, signal", [("/hang", "SIGABRT"), ("/spin", "SIGABRT"), ("/crash", "SIGSEGV")])
+def test_a_worker_that_dies_says_where(monoceros, path, signal):
+    server = monoceros("dies:app", "-w", "1", "--timeout", "2", cwd=HERE, expect_errors=True)
+    pid = server.ask("GET", "/").text
+    with server.connect() as c:
+        c.send(request("GET", path + "?why"))
+        assert c.ended()
+    server.wait_log(rf"\[{pid}\] \[CRITICAL\] {signal} while handling: GET {path}\?why")
+    server.wait_log(r'most recent call first\):\n(?:  File .*\n)*  File ".*dies.py", line \d+ in app')
+    assert server.ask("GET", "/").text != pid
+
+
+def test_a_worker_that_hangs_in_import_is_killed_with_a_traceback(monoceros):
+    server = monoceros("dies:app", "-w", "1", "--timeout", "2", cwd=HERE, env={"DIES_IN_IMPORT": "1"}, expect_errors=True)
+    server.wait_log(r"\[CRITICAL\] WORKER TIMEOUT")
+    server.wait_log(r'most recent call first\):\n  File ".*dies.py", line \d+ in <module>')

@@ -67,6 +67,14 @@ def test_path_is_decoded_to_latin1(probe):
         assert env["PATH_INFO"] == path and env["RAW_URI"] == target
 
 
+def test_targets_that_are_no_path(probe):
+    env = environ(probe, "OPTIONS", "*")
+    assert env["PATH_INFO"] == "" and env["RAW_URI"] == "*"
+    env = environ(probe, "GET", "http://b.example:99/x?y", host="a.example")
+    assert (env["PATH_INFO"], env["QUERY_STRING"], env["HTTP_HOST"]) == ("/x", "y", "b.example:99")
+    assert env["RAW_URI"] == "http://b.example:99/x?y"
+
+
 def test_query_stays_raw(probe):
     assert environ(probe, "GET", "/?")["QUERY_STRING"] == ""
     assert environ(probe, "GET", "/?a=%2f?b")["QUERY_STRING"] == "a=%2f?b"
