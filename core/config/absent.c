@@ -5,9 +5,6 @@
 #define HOOK "is a Python hook, and hooks are not built yet in this version"
 
 const struct mc_setting_absent mc_settings_absent[] = {
-    {"max_requests", "--max-requests", YET},
-    {"max_requests_jitter", "--max-requests-jitter", YET},
-    {"request_timeout", "--request-timeout", YET},
     {"asgi_loop", "--asgi-loop", YET},
     {"asgi_lifespan", "--asgi-lifespan", YET},
     {"asgi_disconnect_grace_period", "--asgi-disconnect-grace-period", YET},

@@ -24,6 +24,8 @@ struct mc_values {
     int64_t threads, worker_connections;
     int64_t timeout, graceful_timeout; /* ms; 0 = off */
     int64_t keepalive;                 /* ms; -1 = the worker type's default (sync 0, others 2 s) */
+    int64_t request_timeout, max_lifetime; /* ms; 0 = off */
+    int64_t max_requests, max_requests_jitter, max_rss; /* 0 = off; bytes */
     bool preload_app, sendfile;
     struct mc_strv env; /* KEY=VALUE */
     /* Python */

@@ -48,6 +48,12 @@ void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when)
 
 /* ---- signals ---- */
 
+static void retire(struct mc_kid *k)
+{
+    uint64_t grace = (uint64_t) k->pool->conf->set.graceful_timeout;
+    mc_kid_leave(k, MC_MSG_DRAIN, grace ? grace + MC_POLICY_GRACE_MS : 0, MC_KILL_GRACE);
+}
+
 static void retire_oldest(struct mc_arbiter *a, struct mc_arb_pool *p)
 {
     struct mc_kid *oldest = NULL;
@@ -55,9 +61,7 @@ static void retire_oldest(struct mc_arbiter *a, struct mc_arb_pool *p)
         struct mc_kid *k = &a->kids[i];
         if (k->pool == p && mc_kid_live(k) && (!oldest || k->started_ms < oldest->started_ms)) oldest = k;
     }
-    if (!oldest) return;
-    uint64_t grace = (uint64_t) p->conf->set.graceful_timeout;
-    mc_kid_leave(oldest, MC_MSG_DRAIN, grace ? grace + MC_POLICY_GRACE_MS : 0, MC_KILL_GRACE);
+    if (oldest) retire(oldest);
 }
 
 /* The first pool is the one that the command line speaks of. */
@@ -157,16 +161,38 @@ static void tend_zygote(struct mc_arbiter *a, struct mc_arb_pool *p)
     if (mc_spawn_zygote(a, p) == MC_ERROR) mc_policy_failed(&p->births, a->loop.now);
 }
 
+/* The worker that asked first to be replaced, one at a time; *booting: its successor, or another, is on its way. */
+static struct mc_kid *recycler(struct mc_arbiter *a, const struct mc_arb_pool *p, bool *booting)
+{
+    struct mc_kid *first = NULL;
+    *booting = false;
+    for (unsigned i = 0; i < a->nkids; i++) {
+        struct mc_kid *k = &a->kids[i];
+        if (k->pool != p || !mc_kid_live(k)) continue;
+        *booting |= k->life != MC_LIFE_READY;
+        if (k->recycling && (!first || k->started_ms < first->started_ms)) first = k;
+    }
+    return first;
+}
+
 static void tend_pool(struct mc_arbiter *a, struct mc_arb_pool *p)
 {
+    bool booting;
     tend_zygote(a, p);
     if (a->check) return;
     struct census c = count(a, p);
-    while (c.live > p->wanted) {
+    struct mc_kid *old = recycler(a, p, &booting);
+    if (old && c.live > p->wanted && !booting) { /* its successor is ready */
+        retire(old);
+        c.live--;
+        old = recycler(a, p, &booting);
+    }
+    unsigned wanted = p->wanted + (old != NULL);
+    while (c.live > wanted) {
         retire_oldest(a, p);
         c.live--;
     }
-    unsigned births = mc_policy_births(&p->births, p->wanted, c.live, c.unproved, a->loop.now);
+    unsigned births = mc_policy_births(&p->births, wanted, c.live, c.unproved, a->loop.now);
     while (births > 0 && mc_spawn_worker(a, p) == MC_OK) births--;
     if (p->births.next_ms > a->loop.now) mc_arbiter_wake_at(a, p->births.next_ms);
 }

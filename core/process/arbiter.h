@@ -34,6 +34,7 @@ struct mc_kid {
     pid_t pid;
     struct mc_io io;         /* the channel; fd -1: closed */
     uint64_t started_ms, ready_ms;
+    bool recycling;          /* it has asked to be replaced */
     bool proved;             /* see mc_policy_proved() */
     uint64_t aborted_ms;     /* SIGABRT was sent */
     uint64_t kill_ms;        /* SIGKILL is due; 0: never */

@@ -151,6 +151,12 @@ static int open_access(void)
     return MC_ERROR;
 }
 
+static void recycle(const char *why)
+{
+    mc_info("Autorestarting worker after current request. (%s)", why);
+    tell(MC_MSG_RECYCLE, 0, why);
+}
+
 static int fail(int code, const char *text)
 {
     tell(MC_MSG_FAILED, code, text);
@@ -164,6 +170,7 @@ static int open_all(void)
     if (catch_signals() != MC_OK || follow_parent() != MC_OK) return fail(MC_EXIT_BOOT, "cannot catch signals, or the arbiter has died");
     int code = mc_worker_open(&self.worker, s->conf, s->pool, s->slot, s->listen_fds);
     if (code != MC_OK) return fail(code > 0 ? code : MC_EXIT_BOOT, "");
+    self.worker.recycle = recycle;
     if (catch_signals() != MC_OK || open_access() != MC_OK || watch(&self.channel, s->channel, on_channel) != MC_OK ||
         watch(&self.signals, mc_signals_fd(), on_signals) != MC_OK || mc_worker_listen(&self.worker) != MC_OK)
         return fail(MC_EXIT_BOOT, "");

@@ -25,6 +25,8 @@ enum mc_msg_kind {
     MC_MSG_STOP,     /* worker: leave now */
     MC_MSG_LOGS,     /* new log fds: errorlog, then accesslog if value & 1 */
     MC_MSG_CHECK,    /* zygote: import the apps, answer READY or FAILED */
+    /* up */
+    MC_MSG_RECYCLE,  /* worker: wants to be replaced (text: why); serves on until told to leave */
     MC_MSG_KINDS
 };
 

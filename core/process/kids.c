@@ -96,6 +96,10 @@ static void on_message(struct mc_kid *k, const struct mc_msg *m, pid_t sender)
             if (k->slot) on_worker_ready(k);
             else on_zygote_ready(k);
             break;
+        case MC_MSG_RECYCLE:
+            k->recycling = true;
+            mc_arbiter_wake_at(k->arbiter, k->arbiter->loop.now);
+            break;
         case MC_MSG_FAILED:
             on_failed(k, m);
             break;

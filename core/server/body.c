@@ -94,7 +94,7 @@ int64_t mc_body_available(const struct mc_request *r)
     return r->body.data.total;
 }
 
-ssize_t mc_body_read(struct mc_request *r, void *p, size_t n)
+static ssize_t take(struct mc_request *r, void *p, size_t n)
 {
     struct mc_body *b = &r->body;
     char *to = p;
@@ -124,4 +124,14 @@ ssize_t mc_body_read(struct mc_request *r, void *p, size_t n)
         return MC_ERROR;
     }
     return b->complete ? 0 : MC_AGAIN;
+}
+
+ssize_t mc_body_read(struct mc_request *r, void *p, size_t n)
+{
+    if (!mc_loan_enter(r)) {
+        return MC_ERROR;
+    }
+    ssize_t got = take(r, p, n);
+    mc_loan_leave(r);
+    return got;
 }

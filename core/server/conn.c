@@ -104,8 +104,17 @@ void mc_conn_close(struct mc_conn *c)
     w->nconns--;
     mc_slot_set(w->slot->connections, w->nconns);
     c->magic = 0;
-    free(c);
+    if (c->orphans == 0) {
+        free(c);
+    }
     mc_worker_changed(w);
+}
+
+void mc_conn_release(struct mc_conn *c)
+{
+    if (--c->orphans == 0 && c->magic == 0) {
+        free(c);
+    }
 }
 
 struct mc_str mc_conn_peer(struct mc_conn *c)

@@ -31,6 +31,7 @@ struct mc_conn {
     bool lingering;    /* our side is shut down */
     bool reset;        /* a cut close-delimited response: RST, or the client takes it for whole */
     struct mc_post again; /* more to do, but others first */
+    unsigned orphans;  /* revoked requests that still point here: the struct stays until they are back */
     uint8_t parked;    /* state of the last wait + 1; 0 = none since the last progress */
     struct mc_worker *worker;
     const struct mc_listener *listener;
@@ -62,6 +63,7 @@ int mc_conn_flush(struct mc_conn *c);
 /* The timer of the present state ran out: 408, close, or one more look at an idle connection. May free c. */
 void mc_conn_expire(struct mc_conn *c);
 void mc_conn_close(struct mc_conn *c); /* now; frees c */
+void mc_conn_release(struct mc_conn *c); /* one orphan less; frees a closed c with the last */
 struct mc_str mc_conn_peer(struct mc_conn *c);
 /* Local port text and name for SERVER_PORT/SERVER_NAME come from listener->conf->addr. */
 

@@ -51,7 +51,7 @@ void mc_worker_drain_tick(struct mc_timer *t)
     mc_timer_set(&w->loop, t, DRAIN_TICK_MS);
 }
 
-void mc_worker_drain(struct mc_worker *w)
+static void begin(struct mc_worker *w)
 {
     if (w->draining) {
         return;
@@ -68,7 +68,13 @@ void mc_worker_drain(struct mc_worker *w)
             mc_worker_close_listener(&w->listeners[i]);
         }
     }
-    /* Idle connections: their next request is answered with Connection: close; they get a moment to send it. */
+    mc_timer_set(&w->loop, &w->drain_timer, 0);
+}
+
+/* Idle connections: their next request is answered with Connection: close. When the whole server stops they get a moment to send it; when only
+ * this worker goes they keep their time. */
+static void hurry_idle(struct mc_worker *w)
+{
     struct mc_link *l, *next;
     mc_list_each (&w->idle, l, next) {
         struct mc_conn *c = mc_container(l, struct mc_conn, idle_link);
@@ -76,12 +82,17 @@ void mc_worker_drain(struct mc_worker *w)
             mc_timer_set(&w->loop, &c->timer, MC_DRAIN_IDLE_MS);
         }
     }
-    mc_timer_set(&w->loop, &w->drain_timer, 0);
+}
+
+void mc_worker_drain(struct mc_worker *w)
+{
+    begin(w);
+    hurry_idle(w);
 }
 
 void mc_worker_retire(struct mc_worker *w)
 {
-    mc_worker_drain(w);
+    begin(w);
     for (size_t i = 0; i < w->nlisteners; i++) {
         mc_worker_close_listener(&w->listeners[i]);
     }

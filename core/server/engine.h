@@ -50,6 +50,20 @@ static inline const struct mc_values *mc_request_set(const struct mc_request *r)
     return r->route ? &r->route->set : &r->server->set;
 }
 
+/* ---- loan.c ---- */
+enum { MC_LOAN_NONE, MC_LOAN_LENT, MC_LOAN_CALL /* inside the response or body API */, MC_LOAN_REVOKED };
+/* Round every call of the API by a borrower; nests. false: the loan is revoked, touch nothing but r itself. */
+bool mc_loan_enter(struct mc_request *r);
+void mc_loan_leave(struct mc_request *r);
+/* On the loop: requests over request_timeout. Those of borrowers are revoked: 504 or a cut connection, and the worker asks to be replaced. */
+void mc_loan_check(struct mc_worker *w);
+/* On the loop: the borrower has come back with a revoked request. */
+void mc_loan_settle(struct mc_request *r);
+
+/* ---- recycle.c ---- */
+void mc_recycle_init(struct mc_worker *w);
+void mc_recycle_check(struct mc_worker *w); /* once a second: age and size */
+
 /* ---- body.c ---- */
 /* Keep decoded body bytes. MC_OK or a status: 413, 500 (temp file). */
 int mc_body_store(struct mc_request *r, struct mc_str data);

@@ -6,6 +6,7 @@
 #include "core/http/uri.h"
 #include "core/server/access.h"
 
+#include <pthread.h>
 #include <string.h>
 
 /* Stands in for the handler of a request that is refused once its body has been read. hctx is the status. */
@@ -120,7 +121,7 @@ void mc_request_dispatch(struct mc_request *r)
 
 void mc_request_result(struct mc_request *r, int rc)
 {
-    if (mc_request_over(r)) {
+    if (r->loan == MC_LOAN_REVOKED || mc_request_over(r)) {
         return;
     }
     if (rc > 0) {
@@ -180,10 +181,12 @@ void mc_request_lend(struct mc_request *r)
     c->lent_ready = c->io.ready & MC_WANT_WRITE;
     c->io.ready &= (uint8_t) ~MC_WANT_WRITE; /* set again by an event that comes meanwhile */
     c->lent = true;
+    r->loan = MC_LOAN_LENT;
 }
 
 void mc_request_execute(struct mc_request *r)
 {
+    r->runner = (unsigned long) pthread_self();
     mc_request_result(r, r->handler->start(r));
     r->end_us = mc_clock_ns() / 1000;
 }
@@ -210,6 +213,7 @@ void mc_request_unlend(struct mc_request *r)
 void mc_request_run(struct mc_request *r)
 {
     mc_request_lend(r);
+    r->loan = MC_LOAN_NONE; /* nobody could take it back meanwhile */
     mc_request_execute(r);
     mc_request_unlend(r);
 }
@@ -217,8 +221,14 @@ void mc_request_run(struct mc_request *r)
 void mc_request_return(struct mc_request *r)
 {
     struct mc_conn *c = r->conn;
-    mc_request_unlend(r);
     struct mc_worker *w = c->worker;
+    if (r->loan == MC_LOAN_REVOKED) {
+        mc_loan_settle(r);
+        mc_worker_changed(w);
+        return;
+    }
+    r->loan = MC_LOAN_NONE;
+    mc_request_unlend(r);
     mc_conn_step(c); /* may free it */
     mc_worker_changed(w);
 }

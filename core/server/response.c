@@ -9,7 +9,7 @@ static int usable(const struct mc_request *r)
     return !r->gone && !r->conn->broken && r->resp.state != MC_RESP_NONE && r->resp.state < MC_RESP_DONE;
 }
 
-int mc_response_begin(struct mc_request *r, int status, struct mc_str reason)
+static int do_begin(struct mc_request *r, int status, struct mc_str reason)
 {
     struct mc_response *p = &r->resp;
     if (p->state >= MC_RESP_HEAD || r->conn->broken || status < 200 || status > 599) {
@@ -34,7 +34,7 @@ static int set_length(struct mc_request *r, struct mc_str value)
     return MC_OK;
 }
 
-int mc_response_field(struct mc_request *r, struct mc_str name, struct mc_str value)
+static int do_field(struct mc_request *r, struct mc_str name, struct mc_str value)
 {
     struct mc_fields *f = &r->resp.fields;
     if (r->resp.state != MC_RESP_BEGUN || !mc_field_name_ok(name) || !mc_field_value_ok(value)
@@ -151,7 +151,7 @@ static int encode_head(struct mc_request *r, const void *p, size_t n, bool last)
     return MC_OK;
 }
 
-int mc_response_head(struct mc_request *r)
+static int do_head(struct mc_request *r)
 {
     return usable(r) ? encode_head(r, NULL, 0, false) : MC_ERROR;
 }
@@ -198,7 +198,7 @@ static int put(struct mc_request *r, const void *p, size_t n, bool last)
     return MC_OK;
 }
 
-int mc_response_write(struct mc_request *r, const void *p, size_t n)
+static int do_write(struct mc_request *r, const void *p, size_t n)
 {
     if (!usable(r)) {
         return MC_ERROR;
@@ -209,7 +209,7 @@ int mc_response_write(struct mc_request *r, const void *p, size_t n)
     return settle(r, false);
 }
 
-int mc_response_end(struct mc_request *r, const void *p, size_t n)
+static int do_end(struct mc_request *r, const void *p, size_t n)
 {
     struct mc_response *resp = &r->resp;
     if (!usable(r)) {
@@ -229,7 +229,7 @@ int mc_response_end(struct mc_request *r, const void *p, size_t n)
     return settle(r, true);
 }
 
-int mc_response_file(struct mc_request *r, struct mc_file *f, off_t off, off_t n)
+static int do_file(struct mc_request *r, struct mc_file *f, off_t off, off_t n)
 {
     if (!usable(r) || n < 0 || encode_head(r, NULL, 0, false) != MC_OK) {
         return MC_ERROR;
@@ -245,7 +245,7 @@ int mc_response_file(struct mc_request *r, struct mc_file *f, off_t off, off_t n
     return settle(r, false);
 }
 
-int mc_response_interim(struct mc_request *r, int status, const struct mc_fields *fields)
+static int do_interim(struct mc_request *r, int status, const struct mc_fields *fields)
 {
     if (r->resp.state >= MC_RESP_HEAD || r->conn->broken) {
         return MC_ERROR;
@@ -259,32 +259,14 @@ int mc_response_interim(struct mc_request *r, int status, const struct mc_fields
     return mc_conn_flush(r->conn) == MC_ERROR ? MC_ERROR : MC_OK;
 }
 
-int mc_response_flush(struct mc_request *r)
+static int do_flush(struct mc_request *r)
 {
     return mc_conn_flush(r->conn) == MC_ERROR ? MC_ERROR : MC_OK;
 }
 
 /* ---- other ends ---- */
 
-int mc_response_error(struct mc_request *r, int status)
-{
-    char page[512];
-    if (mc_response_started(r) || mc_response_begin(r, status, MC_STR_NONE) != MC_OK) {
-        mc_response_abort(r);
-        return MC_ERROR;
-    }
-    mc_response_field(r, MC_STR("Content-Type"), MC_STR("text/html; charset=utf-8"));
-    if (status == 405) { /* RFC 9110 §15.5.6 asks for it */
-        mc_response_field(r, MC_STR("Allow"), MC_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
-    }
-    int rc = mc_response_end(r, page, mc_page_error(page, sizeof page, status));
-    if (rc != MC_OK && !mc_request_over(r)) {
-        mc_response_abort(r);
-    }
-    return rc;
-}
-
-void mc_response_abort(struct mc_request *r)
+static void do_abort(struct mc_request *r)
 {
     struct mc_response *p = &r->resp;
     if (p->state == MC_RESP_HEAD && !p->chunked && !p->bodyless && p->length < 0) {
@@ -292,4 +274,85 @@ void mc_response_abort(struct mc_request *r)
     }
     p->state = MC_RESP_ABORTED;
     r->session->close = true;
+}
+
+static int do_error(struct mc_request *r, int status)
+{
+    char page[512];
+    if (mc_response_started(r) || do_begin(r, status, MC_STR_NONE) != MC_OK) {
+        do_abort(r);
+        return MC_ERROR;
+    }
+    do_field(r, MC_STR("Content-Type"), MC_STR("text/html; charset=utf-8"));
+    if (status == 405) { /* RFC 9110 §15.5.6 asks for it */
+        do_field(r, MC_STR("Allow"), MC_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    int rc = do_end(r, page, mc_page_error(page, sizeof page, status));
+    if (rc != MC_OK && !mc_request_over(r)) {
+        do_abort(r);
+    }
+    return rc;
+}
+
+/* ---- the API: each call under the loan of its request (loan.c) ---- */
+
+#define UNDER_LOAN(r, expr)                    \
+    if (!mc_loan_enter(r)) {                   \
+        return MC_ERROR;                       \
+    }                                          \
+    int rc = (expr);                           \
+    mc_loan_leave(r);                          \
+    return rc
+
+int mc_response_begin(struct mc_request *r, int status, struct mc_str reason)
+{
+    UNDER_LOAN(r, do_begin(r, status, reason));
+}
+
+int mc_response_field(struct mc_request *r, struct mc_str name, struct mc_str value)
+{
+    UNDER_LOAN(r, do_field(r, name, value));
+}
+
+int mc_response_head(struct mc_request *r)
+{
+    UNDER_LOAN(r, do_head(r));
+}
+
+int mc_response_write(struct mc_request *r, const void *p, size_t n)
+{
+    UNDER_LOAN(r, do_write(r, p, n));
+}
+
+int mc_response_end(struct mc_request *r, const void *p, size_t n)
+{
+    UNDER_LOAN(r, do_end(r, p, n));
+}
+
+int mc_response_file(struct mc_request *r, struct mc_file *f, off_t off, off_t n)
+{
+    UNDER_LOAN(r, do_file(r, f, off, n));
+}
+
+int mc_response_interim(struct mc_request *r, int status, const struct mc_fields *fields)
+{
+    UNDER_LOAN(r, do_interim(r, status, fields));
+}
+
+int mc_response_flush(struct mc_request *r)
+{
+    UNDER_LOAN(r, do_flush(r));
+}
+
+int mc_response_error(struct mc_request *r, int status)
+{
+    UNDER_LOAN(r, do_error(r, status));
+}
+
+void mc_response_abort(struct mc_request *r)
+{
+    if (mc_loan_enter(r)) {
+        do_abort(r);
+        mc_loan_leave(r);
+    }
 }

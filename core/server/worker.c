@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ACCEPT_BATCH = 8, TICK_MS = 1000 };
+enum { ACCEPT_BATCH = 8, TICK_MS = 1000, LOCK_MS = 3000 /* the looker comes by once a second */ };
 
 struct mc_worker *mc_worker_current;
 
@@ -19,7 +19,13 @@ struct mc_worker *mc_worker_current;
 
 void mc_worker_clock(struct mc_worker *w)
 {
-    mc_slot_set(w->slot->beat_ms, w->loop.now);
+    uint64_t locked = w->lock_beat;
+    if (locked == 0 || w->loop.now < locked + LOCK_MS) {
+        mc_slot_set(w->slot->beat_ms, w->loop.now);
+    }
+    if (w->retire_requests && mc_slot_get(w->slot->requests) >= w->retire_requests) {
+        mc_worker_recycle(w, "max_requests");
+    }
     time_t t = time(NULL);
     if (t != w->date_second) {
         char *next = w->dates[(unsigned long) t % MC_COUNT(w->dates)];
@@ -38,6 +44,7 @@ static void tick(struct mc_timer *t)
     if (w->access) {
         mc_access_flush(w->access);
     }
+    mc_recycle_check(w);
     mc_timer_set(&w->loop, t, TICK_MS);
     mc_worker_changed(w); /* in case a listener could not be watched, or no timer set, for want of memory */
 }
@@ -288,6 +295,7 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     }
     if (rc == MC_OK) {
         mc_loop_refresh(&w->loop);
+        mc_recycle_init(w);
         mc_worker_clock(w);
         mc_timer_set(&w->loop, &w->tick, TICK_MS);
     }
@@ -300,6 +308,7 @@ void mc_worker_turn(struct mc_worker *w, bool wait)
     int max = timeout > 0 && timeout / 2 < TICK_MS ? (int) (timeout / 2) : TICK_MS;
     mc_loop_turn(&w->loop, wait ? max : 0);
     mc_worker_clock(w);
+    mc_loan_check(w);
 }
 
 void mc_worker_run(struct mc_worker *w)

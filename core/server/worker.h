@@ -82,6 +82,13 @@ struct mc_worker {
     void (*release)(void);
     void (*acquire)(void);
     int (*spawn)(void (*fn)(void *), void *arg, unsigned number);
+    _Atomic uint64_t lock_beat; /* ms when that lock was last to be had; 0: nobody looks. A loop without it must not hide an app that keeps it */
+    void (*dump)(struct mc_request *r); /* stack of a request that is stuck, to the error log; NULL: backtrace of its thread */
+    unsigned nstuck;           /* revoked requests whose threads have not come back */
+    uint64_t opened;           /* ms */
+    uint64_t retire_requests;  /* recycle at this count; 0: never */
+    void (*recycle)(const char *why); /* ask the arbiter for a successor; NULL: leave at once */
+    bool recycling;            /* asked already */
     void *data;                /* the worker module's */
     void *python;              /* modules/python's */
 };
@@ -101,6 +108,8 @@ void mc_worker_run(struct mc_worker *w);
 void mc_worker_drain(struct mc_worker *w);
 /* The same from any thread, as soon as the loop turns. */
 void mc_worker_ask_drain(struct mc_worker *w);
+/* This worker is to be replaced (why: one phrase for the log). It serves on until its successor is ready. */
+void mc_worker_recycle(struct mc_worker *w, const char *why);
 /* Leave the queue to the other workers: stop accepting now, then as drain. Also turns a drain into this. */
 void mc_worker_retire(struct mc_worker *w);
 /* Stop now: requests in flight are cut. */

@@ -2,7 +2,13 @@
  * run, dumps Python's stacks when the process dies. Worker side. */
 #include "modules/python/python.h"
 
+#include "core/base/clock.h"
+
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#define DUMP_SIGNAL (SIGRTMIN + 3)
 
 static PyThreadState *saved; /* while the loop sleeps */
 
@@ -80,12 +86,62 @@ static int spawn(void (*fn)(void *), void *arg, unsigned number)
     return rc;
 }
 
+/* ---- an app that keeps the GIL ---- */
+
+/* Comes by once a second, if the GIL is to be had: else the worker is as good as dead, however well its loop turns. */
+static PyObject *beat(PyObject *self, PyObject *unused)
+{
+    (void) self;
+    (void) unused;
+    mc_worker_current->lock_beat = mc_clock_ms();
+    return Py_NewRef(Py_None);
+}
+
+static PyMethodDef def_beat = {"beat", beat, METH_NOARGS, NULL};
+
+static int start_beat(void)
+{
+    static const char source[] = "import threading, time\n"
+                                 "def run(beat=beat, sleep=time.sleep):\n"
+                                 "    while True:\n"
+                                 "        beat()\n"
+                                 "        sleep(1)\n"
+                                 "threading.Thread(target=run, name='monoceros-beat', daemon=True).start()\n";
+    PyObject *names = PyDict_New(), *function = PyCFunction_NewEx(&def_beat, NULL, NULL);
+    PyObject *code = Py_CompileString(source, "<monoceros>", Py_file_input), *done = NULL;
+    if (names && function && code && PyDict_SetItemString(names, "beat", function) == 0)
+        done = PyEval_EvalCode(code, names, names);
+    if (!done)
+        mc_interp_log("Exception in worker process");
+    Py_XDECREF(code);
+    Py_XDECREF(function);
+    Py_XDECREF(names);
+    Py_XDECREF(done);
+    return done ? MC_OK : MC_EXIT_BOOT;
+}
+
+/* The stacks of all threads, without the GIL: faulthandler does it in a signal handler. */
+static void dump(struct mc_request *r)
+{
+    (void) r;
+    kill(getpid(), DUMP_SIGNAL);
+}
+
+static int register_dump(void)
+{
+    PyObject *module = PyImport_ImportModule("faulthandler");
+    PyObject *done = module ? PyObject_CallMethod(module, "register", "iiO", DUMP_SIGNAL, mc_log_fd(), Py_True) : NULL;
+    Py_XDECREF(module);
+    Py_XDECREF(done);
+    return done ? MC_OK : MC_ERROR;
+}
+
 int mc_life_init_worker(struct mc_worker *w)
 {
     char err[256];
     if (!w->pool->python)
         return MC_OK;
-    if (mc_interp_init() != MC_OK || enable_faulthandler() != MC_OK || mc_environ_init(w) != MC_OK) {
+    if (mc_interp_init() != MC_OK || enable_faulthandler() != MC_OK || register_dump() != MC_OK || mc_environ_init(w) != MC_OK) {
         mc_interp_log("Exception in worker process");
         return MC_EXIT_BOOT;
     }
@@ -95,8 +151,9 @@ int mc_life_init_worker(struct mc_worker *w)
     w->release = mc_interp_give;
     w->acquire = mc_interp_take_back;
     w->spawn = spawn;
-    if (w->ops->caps & MC_CAP_THREADS)
-        return MC_OK; /* the loop runs without the GIL; handlers take it */
+    w->dump = dump;
+    if (w->ops->caps & MC_CAP_THREADS) /* the loop runs without the GIL; handlers take it */
+        return start_beat();
     w->loop.before_sleep = before_sleep;
     w->loop.after_sleep = after_sleep;
     w->loop.sleep_data = w;

@@ -299,7 +299,8 @@ static int start(struct mc_worker *w)
 static unsigned room(struct mc_worker *w)
 {
     struct gthread *g = w->data;
-    return w->nrunning < g->threads ? g->threads - w->nrunning : 0;
+    unsigned taken = w->nrunning + w->nstuck;
+    return taken < g->threads ? g->threads - taken : 0;
 }
 
 static void serve(struct mc_worker *w)

@@ -1,0 +1,180 @@
+/* Loans: who may touch the connection of a request that another thread (or coroutine) executes, and what happens when it takes too long.
+ * One atomic word a request: lent, in a call of the API, revoked. The loop revokes only outside calls; a borrower that finds its loan revoked
+ * gets errors from then on and touches nothing. What it may still read (request, head, connection struct) stays until it comes back.
+ * Worker side. */
+#include "core/server/engine.h"
+
+#include <execinfo.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { STACK_MAX = 64 };
+
+/* ---- the borrower ---- */
+
+bool mc_loan_enter(struct mc_request *r)
+{
+    uint8_t expected = MC_LOAN_LENT;
+    if (atomic_load_explicit(&r->loan, memory_order_relaxed) == MC_LOAN_NONE) {
+        return true;
+    }
+    if (r->loan_depth == 0 && !atomic_compare_exchange_strong(&r->loan, &expected, MC_LOAN_CALL)) {
+        return false;
+    }
+    r->loan_depth++;
+    return true;
+}
+
+void mc_loan_leave(struct mc_request *r)
+{
+    if (r->loan_depth > 0 && --r->loan_depth == 0) {
+        atomic_store_explicit(&r->loan, MC_LOAN_LENT, memory_order_release);
+    }
+}
+
+/* ---- stacks ---- */
+
+static void on_dump(int sig)
+{
+    void *frames[STACK_MAX];
+    (void) sig;
+    backtrace_symbols_fd(frames, backtrace(frames, STACK_MAX), mc_log_fd());
+}
+
+static void dump_thread(struct mc_request *r)
+{
+    static bool ready;
+    if (!ready) {
+        void *warm[1];
+        struct sigaction sa = { .sa_handler = on_dump, .sa_flags = SA_RESTART };
+        backtrace(warm, 1); /* loads what it needs outside of a signal handler */
+        sigaction(SIGRTMIN + 3, &sa, NULL);
+        ready = true;
+    }
+    pthread_kill((pthread_t) r->runner, SIGRTMIN + 3);
+}
+
+/* ---- the loop ---- */
+
+static void tell(struct mc_worker *w, struct mc_request *r, uint64_t us)
+{
+    char line[512];
+    size_t n = mc_str_escape(line, sizeof line, r->head.target);
+    mc_critical("REQUEST TIMEOUT (pid:%ld) %.*s %.*s after %llu s", (long) getpid(), (int) r->head.method.n, r->head.method.p, (int) n, line,
+        (unsigned long long) us / 1000000);
+    if (w->dump) {
+        w->dump(r);
+    } else if (r->loan != MC_LOAN_NONE) {
+        dump_thread(r);
+    }
+}
+
+/* The answer in place of the borrower's. */
+static void answer(struct mc_conn *c, const struct mc_request *lost)
+{
+    struct mc_request *r = mc_request_new(&c->session);
+    if (r == NULL) {
+        c->broken = true;
+        mc_conn_close(c);
+        return;
+    }
+    r->head = lost->head;
+    r->head.framing = MC_BODY_NONE;
+    r->head.keepalive = false;
+    r->is_head = lost->is_head;
+    r->server = lost->server;
+    r->route = lost->route;
+    r->start_us = lost->start_us;
+    c->request = r;
+    c->session.close = c->linger = true;
+    mc_response_error(r, 504);
+    mc_conn_step(c);
+}
+
+static void take_away(struct mc_worker *w, struct mc_request *r)
+{
+    struct mc_conn *c = r->conn;
+    struct mc_inbuf *in = &c->session.in;
+    bool started = mc_response_started(r);
+    c->request = NULL;
+    mc_request_unlend(r);
+    w->fast = false;
+    w->nstuck++;
+    r->orphan = c;
+    r->orphan_head = in->data;
+    r->orphan_cap = in->cap;
+    in->data = NULL;
+    in->pos = in->len = in->cap = in->keep = 0;
+    c->orphans++;
+    if (started) {
+        c->broken = true;
+        c->reset = true;
+        mc_conn_close(c);
+    } else {
+        answer(c, r);
+    }
+    mc_worker_recycle(w, "a request is stuck");
+}
+
+void mc_loan_settle(struct mc_request *r)
+{
+    struct mc_conn *c = r->orphan;
+    c->worker->nstuck--;
+    if (r->orphan_cap == MC_BLOCK_LARGE) {
+        mc_block_put(r->orphan_head, MC_BLOCK_LARGE);
+    } else {
+        free(r->orphan_head);
+    }
+    mc_request_free(r);
+    mc_conn_release(c);
+}
+
+static void check_running(struct mc_worker *w, uint64_t limit_us, uint64_t now_us)
+{
+    struct mc_link *l, *next;
+    mc_list_each (&w->running, l, next) {
+        struct mc_request *r = mc_container(l, struct mc_request, link);
+        uint8_t expected = MC_LOAN_LENT;
+        if (now_us < r->run_us + limit_us) {
+            return; /* the oldest come first */
+        }
+        if (atomic_compare_exchange_strong(&r->loan, &expected, MC_LOAN_REVOKED)) {
+            tell(w, r, now_us - r->run_us);
+            take_away(w, r);
+        }
+    }
+}
+
+/* Loop handlers that are at work. */
+static void check_loop_handlers(struct mc_worker *w, uint64_t limit_us, uint64_t now_us)
+{
+    struct mc_link *l, *next;
+    mc_list_each (&w->conns, l, next) {
+        struct mc_conn *c = mc_container(l, struct mc_conn, link);
+        struct mc_request *r = c->request;
+        if (c->state != MC_CONN_RUN || c->lent || r == NULL || r->state != MC_REQ_RUNNING || mc_request_over(r) || now_us < r->start_us + limit_us) {
+            continue;
+        }
+        tell(w, r, now_us - r->start_us);
+        if (r->handler->abort) {
+            r->handler->abort(r);
+        }
+        c->session.close = c->linger = true;
+        mc_response_error(r, 504); /* or a cut, when the head is out */
+        mc_conn_step(c);
+    }
+}
+
+void mc_loan_check(struct mc_worker *w)
+{
+    int64_t limit = w->pool->set.request_timeout;
+    if (limit <= 0 || w->nconns == 0) {
+        return;
+    }
+    uint64_t now = mc_clock_ns() / 1000;
+    check_running(w, (uint64_t) limit * 1000, now);
+    check_loop_handlers(w, (uint64_t) limit * 1000, now);
+}
