@@ -99,8 +99,9 @@ static void drop_syns(int fd)
     };
     struct sock_fprog program = { .len = MC_COUNT(code), .filter = code };
     int off = 0;
-    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0) {
-        mc_warn("cannot switch off new connections by a filter: %m");
+    /* Where only root may do that: SYNs with less than the highest TTL, which are those of nearly everybody. */
+    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 && mc_socket_min_ttl(fd, 255) != MC_OK) {
+        mc_warn("cannot switch off new connections: %m");
         listen(fd, 0);
     }
     setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof(off));
