@@ -116,6 +116,7 @@ int mc_zygote_exec(struct mc_arbiter *a, const struct mc_conf_pool *pool, const 
 /* ---- kids.c ---- */
 /* A kid's channel: watch it; handle what it says. */
 int mc_kid_watch(struct mc_kid *k, int fd);
+void mc_kid_hear(struct mc_kid *k); /* what it has said so far */
 void mc_kid_forget(struct mc_kid *k); /* the record is free again */
 int mc_kid_tell(struct mc_kid *k, enum mc_msg_kind kind);
 /* Ask to leave (DRAIN or STOP); SIGKILL is due after limit_ms (0: never). */

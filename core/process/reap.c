@@ -145,12 +145,24 @@ void mc_reap_unborn(struct mc_kid *k)
     follow_up(k, &e);
 }
 
+/* Its last words first: they say more than the exit code. Looked at before it is reaped, because until then its pid cannot be another's. */
+static pid_t next_dead(void)
+{
+    siginfo_t info = { .si_pid = 0 };
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 ? info.si_pid : 0;
+}
+
 void mc_reap_all(struct mc_arbiter *a)
 {
-    int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    /* Who was born and died since we looked has told its pid. */
+    for (unsigned i = 0; i < a->nkids; i++) {
+        if (a->kids[i].life == MC_LIFE_ASKED) mc_kid_hear(&a->kids[i]);
+    }
+    while ((pid = next_dead()) > 0) {
+        int status;
         struct mc_kid *k = find(a, pid);
-        if (k) end(k, status);
+        if (k) mc_kid_hear(k);
+        if (waitpid(pid, &status, WNOHANG) == pid && k) end(k, status);
     }
 }

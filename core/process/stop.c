@@ -17,12 +17,8 @@ static void dismiss(struct mc_kid *k, enum mc_stopping how)
         if (k->life == MC_LIFE_ASKED) mc_kid_forget(k);
         return;
     }
-    /* A zygote has nothing to finish, and one that imports does not listen. */
-    if (!k->slot && k->life == MC_LIFE_BOOTING) {
-        k->life = MC_LIFE_LEAVING;
-        mc_kid_signal(k, SIGKILL, how == MC_STOP_GRACEFUL ? MC_KILL_GRACE : MC_KILL_QUICK);
-        return;
-    }
+    /* A zygote has nothing to finish, and one that imports does not listen: TERM ends it there. */
+    if (!k->slot && k->life == MC_LIFE_BOOTING) mc_kid_signal(k, SIGTERM, MC_KILL_NONE);
     bool graceful = how == MC_STOP_GRACEFUL && k->slot;
     mc_kid_leave(k, graceful ? MC_MSG_DRAIN : MC_MSG_STOP, limit_of(k, graceful ? how : MC_STOP_QUICK), graceful ? MC_KILL_GRACE : MC_KILL_QUICK);
 }

@@ -34,16 +34,16 @@ static struct {
     int code;
 } self;
 
-static void tell(int fd, enum mc_msg_kind kind, int code, const char *text)
+static int tell(int fd, enum mc_msg_kind kind, int code, const char *text)
 {
     struct mc_msg m = { .kind = (uint16_t) kind, .code = code };
     snprintf(m.text, sizeof(m.text), "%s", text);
-    (void) mc_channel_send(fd, &m, NULL, 0);
+    return mc_channel_send(fd, &m, NULL, 0);
 }
 
 static int fail(int code, const char *text)
 {
-    tell(MC_FD_CHANNEL, MC_MSG_FAILED, code, text);
+    (void) tell(MC_FD_CHANNEL, MC_MSG_FAILED, code, text);
     return code;
 }
 
@@ -70,7 +70,8 @@ static MC_NORETURN void be_worker(int channel, unsigned index, int gate)
     if (!listens || mc_signals_after_fork() != MC_OK || !adopted(gate)) _exit(MC_EXIT_BOOT);
     mc_fd_close(&gate);
     if (self.hooks->after_fork_child) self.hooks->after_fork_child();
-    tell(channel, MC_MSG_PID, 0, "");
+    /* The arbiter has changed its mind. */
+    if (tell(channel, MC_MSG_PID, 0, "") != MC_OK) _exit(MC_EXIT_OK);
     for (size_t i = 0; i < n; i++) listens[i] = self.conf->listens[i].pool == self.pool ? MC_FD_LISTEN + (int) i : -1;
     static struct mc_child_start start;
     start = (struct mc_child_start){
@@ -145,7 +146,7 @@ static void on_message(const struct mc_msg *m, int fds[2])
         case MC_MSG_CHECK:
             rc = preload();
             if (rc != MC_OK) leave(rc);
-            else tell(MC_FD_CHANNEL, MC_MSG_READY, 0, "");
+            else (void) tell(MC_FD_CHANNEL, MC_MSG_READY, 0, "");
             break;
         case MC_MSG_LOGS:
             if (m->nfds > 0) dup3(fds[0], MC_FD_ERRORLOG, O_CLOEXEC);
@@ -273,7 +274,7 @@ int mc_zygote_run(const struct mc_zygote_hooks *hooks, unsigned pool_index, MC_N
     if (code == MC_OK && self.pool->set.preload_app) code = preload();
     if (code != MC_OK) return code;
     (void) mc_signals_catch(term);
-    tell(MC_FD_CHANNEL, MC_MSG_READY, 0, "");
+    (void) tell(MC_FD_CHANNEL, MC_MSG_READY, 0, "");
     mc_loop_run(&self.loop);
     return self.code;
 }
