@@ -64,7 +64,9 @@ static int leave_code;
 
 static void on_alarm(int sig)
 {
+    static const char text[] = "Threads or exit functions of the app did not end: leaving without them";
     (void)sig;
+    mc_log_signal_safe(MC_LOG_WARNING, text, sizeof(text) - 1);
     _exit(leave_code);
 }
 
