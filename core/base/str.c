@@ -114,15 +114,15 @@ size_t mc_str_escape(char *out, size_t cap, struct mc_str s)
     size_t n = 0;
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
-        if (c >= 0x20 && c <= 0x7e && c != '"' && c != '\\') {
-            if (cap - n < 1)
-                break;
+        bool plain = c >= 0x20 && c <= 0x7e, quoted = c == '"' || c == '\\';
+        if (cap - n < (!plain ? 4u : quoted ? 2u : 1u))
+            break;
+        if (!plain || quoted)
+            out[n++] = '\\';
+        if (plain) {
             out[n++] = (char)c;
             continue;
         }
-        if (cap - n < 4)
-            break;
-        out[n++] = '\\';
         out[n++] = 'x';
         out[n++] = hex[c >> 4];
         out[n++] = hex[c & 15];

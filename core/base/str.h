@@ -44,8 +44,8 @@ uint32_t mc_str_hash_nocase(struct mc_str s);
 /* FNV-1a of bytes. */
 uint32_t mc_str_hash(struct mc_str s);
 
-/* Escape for logs: every byte outside 0x20-0x7e, '"' and '\' becomes \xNN. Writes at most cap bytes, never a half escape;
- * returns the bytes written. */
+/* Escape for logs, as Apache and Gunicorn do: every byte outside 0x20-0x7e becomes \xNN, '"' and '\' get a '\' before them. Writes at most
+ * cap bytes, never a half escape; returns the bytes written. */
 size_t mc_str_escape(char *out, size_t cap, struct mc_str s);
 
 /* Format an unsigned number in decimal; returns the length (at most 20). No NUL is written. */

@@ -149,6 +149,12 @@ int mc_socket_listen(const struct mc_addr *a, const struct mc_listen_opts *o)
     return listen_inet(a, o);
 }
 
+int mc_socket_min_ttl(int fd, int ttl)
+{
+    bool v4 = set(fd, IPPROTO_IP, IP_MINTTL, ttl) == 0, v6 = set(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, ttl) == 0;
+    return v4 || v6 ? MC_OK : MC_ERROR;
+}
+
 int mc_socket_accept(int fd, union mc_sockaddr *peer)
 {
     int conn = -1;

@@ -53,6 +53,9 @@ struct mc_listen_opts {
 int mc_socket_listen(const struct mc_addr *a, const struct mc_listen_opts *o);
 /* Accept one: fd >= 0; -1 with errno (EAGAIN: none). */
 int mc_socket_accept(int fd, union mc_sockaddr *peer);
+/* Packets that arrive with a lower TTL (hop limit) are dropped, on a listener those that would open a connection; 0: none. Connections
+ * inherit it when their handshake ends. MC_OK or MC_ERROR (not a TCP socket). */
+int mc_socket_min_ttl(int fd, int ttl);
 
 /* Numeric text of an address without port ("" for unix); NUL-terminated; returns its length. cap >= 46. */
 size_t mc_sockaddr_text(const union mc_sockaddr *a, char *out, size_t cap);

@@ -20,12 +20,14 @@
 
 enum { LOOK_MS = 1000 };
 
-static const int caught[] = { SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH, 0 };
+static const int caught[] = {SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH, 0};
 
 const char *mc_arbiter_name(const struct mc_conf *conf)
 {
-    if (conf->set.proc_name && *conf->set.proc_name) return conf->set.proc_name;
-    if (conf->napps) return conf->apps[0].module;
+    if (conf->set.proc_name && *conf->set.proc_name)
+        return conf->set.proc_name;
+    if (conf->napps)
+        return conf->apps[0].module;
     return "monoceros";
 }
 
@@ -43,7 +45,8 @@ void mc_arbiter_set_env(const struct mc_strv *words)
 
 void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when)
 {
-    if (when < a->next_ms) a->next_ms = when;
+    if (when < a->next_ms)
+        a->next_ms = when;
 }
 
 /* ---- signals ---- */
@@ -59,7 +62,8 @@ static void retire_oldest(struct mc_arbiter *a, struct mc_arb_pool *p)
     struct mc_kid *oldest = NULL;
     for (unsigned i = 0; i < a->nkids; i++) {
         struct mc_kid *k = &a->kids[i];
-        if (k->pool == p && mc_kid_live(k) && (!oldest || k->started_ms < oldest->started_ms)) oldest = k;
+        if (k->pool == p && mc_kid_live(k) && (!oldest || k->started_ms < oldest->started_ms))
+            oldest = k;
     }
     if (oldest) retire(oldest);
 }
@@ -79,14 +83,17 @@ static void on_winch(struct mc_arbiter *a)
         return;
     }
     mc_info("graceful stop of workers");
-    for (size_t i = 0; i < a->conf->npools; i++) a->pools[i].wanted = 0;
+    for (size_t i = 0; i < a->conf->npools; i++)
+        a->pools[i].wanted = 0;
 }
 
 static void stop_on(struct mc_arbiter *a, enum mc_stopping how)
 {
     /* A further signal is harsher than the one before; a second TERM in a row as well. */
-    if (a->stopping != MC_STOP_NOT && how <= a->stopping) how = (enum mc_stopping) (a->stopping + 1);
-    if (how > MC_STOP_FORCED) how = MC_STOP_FORCED;
+    if (a->stopping != MC_STOP_NOT && how <= a->stopping)
+        how = (enum mc_stopping)(a->stopping + 1);
+    if (how > MC_STOP_FORCED)
+        how = MC_STOP_FORCED;
     mc_stop_begin(a, how);
 }
 
@@ -94,35 +101,36 @@ static void on_signal(struct mc_arbiter *a, int sig)
 {
     char name[16];
     snprintf(name, sizeof(name), "%s", mc_signals_name(sig) + 3);
-    for (char *p = name; *p; p++) *p = (char) mc_lower((unsigned char) *p);
+    for (char *p = name; *p; p++)
+        *p = (char)mc_lower((unsigned char)*p);
     if (sig == SIGCHLD) {
         mc_debug("Handling signal: %s", name);
         return;
     }
     mc_info("Handling signal: %s", name);
     switch (sig) {
-        case SIGTERM:
-            stop_on(a, MC_STOP_GRACEFUL);
-            break;
-        case SIGINT:
-        case SIGQUIT:
-            stop_on(a, MC_STOP_QUICK);
-            break;
-        case SIGUSR1:
-            mc_logs_reopen(a);
-            break;
-        case SIGTTIN:
-            change_count(a, +1);
-            break;
-        case SIGTTOU:
-            change_count(a, -1);
-            break;
-        case SIGWINCH:
-            on_winch(a);
-            break;
-        default:
-            mc_warn("%s is not built in this version: nothing is changed", sig == SIGHUP ? "Reloading (HUP)" : "Upgrading (USR2)");
-            break;
+    case SIGTERM:
+        stop_on(a, MC_STOP_GRACEFUL);
+        break;
+    case SIGINT:
+    case SIGQUIT:
+        stop_on(a, MC_STOP_QUICK);
+        break;
+    case SIGUSR1:
+        mc_logs_reopen(a);
+        break;
+    case SIGTTIN:
+        change_count(a, +1);
+        break;
+    case SIGTTOU:
+        change_count(a, -1);
+        break;
+    case SIGWINCH:
+        on_winch(a);
+        break;
+    default:
+        mc_warn("%s is not built in this version: nothing is changed", sig == SIGHUP ? "Reloading (HUP)" : "Upgrading (USR2)");
+        break;
     }
 }
 
@@ -132,21 +140,26 @@ static void on_signals(struct mc_io *io)
     struct mc_arbiter *a = io->data;
     uint64_t set = mc_signals_take();
     for (size_t i = 0; caught[i]; i++) {
-        if (mc_signals_has(set, caught[i])) on_signal(a, caught[i]);
+        if (mc_signals_has(set, caught[i]))
+            on_signal(a, caught[i]);
     }
-    if (mc_signals_has(set, SIGCHLD)) mc_reap_all(a);
+    if (mc_signals_has(set, SIGCHLD))
+        mc_reap_all(a);
 }
 
 /* ---- the loop ---- */
 
-struct census { unsigned live, unproved; };
+struct census {
+    unsigned live, unproved;
+};
 
 static struct census count(const struct mc_arbiter *a, const struct mc_arb_pool *p)
 {
-    struct census c = { 0, 0 };
+    struct census c = {0, 0};
     for (unsigned i = 0; i < a->nkids; i++) {
         const struct mc_kid *k = &a->kids[i];
-        if (k->pool != p || !mc_kid_live(k)) continue;
+        if (k->pool != p || !mc_kid_live(k))
+            continue;
         c.live++;
         c.unproved += !k->proved;
     }
@@ -155,10 +168,14 @@ static struct census count(const struct mc_arbiter *a, const struct mc_arb_pool 
 
 static void tend_zygote(struct mc_arbiter *a, struct mc_arb_pool *p)
 {
-    if (!p->conf->python || p->zygote.life != MC_LIFE_NONE) return;
-    if (a->check && p->zygote.started_ms) return;
-    if (mc_policy_births(&p->births, 1, 0, 0, a->loop.now) == 0) return;
-    if (mc_spawn_zygote(a, p) == MC_ERROR) mc_policy_failed(&p->births, a->loop.now);
+    if (!p->conf->python || p->zygote.life != MC_LIFE_NONE)
+        return;
+    if (a->check && p->zygote.started_ms)
+        return;
+    if (mc_policy_births(&p->births, 1, 0, 0, a->loop.now) == 0)
+        return;
+    if (mc_spawn_zygote(a, p) == MC_ERROR)
+        mc_policy_failed(&p->births, a->loop.now);
 }
 
 /* The worker that asked first to be replaced, one at a time; *booting: its successor, or another, is on its way. */
@@ -179,7 +196,8 @@ static void tend_pool(struct mc_arbiter *a, struct mc_arb_pool *p)
 {
     bool booting;
     tend_zygote(a, p);
-    if (a->check) return;
+    if (a->check)
+        return;
     struct census c = count(a, p);
     struct mc_kid *old = recycler(a, p, &booting);
     if (old && c.live > p->wanted && !booting) { /* its successor is ready */
@@ -199,16 +217,21 @@ static void tend_pool(struct mc_arbiter *a, struct mc_arb_pool *p)
 
 static void tend(struct mc_arbiter *a)
 {
-    for (unsigned i = 0; i < a->nkids; i++) mc_kid_watchdog(&a->kids[i], a->loop.now);
-    for (size_t i = 0; i < a->conf->npools; i++) mc_kid_watchdog(&a->pools[i].zygote, a->loop.now);
-    for (size_t i = 0; i < a->conf->npools && a->stopping == MC_STOP_NOT; i++) tend_pool(a, &a->pools[i]);
+    for (unsigned i = 0; i < a->nkids; i++)
+        mc_kid_watchdog(&a->kids[i], a->loop.now);
+    for (size_t i = 0; i < a->conf->npools; i++)
+        mc_kid_watchdog(&a->pools[i].zygote, a->loop.now);
+    for (size_t i = 0; i < a->conf->npools && a->stopping == MC_STOP_NOT; i++)
+        tend_pool(a, &a->pools[i]);
 }
 
 static bool finished(const struct mc_arbiter *a)
 {
-    if (!a->check) return a->stopping != MC_STOP_NOT && mc_stop_done(a);
+    if (!a->check)
+        return a->stopping != MC_STOP_NOT && mc_stop_done(a);
     for (size_t i = 0; i < a->conf->npools; i++) {
-        if (a->pools[i].conf->python && a->pools[i].zygote.started_ms == 0 && a->stopping == MC_STOP_NOT) return false;
+        if (a->pools[i].conf->python && a->pools[i].zygote.started_ms == 0 && a->stopping == MC_STOP_NOT)
+            return false;
     }
     return mc_stop_done(a);
 }
@@ -219,11 +242,13 @@ static void run(struct mc_arbiter *a)
     for (;;) {
         a->next_ms = a->loop.now + LOOK_MS;
         tend(a);
-        if (finished(a)) break;
+        if (finished(a))
+            break;
         uint64_t asleep = mc_loop_refresh(&a->loop);
-        mc_loop_turn(&a->loop, a->next_ms > asleep ? (int) (a->next_ms - asleep) : 0);
+        mc_loop_turn(&a->loop, a->next_ms > asleep ? (int)(a->next_ms - asleep) : 0);
         /* We stood still ourselves (Ctrl-Z, a debugger): that workers were silent meanwhile means nothing. */
-        if (mc_loop_refresh(&a->loop) > asleep + 2 * LOOK_MS) a->awake_ms = a->loop.now;
+        if (mc_loop_refresh(&a->loop) > asleep + 2 * LOOK_MS)
+            a->awake_ms = a->loop.now;
     }
 }
 
@@ -232,7 +257,8 @@ static void run(struct mc_arbiter *a)
 static const struct mc_event_ops *event_ops(void)
 {
     const struct mc_module *m = mc_module_find(MC_MODULE_EVENT, "epoll");
-    if (!m) m = mc_module_find(MC_MODULE_EVENT, "poll");
+    if (!m)
+        m = mc_module_find(MC_MODULE_EVENT, "poll");
     return m ? m->ops.event : NULL;
 }
 
@@ -254,7 +280,7 @@ static int open_loop(struct mc_arbiter *a)
 
 static unsigned workers_of(const struct mc_conf_pool *p)
 {
-    return p->set.workers > 0 ? (unsigned) p->set.workers : mc_proc_cpus();
+    return p->set.workers > 0 ? (unsigned)p->set.workers : mc_proc_cpus();
 }
 
 /* Twice the workers and more: those that leave keep their slots while their successors start. */
@@ -263,22 +289,25 @@ static int make_records(struct mc_arbiter *a)
     unsigned total = 0;
     a->pools = calloc(a->conf->npools, sizeof(*a->pools));
     a->listen_fds = calloc(a->conf->nlistens, sizeof(*a->listen_fds));
-    if (!a->pools || !a->listen_fds) return MC_ERROR;
-    for (size_t i = 0; i < a->conf->nlistens; i++) a->listen_fds[i] = -1;
+    if (!a->pools || !a->listen_fds)
+        return MC_ERROR;
+    for (size_t i = 0; i < a->conf->nlistens; i++)
+        a->listen_fds[i] = -1;
     for (size_t i = 0; i < a->conf->npools; i++) {
         struct mc_arb_pool *p = &a->pools[i];
         p->conf = &a->conf->pools[i];
         p->wanted = workers_of(p->conf);
         p->generation = 1;
-        p->zygote = (struct mc_kid){ .arbiter = a, .pool = p, .io.fd = -1 };
+        p->zygote = (struct mc_kid){.arbiter = a, .pool = p, .io.fd = -1};
         total += p->wanted;
     }
     unsigned slots = total * 2 < MC_BOARD_SLOTS ? MC_BOARD_SLOTS : total * 2;
     a->kids = calloc(slots, sizeof(*a->kids));
-    if (!a->kids || mc_scoreboard_create(&a->board, slots) != MC_OK) return MC_ERROR;
+    if (!a->kids || mc_scoreboard_create(&a->board, slots) != MC_OK)
+        return MC_ERROR;
     a->nkids = slots;
     for (unsigned i = 0; i < slots; i++)
-        a->kids[i] = (struct mc_kid){ .arbiter = a, .slot = mc_scoreboard_slot(&a->board, i), .index = i, .io.fd = -1 };
+        a->kids[i] = (struct mc_kid){.arbiter = a, .slot = mc_scoreboard_slot(&a->board, i), .index = i, .io.fd = -1};
     return MC_OK;
 }
 
@@ -287,7 +316,8 @@ static int make_image(struct mc_arbiter *a)
     enum { MAX = 64 << 20 };
     struct mc_sb text;
     mc_sb_init(&text, MAX);
-    if (mc_conf_print(a->conf, &text) == MC_OK && !text.bad) a->image = mc_fd_memfd("monoceros-image", text.p, text.n, true);
+    if (mc_conf_print(a->conf, &text) == MC_OK && !text.bad)
+        a->image = mc_fd_memfd("monoceros-image", text.p, text.n, true);
     mc_sb_fini(&text);
     return a->image < 0 ? MC_ERROR : MC_OK;
 }
@@ -295,7 +325,8 @@ static int make_image(struct mc_arbiter *a)
 static bool has_python(const struct mc_conf *conf)
 {
     for (size_t i = 0; i < conf->npools; i++) {
-        if (conf->pools[i].python) return true;
+        if (conf->pools[i].python)
+            return true;
     }
     return false;
 }
@@ -310,7 +341,8 @@ static int prepare(struct mc_arbiter *a)
         return MC_ERROR;
     }
     if (has_python(a->conf)) {
-        if (mc_zygote_find_extension(a) != MC_OK) return MC_ERROR;
+        if (mc_zygote_find_extension(a) != MC_OK)
+            return MC_ERROR;
         if (make_image(a) != MC_OK) {
             mc_error("cannot make the configuration image: %m");
             return MC_ERROR;
@@ -327,8 +359,10 @@ static void log_pools(const struct mc_arbiter *a)
 {
     for (size_t i = 0; i < a->conf->npools; i++) {
         const struct mc_conf_pool *p = a->pools[i].conf;
-        if (a->conf->npools == 1) mc_info("Using worker: %s", p->worker->name);
-        else mc_info("Using worker: %s (pool \"%s\")", p->worker->name, p->name);
+        if (a->conf->npools == 1)
+            mc_info("Using worker: %s", p->worker->name);
+        else
+            mc_info("Using worker: %s (pool \"%s\")", p->worker->name, p->name);
     }
 }
 
@@ -336,7 +370,8 @@ static int write_pidfile(struct mc_arbiter *a)
 {
     char err[512];
     const char *path = a->conf->set.pidfile;
-    if (!path) return MC_OK;
+    if (!path)
+        return MC_OK;
     if (mc_pidfile_create(path, a->pid, err, sizeof(err)) != MC_OK) {
         mc_error("%s", err);
         return MC_ERROR;
@@ -347,21 +382,25 @@ static int write_pidfile(struct mc_arbiter *a)
 
 static int start(struct mc_arbiter *a)
 {
-    if (mc_logs_open(a) != MC_OK || open_loop(a) != MC_OK) return MC_ERROR;
+    if (mc_logs_open(a) != MC_OK || open_loop(a) != MC_OK)
+        return MC_ERROR;
     mc_info("Starting monoceros " MC_VERSION);
-    if (write_pidfile(a) != MC_OK || prepare(a) != MC_OK || mc_listeners_open(a) != MC_OK) return MC_ERROR;
+    if (write_pidfile(a) != MC_OK || prepare(a) != MC_OK || mc_listeners_open(a) != MC_OK)
+        return MC_ERROR;
     mc_listeners_log(a);
     log_pools(a);
     mc_proc_title("monoceros: master [%s]", mc_arbiter_name(a->conf));
     mc_daemon_report(MC_EXIT_OK);
-    if (a->conf->set.daemon) mc_logs_daemon(a);
+    if (a->conf->set.daemon)
+        mc_logs_daemon(a);
     return MC_OK;
 }
 
 static int start_check(struct mc_arbiter *a)
 {
     a->errorlog = mc_fd_open_log("-", STDERR_FILENO);
-    if (a->errorlog < 0 || open_loop(a) != MC_OK) return MC_ERROR;
+    if (a->errorlog < 0 || open_loop(a) != MC_OK)
+        return MC_ERROR;
     return prepare(a);
 }
 
@@ -369,7 +408,8 @@ static int start_check(struct mc_arbiter *a)
 static void fill_stdio(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0) (void) !open("/dev/null", O_RDWR); /* the lowest free number: this one */
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", O_RDWR); /* the lowest free number: this one */
     }
 }
 
@@ -386,7 +426,8 @@ static int enter(struct mc_arbiter *a)
         return MC_ERROR;
     }
     /* The default of 0 speaks of unix sockets only: files that apps make keep the umask that we were started with. */
-    if (set->umask_) umask((mode_t) set->umask_);
+    if (set->umask_)
+        umask((mode_t)set->umask_);
     mc_arbiter_set_env(&set->raw_env);
     a->pid = getpid();
     return make_records(a);
@@ -395,16 +436,20 @@ static int enter(struct mc_arbiter *a)
 static void finish(struct mc_arbiter *a)
 {
     mc_listeners_close(a);
-    if (a->pidfile) mc_pidfile_remove(a->pidfile, a->pid);
-    if (a->signals.registered) mc_io_unwatch(&a->loop, &a->signals);
-    if (a->loop.ops) mc_loop_close(&a->loop);
+    if (a->pidfile)
+        mc_pidfile_remove(a->pidfile, a->pid);
+    if (a->signals.registered)
+        mc_io_unwatch(&a->loop, &a->signals);
+    if (a->loop.ops)
+        mc_loop_close(&a->loop);
     mc_scoreboard_close(&a->board);
     mc_fd_close(&a->image);
     mc_fd_close(&a->accesslog);
     free(a->kids);
     free(a->pools);
     free(a->listen_fds);
-    if (a->errorlog >= 0) mc_log_set_fd(STDERR_FILENO);
+    if (a->errorlog >= 0)
+        mc_log_set_fd(STDERR_FILENO);
     mc_fd_close(&a->errorlog);
 }
 
@@ -412,19 +457,22 @@ static void say_goodbye(const struct mc_arbiter *a)
 {
     enum mc_log_level level = a->code == MC_EXIT_OK ? MC_LOG_INFO : MC_LOG_ERROR;
     mc_log_line(level, "Shutting down: Master");
-    if (a->reason) mc_log_line(level, "Reason: %s", a->reason);
+    if (a->reason)
+        mc_log_line(level, "Reason: %s", a->reason);
 }
 
 int mc_arbiter_run(const struct mc_conf *conf, bool check)
 {
-    struct mc_arbiter a = { .conf = conf, .check = check, .errorlog = -1, .accesslog = -1, .image = -1, .board.shm.fd = -1, .oom_kills = -1 };
+    struct mc_arbiter a = {.conf = conf, .check = check, .errorlog = -1, .accesslog = -1, .image = -1, .board.shm.fd = -1, .oom_kills = -1};
     a.signals.fd = -1;
     if (enter(&a) != MC_OK || (check ? start_check(&a) : start(&a)) != MC_OK) {
         a.code = a.stopping == MC_STOP_NOT ? MC_EXIT_FAIL : MC_EXIT_OK;
     } else {
         run(&a);
-        if (!check) say_goodbye(&a);
-        else if (a.code == MC_EXIT_OK) printf("monoceros: the configuration is ok\n");
+        if (!check)
+            say_goodbye(&a);
+        else if (a.code == MC_EXIT_OK)
+            printf("monoceros: the configuration is ok\n");
     }
     finish(&a);
     return a.code;

@@ -32,15 +32,15 @@ struct mc_kid {
     unsigned index;
     enum mc_life life;
     pid_t pid;
-    struct mc_io io;         /* the channel; fd -1: closed */
+    struct mc_io io; /* the channel; fd -1: closed */
     uint64_t started_ms, ready_ms;
-    bool recycling;          /* it has asked to be replaced */
-    bool proved;             /* see mc_policy_proved() */
-    uint64_t aborted_ms;     /* SIGABRT was sent */
-    uint64_t kill_ms;        /* SIGKILL is due; 0: never */
-    enum mc_kill kill_why;   /* the reason of that */
-    enum mc_kill killed;     /* a fatal signal was sent, and why */
-    int failed;              /* code of MC_MSG_FAILED */
+    bool recycling;        /* it has asked to be replaced */
+    bool proved;           /* see mc_policy_proved() */
+    uint64_t aborted_ms;   /* SIGABRT was sent */
+    uint64_t kill_ms;      /* SIGKILL is due; 0: never */
+    enum mc_kill kill_why; /* the reason of that */
+    enum mc_kill killed;   /* a fatal signal was sent, and why */
+    int failed;            /* code of MC_MSG_FAILED */
     unsigned generation;
 };
 
@@ -66,14 +66,14 @@ struct mc_arbiter {
     struct mc_arb_pool *pools;
     struct mc_kid *kids;
     unsigned nkids;
-    const char *pidfile; /* written by us */
+    const char *pidfile;  /* written by us */
     char extension[4096]; /* path of _monoceros.abi3.so */
     enum mc_stopping stopping;
-    int code;           /* exit code */
-    const char *reason; /* of a halt */
+    int code;                   /* exit code */
+    const char *reason;         /* of a halt */
     uint64_t awake_ms, next_ms; /* see mc_policy_watch; when to look again */
     struct mc_log_limit storm;
-    int64_t oom_kills;  /* of our cgroup, as seen last; -1: unknown */
+    int64_t oom_kills; /* of our cgroup, as seen last; -1: unknown */
 };
 
 /* ---- arbiter.c ---- */
@@ -111,18 +111,25 @@ int mc_spawn_zygote(struct mc_arbiter *a, struct mc_arb_pool *p);
 /* Where the extension is, into a->extension: MC_OK or MC_ERROR (logged). */
 int mc_zygote_find_extension(struct mc_arbiter *a);
 /* In the forked child: fixed descriptors, exec. Returns only when it failed: errno, the interpreter in *path, and the channel to complain on. */
-struct mc_zygote_exec { int channel, image, board, errorlog, accesslog; const int *listen_fds; };
+struct mc_zygote_exec {
+    int channel, image, board, errorlog, accesslog;
+    const int *listen_fds;
+};
 int mc_zygote_exec(struct mc_arbiter *a, const struct mc_conf_pool *pool, const struct mc_zygote_exec *x, const char **path);
 
 /* ---- kids.c ---- */
 /* A kid's channel: watch it; handle what it says. */
 int mc_kid_watch(struct mc_kid *k, int fd);
+void mc_kid_hear(struct mc_kid *k);   /* what it has said so far */
 void mc_kid_forget(struct mc_kid *k); /* the record is free again */
 int mc_kid_tell(struct mc_kid *k, enum mc_msg_kind kind);
 /* Ask to leave (DRAIN or STOP); SIGKILL is due after limit_ms (0: never). */
 void mc_kid_leave(struct mc_kid *k, enum mc_msg_kind kind, uint64_t limit_ms, enum mc_kill why);
 void mc_kid_signal(struct mc_kid *k, int sig, enum mc_kill why);
-static inline bool mc_kid_live(const struct mc_kid *k) { return k->life != MC_LIFE_NONE && k->life != MC_LIFE_LEAVING; }
+static inline bool mc_kid_live(const struct mc_kid *k)
+{
+    return k->life != MC_LIFE_NONE && k->life != MC_LIFE_LEAVING;
+}
 /* Silent kids and due kills. */
 void mc_kid_watchdog(struct mc_kid *k, uint64_t now);
 

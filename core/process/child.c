@@ -15,7 +15,7 @@
 
 enum { ALONE_MS = 1000 };
 
-static const int caught[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTTIN, SIGTTOU, 0 };
+static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTTIN, SIGTTOU, 0};
 
 static struct {
     struct mc_worker worker;
@@ -27,9 +27,9 @@ static struct {
 
 static void tell(enum mc_msg_kind kind, int code, const char *text)
 {
-    struct mc_msg m = { .kind = (uint16_t) kind, .code = code };
+    struct mc_msg m = {.kind = (uint16_t)kind, .code = code};
     snprintf(m.text, sizeof(m.text), "%s", text);
-    (void) mc_channel_send(self.start->channel, &m, NULL, 0);
+    (void)mc_channel_send(self.start->channel, &m, NULL, 0);
 }
 
 /* The numbers stay: the interpreter and the log remember them. */
@@ -40,19 +40,24 @@ static void take_logs(const struct mc_msg *m, int fds[2])
         mc_log_set_fd(mc_log_fd());
     }
     if (m->nfds > 1 && self.start->accesslog >= 0) {
-        if (self.worker.access) mc_access_flush(self.worker.access);
+        if (self.worker.access)
+            mc_access_flush(self.worker.access);
         dup3(fds[1], self.start->accesslog, O_CLOEXEC);
-        if (self.worker.access) mc_access_set_fd(self.worker.access, self.start->accesslog);
+        if (self.worker.access)
+            mc_access_set_fd(self.worker.access, self.start->accesslog);
     }
-    for (int i = 0; i < m->nfds; i++) mc_fd_close(&fds[i]);
+    for (int i = 0; i < m->nfds; i++)
+        mc_fd_close(&fds[i]);
 }
 
 /* When all leave, the queue must be served to its end; otherwise the others take it. */
 static void leave(bool all)
 {
     mc_timer_clear(&self.alone);
-    if (all) mc_worker_drain(&self.worker);
-    else mc_worker_retire(&self.worker);
+    if (all)
+        mc_worker_drain(&self.worker);
+    else
+        mc_worker_retire(&self.worker);
 }
 
 static void on_message(const struct mc_msg *m, int fds[2])
@@ -61,31 +66,38 @@ static void on_message(const struct mc_msg *m, int fds[2])
         take_logs(m, fds);
         return;
     }
-    for (int i = 0; i < m->nfds; i++) mc_fd_close(&fds[i]);
-    if (m->kind == MC_MSG_DRAIN) leave(m->value != 0);
-    else if (m->kind == MC_MSG_STOP) mc_worker_stop(&self.worker);
-    else mc_warn("a message of kind %u is not for a worker", m->kind);
+    for (int i = 0; i < m->nfds; i++)
+        mc_fd_close(&fds[i]);
+    if (m->kind == MC_MSG_DRAIN)
+        leave(m->value != 0);
+    else if (m->kind == MC_MSG_STOP)
+        mc_worker_stop(&self.worker);
+    else
+        mc_warn("a message of kind %u is not for a worker", m->kind);
 }
 
 static void on_channel(struct mc_io *io)
 {
     struct mc_msg m;
     int fds[2], rc;
-    while ((rc = mc_channel_recv(io->fd, &m, fds, 2, NULL)) == MC_OK) on_message(&m, fds);
-    if (rc == MC_AGAIN) return;
+    while ((rc = mc_channel_recv(io->fd, &m, fds, 2, NULL)) == MC_OK)
+        on_message(&m, fds);
+    if (rc == MC_AGAIN)
+        return;
     mc_io_unwatch(&self.worker.loop, io);
-    mc_info("Parent changed, shutting down: worker (pid:%ld)", (long) getpid());
+    mc_info("Parent changed, shutting down: worker (pid:%ld)", (long)getpid());
     /* Nobody else is left to do it. */
     for (size_t i = 0; i < self.worker.nlisteners; i++) {
         const struct mc_listener *l = &self.worker.listeners[i];
-        if (!l->done) mc_listeners_refuse_fd(l->io.fd, &l->conf->addr);
+        if (!l->done)
+            mc_listeners_refuse_fd(l->io.fd, &l->conf->addr);
     }
     leave(true);
 }
 
 static void on_alone(struct mc_timer *t)
 {
-    (void) t;
+    (void)t;
     leave(false);
 }
 
@@ -93,17 +105,21 @@ static void on_alone(struct mc_timer *t)
  * whoever had closed the listener before would have reset the queue. */
 static void on_term(void)
 {
-    if (self.worker.draining) return;
+    if (self.worker.draining)
+        return;
     mc_worker_drain(&self.worker);
-    if (mc_timer_set(&self.worker.loop, &self.alone, ALONE_MS) != MC_OK) leave(false);
+    if (mc_timer_set(&self.worker.loop, &self.alone, ALONE_MS) != MC_OK)
+        leave(false);
 }
 
 static void on_signals(struct mc_io *io)
 {
-    (void) io;
+    (void)io;
     uint64_t set = mc_signals_take();
-    if (mc_signals_has(set, SIGINT) || mc_signals_has(set, SIGQUIT)) mc_worker_stop(&self.worker);
-    else if (mc_signals_has(set, SIGTERM)) on_term();
+    if (mc_signals_has(set, SIGINT) || mc_signals_has(set, SIGQUIT))
+        mc_worker_stop(&self.worker);
+    else if (mc_signals_has(set, SIGTERM))
+        on_term();
 }
 
 static int watch(struct mc_io *io, int fd, void (*fn)(struct mc_io *))
@@ -122,7 +138,7 @@ static int catch_signals(void)
 /* The arbiter has died: as TERM, but nobody will kill us at the end of graceful_timeout, and a stuck app never comes back to the loop. */
 static void on_orphaned(int sig)
 {
-    (void) sig;
+    (void)sig;
     if (self.grace) {
         signal(SIGALRM, SIG_DFL);
         alarm(self.grace);
@@ -133,20 +149,23 @@ static void on_orphaned(int sig)
 /* A signal of its own, which no app uses. */
 static int follow_parent(void)
 {
-    struct sigaction sa = { .sa_handler = on_orphaned, .sa_flags = SA_RESTART };
+    struct sigaction sa = {.sa_handler = on_orphaned, .sa_flags = SA_RESTART};
     int64_t grace = self.start->pool->set.graceful_timeout;
     sigemptyset(&sa.sa_mask);
-    self.grace = grace > 0 ? (unsigned) ((grace + 1999) / 1000) : 0;
-    if (sigaction(SIGRTMAX - 1, &sa, NULL) < 0 || mc_proc_parent_death(SIGRTMAX - 1) != MC_OK) return MC_ERROR;
+    self.grace = grace > 0 ? (unsigned)((grace + 1999) / 1000) : 0;
+    if (sigaction(SIGRTMAX - 1, &sa, NULL) < 0 || mc_proc_parent_death(SIGRTMAX - 1) != MC_OK)
+        return MC_ERROR;
     return getppid() == self.start->arbiter ? MC_OK : MC_ERROR;
 }
 
 static int open_access(void)
 {
     char err[256];
-    if (self.start->accesslog < 0) return MC_OK;
+    if (self.start->accesslog < 0)
+        return MC_OK;
     self.worker.access = mc_access_open(self.start->conf, self.start->accesslog, err, sizeof(err));
-    if (self.worker.access) return MC_OK;
+    if (self.worker.access)
+        return MC_OK;
     mc_error("access_log_format: %s", err);
     return MC_ERROR;
 }
@@ -160,14 +179,15 @@ static void recycle(const char *why)
 static int fail(int code, const char *text)
 {
     tell(MC_MSG_FAILED, code, text);
-    mc_info("Worker exiting (pid: %ld)", (long) getpid());
+    mc_info("Worker exiting (pid: %ld)", (long)getpid());
     return code;
 }
 
 static int open_all(void)
 {
     const struct mc_child_start *s = self.start;
-    if (catch_signals() != MC_OK || follow_parent() != MC_OK) return fail(MC_EXIT_BOOT, "cannot catch signals, or the arbiter has died");
+    if (catch_signals() != MC_OK || follow_parent() != MC_OK)
+        return fail(MC_EXIT_BOOT, "cannot catch signals, or the arbiter has died");
     int code = mc_worker_open(&self.worker, s->conf, s->pool, s->slot, s->listen_fds);
     if (code != MC_OK) return fail(code > 0 ? code : MC_EXIT_BOOT, "");
     self.worker.recycle = recycle;
@@ -181,16 +201,19 @@ int mc_child_worker(const struct mc_child_start *start)
 {
     self.start = start;
     mc_timer_init(&self.alone, on_alone, NULL);
-    mc_slot_set(start->slot->pid, (int32_t) getpid());
+    mc_slot_set(start->slot->pid, (int32_t)getpid());
     mc_proc_title("monoceros: worker [%s]", mc_arbiter_name(start->conf));
-    mc_info("Booting worker with pid: %ld", (long) getpid());
+    mc_info("Booting worker with pid: %ld", (long)getpid());
     int code = open_all();
-    if (code != MC_OK) return code;
+    if (code != MC_OK)
+        return code;
     tell(MC_MSG_READY, 0, "");
     mc_worker_run(&self.worker);
-    mc_info("Worker exiting (pid: %ld)", (long) getpid());
-    if (self.channel.registered) mc_io_unwatch(&self.worker.loop, &self.channel);
-    if (self.signals.registered) mc_io_unwatch(&self.worker.loop, &self.signals);
+    mc_info("Worker exiting (pid: %ld)", (long)getpid());
+    if (self.channel.registered)
+        mc_io_unwatch(&self.worker.loop, &self.channel);
+    if (self.signals.registered)
+        mc_io_unwatch(&self.worker.loop, &self.signals);
     mc_worker_close(&self.worker);
     mc_access_close(&self.worker.access);
     return MC_EXIT_OK;

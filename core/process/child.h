@@ -11,34 +11,34 @@ enum {
     MC_FD_BOARD = 5,   /* scoreboard memfd */
     MC_FD_ERRORLOG = 6,
     MC_FD_ACCESSLOG = 7, /* closed when there is none */
-    MC_FD_LISTEN = 8   /* first listener; the rest follow in conf->listens order */
+    MC_FD_LISTEN = 8     /* first listener; the rest follow in conf->listens order */
 };
 
 enum mc_msg_kind {
     /* up */
-    MC_MSG_PID,      /* a worker names itself (credentials checked by the arbiter) */
-    MC_MSG_READY,    /* worker: accepts; zygote: loaded, can spawn */
-    MC_MSG_FAILED,   /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line; the sender exits with that code */
+    MC_MSG_PID,    /* a worker names itself (credentials checked by the arbiter) */
+    MC_MSG_READY,  /* worker: accepts; zygote: loaded, can spawn */
+    MC_MSG_FAILED, /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line; the sender exits with that code */
     /* down */
-    MC_MSG_SPAWN,    /* zygote: slot index in `value`, one fd: the new worker's channel */
-    MC_MSG_DRAIN,    /* worker: finish and leave; value 1: all do and the queue must be served, 0: the others take it; zygote: leave */
-    MC_MSG_STOP,     /* worker: leave now */
-    MC_MSG_LOGS,     /* new log fds: errorlog, then accesslog if value & 1 */
-    MC_MSG_CHECK,    /* zygote: import the apps, answer READY or FAILED */
+    MC_MSG_SPAWN, /* zygote: slot index in `value`, one fd: the new worker's channel */
+    MC_MSG_DRAIN, /* worker: finish and leave; value 1: all do and the queue must be served, 0: the others take it; zygote: leave */
+    MC_MSG_STOP,  /* worker: leave now */
+    MC_MSG_LOGS,  /* new log fds: errorlog, then accesslog if value & 1 */
+    MC_MSG_CHECK, /* zygote: import the apps, answer READY or FAILED */
     /* up */
-    MC_MSG_RECYCLE,  /* worker: wants to be replaced (text: why); serves on until told to leave */
+    MC_MSG_RECYCLE, /* worker: wants to be replaced (text: why); serves on until told to leave */
     MC_MSG_KINDS
 };
 
 #define MC_MSG_MAGIC 0x4d434d53u
 
 struct mc_msg {
-    uint32_t magic;   /* MC_MSG_MAGIC, set by mc_channel_send() */
+    uint32_t magic; /* MC_MSG_MAGIC, set by mc_channel_send() */
     uint16_t kind;
-    uint16_t nfds;    /* set by mc_channel_send() */
+    uint16_t nfds; /* set by mc_channel_send() */
     int32_t code;
     uint32_t value;
-    char text[240];   /* NUL-terminated */
+    char text[240]; /* NUL-terminated */
 };
 
 /* MC_OK; MC_AGAIN (would block); MC_ERROR (errno: EBADMSG malformed, ECONNRESET or EPIPE the other side is gone). Fds are CLOEXEC. Never block.
@@ -56,7 +56,7 @@ struct mc_child_start {
     const struct mc_conf_pool *pool;
     struct mc_slot *slot;
     int channel;
-    int accesslog;         /* -1: none */
+    int accesslog; /* -1: none */
     pid_t arbiter;
     const int *listen_fds; /* conf->listens order; -1 for those of other pools */
 };

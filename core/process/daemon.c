@@ -15,7 +15,8 @@ static MC_NORETURN void await(int fd)
 {
     unsigned char code = MC_EXIT_FAIL;
     ssize_t n;
-    do n = read(fd, &code, 1);
+    do
+        n = read(fd, &code, 1);
     while (n < 0 && errno == EINTR);
     _exit(n == 1 ? code : MC_EXIT_FAIL);
 }
@@ -23,7 +24,8 @@ static MC_NORETURN void await(int fd)
 int mc_daemon_start(void)
 {
     int fds[2];
-    if (pipe2(fds, O_CLOEXEC) < 0) return MC_ERROR;
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return MC_ERROR;
     pid_t middle = fork();
     if (middle < 0) {
         mc_fd_close(&fds[0]);
@@ -32,13 +34,15 @@ int mc_daemon_start(void)
     }
     if (middle > 0) {
         mc_fd_close(&fds[1]);
-        while (waitpid(middle, NULL, 0) < 0 && errno == EINTR) continue;
+        while (waitpid(middle, NULL, 0) < 0 && errno == EINTR)
+            continue;
         await(fds[0]);
     }
     setsid();
     pid_t pid = fork();
     /* Without a report the launching process exits with 1. */
-    if (pid != 0) _exit(0);
+    if (pid != 0)
+        _exit(0);
     mc_fd_close(&fds[0]);
     report_fd = fds[1];
     umask(022);
@@ -47,11 +51,14 @@ int mc_daemon_start(void)
 
 void mc_daemon_report(int code)
 {
-    if (report_fd < 0) return;
-    unsigned char byte = (unsigned char) code;
+    if (report_fd < 0)
+        return;
+    unsigned char byte = (unsigned char)code;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; null >= 0 && fd <= 2; fd++) dup2(null, fd);
-    if (null > 2) mc_fd_close(&null);
-    (void) !write(report_fd, &byte, 1);
+    for (int fd = 0; null >= 0 && fd <= 2; fd++)
+        dup2(null, fd);
+    if (null > 2)
+        mc_fd_close(&null);
+    (void)!write(report_fd, &byte, 1);
     mc_fd_close(&report_fd);
 }

@@ -16,7 +16,8 @@ static const char *kind_of(const struct mc_kid *k)
 
 static void close_channel(struct mc_kid *k)
 {
-    if (k->io.fd < 0) return;
+    if (k->io.fd < 0)
+        return;
     mc_io_unwatch(&k->arbiter->loop, &k->io);
     mc_fd_close(&k->io.fd);
 }
@@ -24,7 +25,8 @@ static void close_channel(struct mc_kid *k)
 void mc_kid_forget(struct mc_kid *k)
 {
     close_channel(k);
-    if (k->slot) mc_scoreboard_end(k->slot);
+    if (k->slot)
+        mc_scoreboard_end(k->slot);
     k->life = MC_LIFE_NONE;
     k->pid = 0;
 }
@@ -32,7 +34,8 @@ void mc_kid_forget(struct mc_kid *k)
 /* From now on it lives on borrowed time. */
 static void doom(struct mc_kid *k, uint64_t when, enum mc_kill why)
 {
-    if (k->kill_ms && k->kill_ms <= when) return;
+    if (k->kill_ms && k->kill_ms <= when)
+        return;
     k->kill_ms = when;
     k->kill_why = why;
     mc_arbiter_wake_at(k->arbiter, when);
@@ -42,14 +45,15 @@ static void doom(struct mc_kid *k, uint64_t when, enum mc_kill why)
 static void on_pid(struct mc_kid *k, pid_t sender)
 {
     siginfo_t info;
-    bool ours = sender > 0 && waitid(P_PID, (id_t) sender, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+    bool ours = sender > 0 && waitid(P_PID, (id_t)sender, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
     if (k->life != MC_LIFE_ASKED || !ours) {
-        if (k->life == MC_LIFE_ASKED) mc_error("A worker names itself pid %ld, which is not a child of ours", (long) sender);
+        if (k->life == MC_LIFE_ASKED)
+            mc_error("A worker names itself pid %ld, which is not a child of ours", (long)sender);
         return;
     }
     k->pid = sender;
     k->life = MC_LIFE_BOOTING;
-    mc_slot_set(k->slot->pid, (int32_t) sender);
+    mc_slot_set(k->slot->pid, (int32_t)sender);
 }
 
 /* It can fork workers; or (--check-config) it is loaded, then has imported the apps as well. */
@@ -59,7 +63,8 @@ static void on_zygote_ready(struct mc_kid *k)
     if (k->life == MC_LIFE_BOOTING) {
         k->life = MC_LIFE_READY;
         k->ready_ms = k->arbiter->loop.now;
-        if (check) mc_kid_tell(k, MC_MSG_CHECK);
+        if (check)
+            mc_kid_tell(k, MC_MSG_CHECK);
     } else if (k->life == MC_LIFE_READY && check) {
         mc_kid_leave(k, MC_MSG_DRAIN, MC_POLICY_QUICK_MS, MC_KILL_QUICK);
     }
@@ -67,10 +72,12 @@ static void on_zygote_ready(struct mc_kid *k)
 
 static void on_worker_ready(struct mc_kid *k)
 {
-    if (k->life != MC_LIFE_BOOTING) return;
+    if (k->life != MC_LIFE_BOOTING)
+        return;
     k->life = MC_LIFE_READY;
     k->ready_ms = k->arbiter->loop.now;
-    if (k->generation == k->pool->generation) k->pool->was_ready = true;
+    if (k->generation == k->pool->generation)
+        k->pool->was_ready = true;
 }
 
 static bool code_known(int code)
@@ -81,7 +88,8 @@ static bool code_known(int code)
 static void on_failed(struct mc_kid *k, const struct mc_msg *m)
 {
     k->failed = code_known(m->code) ? m->code : MC_EXIT_BOOT;
-    if (m->text[0]) mc_error("%s (pid:%ld): %s", kind_of(k), (long) k->pid, m->text);
+    if (m->text[0])
+        mc_error("%s (pid:%ld): %s", kind_of(k), (long)k->pid, m->text);
     /* It leaves by itself; if not, it does not get for ever. */
     doom(k, k->arbiter->loop.now + MC_POLICY_QUICK_MS, MC_KILL_CHANNEL);
 }
@@ -89,24 +97,27 @@ static void on_failed(struct mc_kid *k, const struct mc_msg *m)
 static void on_message(struct mc_kid *k, const struct mc_msg *m, pid_t sender)
 {
     switch (m->kind) {
-        case MC_MSG_PID:
-            if (k->slot) on_pid(k, sender);
-            break;
-        case MC_MSG_READY:
-            if (k->slot) on_worker_ready(k);
-            else on_zygote_ready(k);
-            break;
-        case MC_MSG_RECYCLE:
-            k->recycling = true;
-            mc_arbiter_wake_at(k->arbiter, k->arbiter->loop.now);
-            break;
-        case MC_MSG_FAILED:
-            on_failed(k, m);
-            break;
-        default:
-            mc_error("%s (pid:%ld) sent a message of kind %u that is not for us", kind_of(k), (long) k->pid, m->kind);
-            mc_kid_signal(k, SIGKILL, MC_KILL_CHANNEL);
-            break;
+    case MC_MSG_PID:
+        if (k->slot)
+            on_pid(k, sender);
+        break;
+    case MC_MSG_READY:
+        if (k->slot)
+            on_worker_ready(k);
+        else
+            on_zygote_ready(k);
+        break;
+    case MC_MSG_RECYCLE:
+        k->recycling = true;
+        mc_arbiter_wake_at(k->arbiter, k->arbiter->loop.now);
+        break;
+    case MC_MSG_FAILED:
+        on_failed(k, m);
+        break;
+    default:
+        mc_error("%s (pid:%ld) sent a message of kind %u that is not for us", kind_of(k), (long)k->pid, m->kind);
+        mc_kid_signal(k, SIGKILL, MC_KILL_CHANNEL);
+        break;
     }
 }
 
@@ -118,7 +129,7 @@ static void on_closed(struct mc_kid *k, int why)
         return;
     }
     if (why == EBADMSG) {
-        mc_error("%s (pid:%ld) sent a malformed message", kind_of(k), (long) k->pid);
+        mc_error("%s (pid:%ld) sent a malformed message", kind_of(k), (long)k->pid);
         mc_kid_signal(k, SIGKILL, MC_KILL_CHANNEL);
     }
     /* Mostly it has ended and SIGCHLD follows. An app that closes descriptors wildly must go, too: it has lost its listeners. */
@@ -133,10 +144,22 @@ static void on_channel(struct mc_io *io)
         struct mc_msg m;
         pid_t sender = 0;
         int rc = mc_channel_recv(k->io.fd, &m, NULL, 0, &sender);
-        if (rc == MC_AGAIN) return;
-        if (rc == MC_OK) on_message(k, &m, sender);
-        else on_closed(k, errno);
+        if (rc == MC_AGAIN)
+            return;
+        if (rc == MC_OK)
+            on_message(k, &m, sender);
+        else
+            on_closed(k, errno);
     }
+}
+
+void mc_kid_hear(struct mc_kid *k)
+{
+    struct mc_msg m;
+    pid_t sender = 0;
+    /* No more than a kid has to say; that the channel is closed is no news here. */
+    for (int i = 0; i < 4 && k->io.fd >= 0 && mc_channel_recv(k->io.fd, &m, NULL, 0, &sender) == MC_OK; i++)
+        on_message(k, &m, sender);
 }
 
 int mc_kid_watch(struct mc_kid *k, int fd)
@@ -148,29 +171,34 @@ int mc_kid_watch(struct mc_kid *k, int fd)
 
 int mc_kid_tell(struct mc_kid *k, enum mc_msg_kind kind)
 {
-    struct mc_msg m = { .kind = (uint16_t) kind, .value = k->arbiter->stopping != MC_STOP_NOT };
+    struct mc_msg m = {.kind = (uint16_t)kind, .value = k->arbiter->stopping != MC_STOP_NOT};
     return k->io.fd < 0 ? MC_ERROR : mc_channel_send(k->io.fd, &m, NULL, 0);
 }
 
 void mc_kid_signal(struct mc_kid *k, int sig, enum mc_kill why)
 {
-    if (k->pid <= 0) return;
-    if (k->killed == MC_KILL_NONE) k->killed = why;
+    if (k->pid <= 0)
+        return;
+    if (k->killed == MC_KILL_NONE)
+        k->killed = why;
     kill(k->pid, sig);
 }
 
 void mc_kid_leave(struct mc_kid *k, enum mc_msg_kind kind, uint64_t limit_ms, enum mc_kill why)
 {
-    if (k->life == MC_LIFE_NONE) return;
+    if (k->life == MC_LIFE_NONE)
+        return;
     /* Nobody there to be told: with the last copy of its channel the birth comes to nothing. */
     if (k->life == MC_LIFE_ASKED) {
         mc_kid_tell(k, MC_MSG_STOP);
         mc_kid_forget(k);
         return;
     }
-    if (mc_kid_tell(k, kind) != MC_OK) mc_kid_signal(k, kind == MC_MSG_DRAIN && k->slot ? SIGTERM : SIGQUIT, MC_KILL_NONE);
+    if (mc_kid_tell(k, kind) != MC_OK)
+        mc_kid_signal(k, kind == MC_MSG_DRAIN && k->slot ? SIGTERM : SIGQUIT, MC_KILL_NONE);
     k->life = MC_LIFE_LEAVING;
-    if (limit_ms) doom(k, k->arbiter->loop.now + limit_ms, why);
+    if (limit_ms)
+        doom(k, k->arbiter->loop.now + limit_ms, why);
 }
 
 static const char *const reasons[] = {
@@ -185,21 +213,26 @@ static void describe(const struct mc_kid *k, uint64_t now, char *out, size_t cap
 {
     char text[MC_BOARD_BUSY_TEXT];
     out[0] = '\0';
-    if (!k->slot) snprintf(out, cap, "importing the app");
-    else if (!k->ready_ms) snprintf(out, cap, "still booting");
+    if (!k->slot)
+        snprintf(out, cap, "importing the app");
+    else if (!k->ready_ms)
+        snprintf(out, cap, "still booting");
     else if (mc_scoreboard_busy(k->slot, text)[0]) {
         uint64_t since = mc_slot_get(k->slot->busy_since_ms);
         uint64_t ms = since && since <= now ? now - since : 0;
-        snprintf(out, cap, "in %s for %llu s", text, (unsigned long long) ms / 1000);
-    } else snprintf(out, cap, "not in a request");
+        snprintf(out, cap, "in %s for %llu s", text, (unsigned long long)ms / 1000);
+    } else
+        snprintf(out, cap, "not in a request");
 }
 
 static uint64_t limit_of(const struct mc_kid *k)
 {
-    uint64_t ms = (uint64_t) k->pool->conf->set.timeout;
-    if (k->slot || ms == 0) return ms;
+    uint64_t ms = (uint64_t)k->pool->conf->set.timeout;
+    if (k->slot || ms == 0)
+        return ms;
     /* A zygote beats never: it is watched only until it is loaded. */
-    if (k->life != MC_LIFE_BOOTING && !(k->arbiter->check && k->life == MC_LIFE_READY)) return 0;
+    if (k->life != MC_LIFE_BOOTING && !(k->arbiter->check && k->life == MC_LIFE_READY))
+        return 0;
     return ms > MC_POLICY_ZYGOTE_MS ? ms : MC_POLICY_ZYGOTE_MS;
 }
 
@@ -212,7 +245,7 @@ static void abort_silent(struct mc_kid *k, uint64_t now)
         mc_reap_unborn(k);
         return;
     }
-    mc_critical("%s TIMEOUT (pid:%ld) %s", k->slot ? "WORKER" : "ZYGOTE", (long) k->pid, what);
+    mc_critical("%s TIMEOUT (pid:%ld) %s", k->slot ? "WORKER" : "ZYGOTE", (long)k->pid, what);
     mc_kid_signal(k, SIGABRT, MC_KILL_TIMEOUT);
     k->aborted_ms = now;
     mc_arbiter_wake_at(k->arbiter, now + MC_POLICY_ABRT_MS);
@@ -220,23 +253,27 @@ static void abort_silent(struct mc_kid *k, uint64_t now)
 
 static void note_success(struct mc_kid *k, uint64_t now)
 {
-    if (k->proved || !k->slot || k->life != MC_LIFE_READY) return;
+    if (k->proved || !k->slot || k->life != MC_LIFE_READY)
+        return;
     k->proved = mc_policy_proved(now - k->ready_ms, mc_slot_get(k->slot->requests) > 0);
-    if (k->proved && k->generation == k->pool->generation) mc_policy_healed(&k->pool->births);
+    if (k->proved && k->generation == k->pool->generation)
+        mc_policy_healed(&k->pool->births);
 }
 
 void mc_kid_watchdog(struct mc_kid *k, uint64_t now)
 {
     struct mc_arbiter *a = k->arbiter;
-    if (k->life == MC_LIFE_NONE) return;
+    if (k->life == MC_LIFE_NONE)
+        return;
     note_success(k, now);
     if (k->kill_ms && now >= k->kill_ms) {
-        mc_error("%s (pid:%ld) %s: killed", kind_of(k), (long) k->pid, reasons[k->kill_why]);
+        mc_error("%s (pid:%ld) %s: killed", kind_of(k), (long)k->pid, reasons[k->kill_why]);
         k->kill_ms = 0;
         mc_kid_signal(k, SIGKILL, k->kill_why);
         return;
     }
-    if (k->kill_ms) mc_arbiter_wake_at(a, k->kill_ms);
+    if (k->kill_ms)
+        mc_arbiter_wake_at(a, k->kill_ms);
     struct mc_policy_watch w = {
         .beat_ms = k->slot ? mc_slot_get(k->slot->beat_ms) : 0,
         .started_ms = k->started_ms,
@@ -245,15 +282,15 @@ void mc_kid_watchdog(struct mc_kid *k, uint64_t now)
         .aborted_ms = k->aborted_ms,
     };
     switch (mc_policy_watch(&w, now, &a->next_ms)) {
-        case MC_VERDICT_WAIT:
-            break;
-        case MC_VERDICT_ABORT:
-            abort_silent(k, now);
-            break;
-        case MC_VERDICT_KILL:
-            mc_kid_signal(k, SIGKILL, MC_KILL_TIMEOUT);
-            /* Once is enough. */
-            k->aborted_ms = now;
-            break;
+    case MC_VERDICT_WAIT:
+        break;
+    case MC_VERDICT_ABORT:
+        abort_silent(k, now);
+        break;
+    case MC_VERDICT_KILL:
+        mc_kid_signal(k, SIGKILL, MC_KILL_TIMEOUT);
+        /* Once is enough. */
+        k->aborted_ms = now;
+        break;
     }
 }

@@ -15,17 +15,20 @@ enum { TRIES = 5, PAUSE_MS = 1000 };
 /* Sleep in the loop; false when a signal to stop came. */
 static bool pause_unless_stopped(struct mc_arbiter *a, uint64_t until)
 {
-    while (mc_loop_refresh(&a->loop) < until && a->stopping == MC_STOP_NOT) mc_loop_turn(&a->loop, (int) (until - a->loop.now));
+    while (mc_loop_refresh(&a->loop) < until && a->stopping == MC_STOP_NOT)
+        mc_loop_turn(&a->loop, (int)(until - a->loop.now));
     return a->stopping == MC_STOP_NOT;
 }
 
 /* 0.0.0.0:443 and [::]:443 side by side: the latter must leave IPv4 to the former. Alone it takes both, as the system has it. */
 static bool has_v4_twin(const struct mc_conf *conf, const struct mc_addr *addr)
 {
-    if (addr->family != AF_INET6) return false;
+    if (addr->family != AF_INET6)
+        return false;
     for (size_t i = 0; i < conf->nlistens; i++) {
         const struct mc_addr *other = &conf->listens[i].addr;
-        if (other->family == AF_INET && other->u.in.sin_port == addr->u.in6.sin6_port) return true;
+        if (other->family == AF_INET && other->u.in.sin_port == addr->u.in6.sin6_port)
+            return true;
     }
     return false;
 }
@@ -34,8 +37,8 @@ static int open_one(struct mc_arbiter *a, const struct mc_conf_listen *l)
 {
     const struct mc_values *set = &a->conf->set;
     struct mc_listen_opts o = {
-        .backlog = (int) set->backlog,
-        .umask = (mode_t) set->umask_,
+        .backlog = (int)set->backlog,
+        .umask = (mode_t)set->umask_,
         .uid = a->conf->uid,
         .gid = a->conf->gid,
         .v6only = has_v4_twin(a->conf, &l->addr),
@@ -43,14 +46,20 @@ static int open_one(struct mc_arbiter *a, const struct mc_conf_listen *l)
     };
     for (int i = 1;; i++) {
         int fd = mc_socket_listen(&l->addr, &o);
-        if (fd >= 0) return fd;
-        if (errno == EADDRINUSE) mc_error("Connection in use: %s", l->text);
-        else mc_error("cannot listen at %s: %m", l->text);
+        if (fd >= 0)
+            return fd;
+        if (errno == EADDRINUSE)
+            mc_error("Connection in use: %s", l->text);
+        else
+            mc_error("cannot listen at %s: %m", l->text);
         /* Only an address in use may become free. */
-        if (errno != EADDRINUSE && errno != EADDRNOTAVAIL) return -1;
-        if (i == TRIES) break;
+        if (errno != EADDRINUSE && errno != EADDRNOTAVAIL)
+            return -1;
+        if (i == TRIES)
+            break;
         mc_error("Retrying in 1 second.");
-        if (!pause_unless_stopped(a, a->loop.now + PAUSE_MS)) return -1;
+        if (!pause_unless_stopped(a, a->loop.now + PAUSE_MS))
+            return -1;
     }
     mc_error("Can't connect to %s", l->text);
     return -1;
@@ -60,7 +69,8 @@ int mc_listeners_open(struct mc_arbiter *a)
 {
     for (size_t i = 0; i < a->conf->nlistens; i++) {
         a->listen_fds[i] = open_one(a, &a->conf->listens[i]);
-        if (a->listen_fds[i] < 0) return MC_ERROR;
+        if (a->listen_fds[i] < 0)
+            return MC_ERROR;
     }
     return MC_OK;
 }
@@ -74,13 +84,17 @@ void mc_listeners_log(struct mc_arbiter *a)
         struct mc_addr real;
         char text[160];
         /* Port 0 became a real one. */
-        if (mc_addr_of_fd(a->listen_fds[i], &real) == MC_OK) mc_addr_print(&real, text, sizeof(text));
-        else mc_addr_print(&l->addr, text, sizeof(text));
-        if (i) mc_sb_addc(&line, ',');
-        if (strncmp(text, "unix:", 5) != 0) mc_sb_addz(&line, l->tls ? "https://" : "http://");
+        if (mc_addr_of_fd(a->listen_fds[i], &real) == MC_OK)
+            mc_addr_print(&real, text, sizeof(text));
+        else
+            mc_addr_print(&l->addr, text, sizeof(text));
+        if (i)
+            mc_sb_addc(&line, ',');
+        if (strncmp(text, "unix:", 5) != 0)
+            mc_sb_addz(&line, l->tls ? "https://" : "http://");
         mc_sb_addz(&line, text);
     }
-    mc_info("Listening at: %s (%ld)", mc_sb_z(&line), (long) a->pid);
+    mc_info("Listening at: %s (%ld)", mc_sb_z(&line), (long)a->pid);
     mc_sb_fini(&line);
 }
 
@@ -91,16 +105,15 @@ static void drop_syns(int fd)
 {
     enum { FLAGS_BYTE = 13, SYN = 0x02, SYN_OR_ACK = 0x12 };
     struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_BYTE),
-        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN_OR_ACK),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_BYTE), BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN_OR_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1), BPF_STMT(BPF_RET | BPF_K, 0),
         BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
     };
-    struct sock_fprog program = { .len = MC_COUNT(code), .filter = code };
+    struct sock_fprog program = {.len = MC_COUNT(code), .filter = code};
     int off = 0;
-    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0) {
-        mc_warn("cannot switch off new connections by a filter: %m");
+    /* Where only root may do that: SYNs with less than the highest TTL, which are those of nearly everybody. */
+    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 && mc_socket_min_ttl(fd, 255) != MC_OK) {
+        mc_warn("cannot switch off new connections: %m");
         listen(fd, 0);
     }
     setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof(off));
@@ -109,20 +122,25 @@ static void drop_syns(int fd)
 void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr)
 {
     /* A socket that we were given (fd://) goes on living with its owner, queue and all. */
-    if (addr->fd >= 0) return;
-    if (addr->family == AF_UNIX) listen(fd, 0);
-    else drop_syns(fd);
+    if (addr->fd >= 0)
+        return;
+    if (addr->family == AF_UNIX)
+        listen(fd, 0);
+    else
+        drop_syns(fd);
 }
 
 static void unlink_path(const struct mc_addr *addr)
 {
-    if (addr->fd < 0 && addr->family == AF_UNIX) unlink(addr->u.un.sun_path);
+    if (addr->fd < 0 && addr->family == AF_UNIX)
+        unlink(addr->u.un.sun_path);
 }
 
 void mc_listeners_refuse(struct mc_arbiter *a)
 {
     for (size_t i = 0; i < a->conf->nlistens; i++) {
-        if (a->listen_fds[i] < 0) continue;
+        if (a->listen_fds[i] < 0)
+            continue;
         unlink_path(&a->conf->listens[i].addr);
         mc_listeners_refuse_fd(a->listen_fds[i], &a->conf->listens[i].addr);
         mc_fd_close(&a->listen_fds[i]);
@@ -132,7 +150,8 @@ void mc_listeners_refuse(struct mc_arbiter *a)
 void mc_listeners_close(struct mc_arbiter *a)
 {
     for (size_t i = 0; i < a->conf->nlistens; i++) {
-        if (a->listen_fds[i] < 0) continue;
+        if (a->listen_fds[i] < 0)
+            continue;
         unlink_path(&a->conf->listens[i].addr);
         mc_fd_close(&a->listen_fds[i]);
     }

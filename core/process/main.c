@@ -8,8 +8,9 @@ int main(int argc, char **argv)
     enum mc_conf_todo todo = MC_CONF_RUN;
     int code = MC_EXIT_OK;
     struct mc_conf *conf = mc_conf_load(argc, argv, &todo, &code);
-    if (!conf) return code;
-    (void) mc_proc_title_own();
+    if (!conf)
+        return code;
+    (void)mc_proc_title_own();
     code = mc_arbiter_run(conf, todo == MC_CONF_CHECK);
     mc_conf_free(&conf);
     return code;

@@ -6,17 +6,20 @@
 
 uint64_t mc_policy_delay(unsigned failures)
 {
-    if (failures == 0) return 0;
+    if (failures == 0)
+        return 0;
     unsigned doublings = failures - 1 < 16 ? failures - 1 : 16;
-    uint64_t ms = (uint64_t) MC_POLICY_FIRST_MS << doublings;
+    uint64_t ms = (uint64_t)MC_POLICY_FIRST_MS << doublings;
     return ms < MC_POLICY_LAST_MS ? ms : MC_POLICY_LAST_MS;
 }
 
 void mc_policy_failed(struct mc_policy_births *b, uint64_t now)
 {
     b->probing = true;
-    if (b->failures > 0 && now < b->next_ms) return;
-    if (b->failures > 0 && now > b->last_ms + 10000 + 2 * mc_policy_delay(b->failures)) b->failures = 0;
+    if (b->failures > 0 && now < b->next_ms)
+        return;
+    if (b->failures > 0 && now > b->last_ms + 10000 + 2 * mc_policy_delay(b->failures))
+        b->failures = 0;
     b->failures++;
     b->last_ms = now;
     b->next_ms = now + mc_policy_delay(b->failures);
@@ -35,14 +38,17 @@ void mc_policy_healed(struct mc_policy_births *b)
 
 unsigned mc_policy_births(const struct mc_policy_births *b, unsigned wanted, unsigned live, unsigned unproved, uint64_t now)
 {
-    if (live >= wanted || now < b->next_ms) return 0;
-    if (!b->probing) return wanted - live;
+    if (live >= wanted || now < b->next_ms)
+        return 0;
+    if (!b->probing)
+        return wanted - live;
     return unproved == 0 ? 1 : 0;
 }
 
 unsigned mc_policy_wanted(unsigned wanted, int change, unsigned max)
 {
-    if (change < 0) return wanted > 1 ? wanted - 1 : 1;
+    if (change < 0)
+        return wanted > 1 ? wanted - 1 : 1;
     return wanted < max ? wanted + 1 : max;
 }
 
@@ -55,16 +61,21 @@ enum mc_policy_verdict mc_policy_watch(const struct mc_policy_watch *w, uint64_t
 {
     if (w->aborted_ms) {
         uint64_t due = w->aborted_ms + MC_POLICY_ABRT_MS;
-        if (now >= due) return MC_VERDICT_KILL;
-        if (due < *next) *next = due;
+        if (now >= due)
+            return MC_VERDICT_KILL;
+        if (due < *next)
+            *next = due;
         return MC_VERDICT_WAIT;
     }
-    if (w->limit_ms == 0) return MC_VERDICT_WAIT;
+    if (w->limit_ms == 0)
+        return MC_VERDICT_WAIT;
     /* A beat from the future says no more than one of this moment. */
     uint64_t beat = w->beat_ms < now ? w->beat_ms : now;
     uint64_t due = latest(latest(beat, w->started_ms), w->awake_ms) + w->limit_ms;
-    if (now > due) return MC_VERDICT_ABORT;
-    if (due + 1 < *next) *next = due + 1;
+    if (now > due)
+        return MC_VERDICT_ABORT;
+    if (due + 1 < *next)
+        *next = due + 1;
     return MC_VERDICT_WAIT;
 }
 
@@ -76,12 +87,14 @@ static bool from_outside(int signal)
 
 enum mc_policy_next mc_policy_ended(const struct mc_policy_end *e, int *code)
 {
-    if (e->asked) return MC_NEXT_REPLACE;
+    if (e->asked)
+        return MC_NEXT_REPLACE;
     if (e->ready) {
         bool early = !mc_policy_proved(e->ready_for_ms, e->served);
         return early && !from_outside(e->signal) ? MC_NEXT_BACKOFF : MC_NEXT_REPLACE;
     }
-    if (e->pool_ready || e->timeout || from_outside(e->signal)) return MC_NEXT_BACKOFF;
+    if (e->pool_ready || e->timeout || from_outside(e->signal))
+        return MC_NEXT_BACKOFF;
     /* Only who says so lacks something of the environment: a bare exit(1) inside an app is a boot failure. */
     int why = e->failed ? e->failed : e->code;
     *code = why == MC_EXIT_APP || (e->failed && why == MC_EXIT_FAIL) ? why : MC_EXIT_BOOT;

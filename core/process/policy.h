@@ -46,9 +46,9 @@ struct mc_policy_watch {
 enum mc_policy_verdict mc_policy_watch(const struct mc_policy_watch *w, uint64_t now, uint64_t *next);
 
 struct mc_policy_end {
-    bool asked;      /* we told it to leave */
-    bool timeout;    /* we killed it because it was silent */
-    bool ready;      /* it had been ready… */
+    bool asked;   /* we told it to leave */
+    bool timeout; /* we killed it because it was silent */
+    bool ready;   /* it had been ready… */
     uint64_t ready_for_ms;
     bool served;     /* …and had had a request */
     bool pool_ready; /* some worker of the generation had been ready */

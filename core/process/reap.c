@@ -12,10 +12,12 @@
 static struct mc_kid *find(struct mc_arbiter *a, pid_t pid)
 {
     for (unsigned i = 0; i < a->nkids; i++) {
-        if (a->kids[i].life != MC_LIFE_NONE && a->kids[i].pid == pid) return &a->kids[i];
+        if (a->kids[i].life != MC_LIFE_NONE && a->kids[i].pid == pid)
+            return &a->kids[i];
     }
     for (size_t i = 0; i < a->conf->npools; i++) {
-        if (a->pools[i].zygote.life != MC_LIFE_NONE && a->pools[i].zygote.pid == pid) return &a->pools[i].zygote;
+        if (a->pools[i].zygote.life != MC_LIFE_NONE && a->pools[i].zygote.pid == pid)
+            return &a->pools[i].zygote;
     }
     return NULL;
 }
@@ -34,7 +36,8 @@ static int64_t read_oom_kills(void)
         snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.events", at);
         char *events = mc_fd_read_file(path, 65536, &n);
         char *line = events ? strstr(events, "oom_kill ") : NULL;
-        if (line) kills = strtoll(line + 9, NULL, 10);
+        if (line)
+            kills = strtoll(line + 9, NULL, 10);
         free(events);
     }
     free(text);
@@ -50,16 +53,14 @@ static const char *who_sent_kill(struct mc_arbiter *a)
 {
     int64_t before = a->oom_kills;
     a->oom_kills = read_oom_kills();
-    if (before < 0 || a->oom_kills < 0) return "Perhaps out of memory?";
+    if (before < 0 || a->oom_kills < 0)
+        return "Perhaps out of memory?";
     return a->oom_kills > before ? "Out of memory: the kernel killed it." : "Not by monoceros; its cgroup counts no out-of-memory kill.";
 }
 
 static const char *const ours[] = {
-    [MC_KILL_TIMEOUT] = "WORKER TIMEOUT",
-    [MC_KILL_GRACE] = "the end of graceful_timeout",
-    [MC_KILL_QUICK] = "a quick stop",
-    [MC_KILL_FORCED] = "a forced stop",
-    [MC_KILL_CHANNEL] = "its channel failed",
+    [MC_KILL_TIMEOUT] = "WORKER TIMEOUT", [MC_KILL_GRACE] = "the end of graceful_timeout", [MC_KILL_QUICK] = "a quick stop",
+    [MC_KILL_FORCED] = "a forced stop",   [MC_KILL_CHANNEL] = "its channel failed",
 };
 
 static void log_signal(struct mc_kid *k, const char *kind, int sig)
@@ -67,20 +68,24 @@ static void log_signal(struct mc_kid *k, const char *kind, int sig)
     char text[MC_BOARD_BUSY_TEXT];
     const char *name = mc_signals_name(sig), *busy = k->slot ? mc_scoreboard_busy(k->slot, text) : "";
     if (k->killed != MC_KILL_NONE && (sig == SIGKILL || sig == SIGABRT)) {
-        mc_warn("%s (pid:%ld) was killed by the arbiter (%s) after %s", kind, (long) k->pid, name, ours[k->killed]);
+        mc_warn("%s (pid:%ld) was killed by the arbiter (%s) after %s", kind, (long)k->pid, name, ours[k->killed]);
         return;
     }
     enum mc_log_level level = sig == SIGTERM ? MC_LOG_INFO : sig == SIGKILL ? MC_LOG_ERROR : MC_LOG_WARNING;
     const char *more = sig == SIGKILL ? who_sent_kill(k->arbiter) : "";
-    mc_log_line(level, "%s (pid:%ld) was sent %s!%s%s%s%s", kind, (long) k->pid, name, *more ? " " : "", more, *busy ? " It was in: " : "", busy);
+    mc_log_line(level, "%s (pid:%ld) was sent %s!%s%s%s%s", kind, (long)k->pid, name, *more ? " " : "", more, *busy ? " It was in: " : "",
+                busy);
 }
 
 static void log_end(struct mc_kid *k, int status)
 {
     const char *kind = k->slot ? "Worker" : "Zygote";
-    if (WIFSIGNALED(status)) log_signal(k, kind, WTERMSIG(status));
-    else if (WEXITSTATUS(status) != 0) mc_error("%s (pid:%ld) exited with code %d.", kind, (long) k->pid, WEXITSTATUS(status));
-    else mc_debug("%s (pid:%ld) has ended", kind, (long) k->pid);
+    if (WIFSIGNALED(status))
+        log_signal(k, kind, WTERMSIG(status));
+    else if (WEXITSTATUS(status) != 0)
+        mc_error("%s (pid:%ld) exited with code %d.", kind, (long)k->pid, WEXITSTATUS(status));
+    else
+        mc_debug("%s (pid:%ld) has ended", kind, (long)k->pid);
 }
 
 static void back_off(struct mc_arbiter *a, struct mc_arb_pool *p)
@@ -88,10 +93,11 @@ static void back_off(struct mc_arbiter *a, struct mc_arb_pool *p)
     unsigned missed;
     mc_policy_failed(&p->births, a->loop.now);
     mc_arbiter_wake_at(a, p->births.next_ms);
-    if (!mc_log_limited(&a->storm, &missed)) return;
+    if (!mc_log_limited(&a->storm, &missed))
+        return;
     uint64_t ms = p->births.next_ms > a->loop.now ? p->births.next_ms - a->loop.now : 0;
     mc_error("Workers of pool \"%s\" fail to start (%u in a row); next try in %llu.%llu s", p->conf->name, p->births.failures,
-             (unsigned long long) ms / 1000, (unsigned long long) ms % 1000 / 100);
+             (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100);
 }
 
 static void follow_up(struct mc_kid *k, const struct mc_policy_end *e)
@@ -99,23 +105,25 @@ static void follow_up(struct mc_kid *k, const struct mc_policy_end *e)
     struct mc_arbiter *a = k->arbiter;
     struct mc_arb_pool *p = k->pool;
     int code = MC_EXIT_OK;
-    if (a->stopping != MC_STOP_NOT || k->generation != p->generation) return;
+    if (a->stopping != MC_STOP_NOT || k->generation != p->generation)
+        return;
     switch (mc_policy_ended(e, &code)) {
-        case MC_NEXT_REPLACE:
-            break;
-        case MC_NEXT_BACKOFF:
-            back_off(a, p);
-            break;
-        case MC_NEXT_HALT:
-            mc_stop_halt(a, code);
-            break;
+    case MC_NEXT_REPLACE:
+        break;
+    case MC_NEXT_BACKOFF:
+        back_off(a, p);
+        break;
+    case MC_NEXT_HALT:
+        mc_stop_halt(a, code);
+        break;
     }
 }
 
 /* --check-config: every zygote must leave because we told it to. */
 static void check_ended(struct mc_kid *k, const struct mc_policy_end *e)
 {
-    if (!e->asked || e->code != 0 || e->signal != 0) k->arbiter->code = MC_EXIT_FAIL;
+    if (!e->asked || e->code != 0 || e->signal != 0)
+        k->arbiter->code = MC_EXIT_FAIL;
 }
 
 static void end(struct mc_kid *k, int status)
@@ -133,24 +141,42 @@ static void end(struct mc_kid *k, int status)
     };
     log_end(k, status);
     mc_kid_forget(k);
-    if (k->arbiter->check) check_ended(k, &e);
-    else follow_up(k, &e);
+    if (k->arbiter->check)
+        check_ended(k, &e);
+    else
+        follow_up(k, &e);
 }
 
 void mc_reap_unborn(struct mc_kid *k)
 {
-    struct mc_policy_end e = { .pool_ready = true };
+    struct mc_policy_end e = {.pool_ready = true};
     mc_kid_forget(k);
-    if (k->pool->zygote.life != MC_LIFE_NONE) mc_debug("a worker of pool \"%s\" was not born", k->pool->conf->name);
+    if (k->pool->zygote.life != MC_LIFE_NONE)
+        mc_debug("a worker of pool \"%s\" was not born", k->pool->conf->name);
     follow_up(k, &e);
+}
+
+/* Its last words first: they say more than the exit code. Looked at before it is reaped, because until then its pid cannot be another's. */
+static pid_t next_dead(void)
+{
+    siginfo_t info = {.si_pid = 0};
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 ? info.si_pid : 0;
 }
 
 void mc_reap_all(struct mc_arbiter *a)
 {
-    int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    /* Who was born and died since we looked has told its pid. */
+    for (unsigned i = 0; i < a->nkids; i++) {
+        if (a->kids[i].life == MC_LIFE_ASKED)
+            mc_kid_hear(&a->kids[i]);
+    }
+    while ((pid = next_dead()) > 0) {
+        int status;
         struct mc_kid *k = find(a, pid);
-        if (k) end(k, status);
+        if (k)
+            mc_kid_hear(k);
+        if (waitpid(pid, &status, WNOHANG) == pid && k)
+            end(k, status);
     }
 }

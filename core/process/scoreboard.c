@@ -16,18 +16,20 @@ _Static_assert(sizeof(struct head) == 64, "slots stay aligned");
 
 int mc_scoreboard_create(struct mc_board *b, unsigned slots)
 {
-    *b = (struct mc_board){ .shm.fd = -1 };
-    if (mc_shm_create(&b->shm, "monoceros-board", sizeof(struct head) + slots * sizeof(struct mc_slot)) != MC_OK) return MC_ERROR;
-    *(struct head *) b->shm.p = (struct head){ .magic = MAGIC, .version = VERSION, .nslots = slots, .slot_size = sizeof(struct mc_slot) };
-    b->slots = (struct mc_slot *) (void *) ((char *) b->shm.p + sizeof(struct head));
+    *b = (struct mc_board){.shm.fd = -1};
+    if (mc_shm_create(&b->shm, "monoceros-board", sizeof(struct head) + slots * sizeof(struct mc_slot)) != MC_OK)
+        return MC_ERROR;
+    *(struct head *)b->shm.p = (struct head){.magic = MAGIC, .version = VERSION, .nslots = slots, .slot_size = sizeof(struct mc_slot)};
+    b->slots = (struct mc_slot *)(void *)((char *)b->shm.p + sizeof(struct head));
     b->n = slots;
     return MC_OK;
 }
 
 int mc_scoreboard_open(struct mc_board *b, int fd)
 {
-    *b = (struct mc_board){ .shm.fd = -1 };
-    if (mc_shm_open(&b->shm, fd) != MC_OK) return MC_ERROR;
+    *b = (struct mc_board){.shm.fd = -1};
+    if (mc_shm_open(&b->shm, fd) != MC_OK)
+        return MC_ERROR;
     const struct head *h = b->shm.p;
     if (b->shm.n < sizeof(*h) || h->magic != MAGIC || h->version != VERSION || h->slot_size != sizeof(struct mc_slot) ||
         h->nslots > (b->shm.n - sizeof(*h)) / sizeof(struct mc_slot)) {
@@ -35,7 +37,7 @@ int mc_scoreboard_open(struct mc_board *b, int fd)
         errno = EINVAL;
         return MC_ERROR;
     }
-    b->slots = (struct mc_slot *) (void *) ((char *) b->shm.p + sizeof(*h));
+    b->slots = (struct mc_slot *)(void *)((char *)b->shm.p + sizeof(*h));
     b->n = h->nslots;
     return MC_OK;
 }
@@ -61,12 +63,12 @@ void mc_scoreboard_begin(struct mc_slot *s, unsigned index, unsigned pool, unsig
     mc_slot_set(s->generation, generation);
     mc_slot_set(s->started_ms, now);
     mc_slot_set(s->beat_ms, now);
-    mc_slot_set(s->state, (uint32_t) MC_SLOT_STARTING);
+    mc_slot_set(s->state, (uint32_t)MC_SLOT_STARTING);
 }
 
 void mc_scoreboard_end(struct mc_slot *s)
 {
-    mc_slot_set(s->state, (uint32_t) MC_SLOT_EMPTY);
+    mc_slot_set(s->state, (uint32_t)MC_SLOT_EMPTY);
     mc_slot_set(s->pid, 0);
     mc_slot_set(s->busy_since_ms, 0u);
     s->busy[0] = '\0';
@@ -78,8 +80,9 @@ const char *mc_scoreboard_busy(const struct mc_slot *s, char out[MC_BOARD_BUSY_T
     size_t n = 0;
     for (; n < MC_SLOT_TEXT; n++) {
         char c = in[n];
-        if (c == '\0') break;
-        out[n] = (char) (c >= 0x20 && c < 0x7f ? c : '?');
+        if (c == '\0')
+            break;
+        out[n] = (char)(c >= 0x20 && c < 0x7f ? c : '?');
     }
     out[n] = '\0';
     return out;

@@ -17,7 +17,8 @@
 static struct mc_kid *free_kid(struct mc_arbiter *a)
 {
     for (unsigned i = 0; i < a->nkids; i++) {
-        if (a->kids[i].life == MC_LIFE_NONE) return &a->kids[i];
+        if (a->kids[i].life == MC_LIFE_NONE)
+            return &a->kids[i];
     }
     return NULL;
 }
@@ -25,26 +26,31 @@ static struct mc_kid *free_kid(struct mc_arbiter *a)
 /* A fresh record of a life that begins now. */
 static void begin(struct mc_kid *k, struct mc_arbiter *a, struct mc_arb_pool *p)
 {
-    *k = (struct mc_kid){ .arbiter = a, .pool = p, .slot = k->slot, .index = k->index, .io.fd = -1, .generation = p->generation };
+    *k = (struct mc_kid){.arbiter = a, .pool = p, .slot = k->slot, .index = k->index, .io.fd = -1, .generation = p->generation};
     k->started_ms = mc_loop_refresh(&a->loop);
-    if (k->slot) mc_scoreboard_begin(k->slot, k->index, p->conf->index, p->generation, k->started_ms);
+    if (k->slot)
+        mc_scoreboard_begin(k->slot, k->index, p->conf->index, p->generation, k->started_ms);
 }
 
 /* ---- in the child ---- */
 
-static const int standard[] = { SIGCHLD, 0 }; /* the arbiter's alone */
+static const int standard[] = {SIGCHLD, 0}; /* the arbiter's alone */
 
 static int by_value(const void *a, const void *b)
 {
-    return *(const int *) a - *(const int *) b;
+    return *(const int *)a - *(const int *)b;
 }
 
 static void close_between(int first, int last)
 {
-    if (first > last) return;
-    if (syscall(SYS_close_range, (unsigned) first, (unsigned) last, 0) == 0) return;
-    if (last > 65535) last = 65535;
-    for (int fd = first; fd <= last; fd++) close(fd);
+    if (first > last)
+        return;
+    if (syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0)
+        return;
+    if (last > 65535)
+        last = 65535;
+    for (int fd = first; fd <= last; fd++)
+        close(fd);
 }
 
 /* Close every descriptor but 0-2 and these. */
@@ -53,7 +59,8 @@ static void keep_only(int *fds, size_t n)
     int next = 3;
     qsort(fds, n, sizeof(*fds), by_value);
     for (size_t i = 0; i < n; i++) {
-        if (fds[i] < next) continue;
+        if (fds[i] < next)
+            continue;
         close_between(next, fds[i] - 1);
         next = fds[i] + 1;
     }
@@ -62,7 +69,7 @@ static void keep_only(int *fds, size_t n)
 
 static MC_NORETURN void give_up(int channel, int code, const char *text)
 {
-    struct mc_msg m = { .kind = MC_MSG_FAILED, .code = code };
+    struct mc_msg m = {.kind = MC_MSG_FAILED, .code = code};
     snprintf(m.text, sizeof(m.text), "%s", text);
     mc_channel_send(channel, &m, NULL, 0);
     _exit(code);
@@ -78,8 +85,9 @@ static void offer_to_oom_killer(void)
     long score = old ? strtol(old, NULL, 10) + MORE : MORE;
     free(old);
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    int len = snprintf(text, sizeof(text), "%ld", score < MOST ? score : (long) MOST);
-    if (fd >= 0) (void) mc_fd_write_all(fd, text, (size_t) len);
+    int len = snprintf(text, sizeof(text), "%ld", score < MOST ? score : (long)MOST);
+    if (fd >= 0)
+        (void)mc_fd_write_all(fd, text, (size_t)len);
     mc_fd_close(&fd);
 }
 
@@ -89,11 +97,12 @@ static void settle(struct mc_arbiter *a, int channel)
     char text[128];
     offer_to_oom_killer();
     if (mc_proc_drop(a->conf->uid, a->conf->gid, a->conf->set.initgroups) != MC_OK) {
-        snprintf(text, sizeof(text), "cannot become user %ld, group %ld: %m", (long) a->conf->uid, (long) a->conf->gid);
+        snprintf(text, sizeof(text), "cannot become user %ld, group %ld: %m", (long)a->conf->uid, (long)a->conf->gid);
         give_up(channel, MC_EXIT_FAIL, text);
     }
     mc_proc_parent_death(SIGTERM);
-    if (getppid() != a->pid) _exit(MC_EXIT_OK);
+    if (getppid() != a->pid)
+        _exit(MC_EXIT_OK);
 }
 
 /* The pool's environment, then that of its apps. */
@@ -101,7 +110,8 @@ static void set_env(const struct mc_conf *conf, const struct mc_conf_pool *pool)
 {
     mc_arbiter_set_env(&pool->set.env);
     for (size_t i = 0; i < conf->napps; i++) {
-        if (conf->apps[i].pool == pool) mc_arbiter_set_env(&conf->apps[i].set.env);
+        if (conf->apps[i].pool == pool)
+            mc_arbiter_set_env(&conf->apps[i].set.env);
     }
 }
 
@@ -112,14 +122,17 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
     int *keep = calloc(a->conf->nlistens + 4, sizeof(*keep)), *listens = calloc(a->conf->nlistens, sizeof(*listens));
     size_t n = 0;
     mc_signals_default(standard);
-    if (!keep || !listens || mc_signals_after_fork() != MC_OK) give_up(channel, MC_EXIT_BOOT, "out of memory or descriptors");
+    if (!keep || !listens || mc_signals_after_fork() != MC_OK)
+        give_up(channel, MC_EXIT_BOOT, "out of memory or descriptors");
     keep[n++] = channel;
     keep[n++] = mc_signals_fd();
     keep[n++] = a->errorlog;
-    if (a->accesslog >= 0) keep[n++] = a->accesslog;
+    if (a->accesslog >= 0)
+        keep[n++] = a->accesslog;
     for (size_t i = 0; i < a->conf->nlistens; i++) {
         listens[i] = a->conf->listens[i].pool == pool ? a->listen_fds[i] : -1;
-        if (listens[i] >= 0) keep[n++] = listens[i];
+        if (listens[i] >= 0)
+            keep[n++] = listens[i];
     }
     keep_only(keep, n);
     free(keep);
@@ -144,8 +157,10 @@ static MC_NORETURN void be_zygote(struct mc_kid *k, int channel)
     const char *path = NULL;
     char text[MC_SLOT_TEXT];
     int *listens = calloc(a->conf->nlistens, sizeof(*listens));
-    if (!listens) give_up(channel, MC_EXIT_BOOT, "out of memory");
-    for (size_t i = 0; i < a->conf->nlistens; i++) listens[i] = a->conf->listens[i].pool == pool ? a->listen_fds[i] : -1;
+    if (!listens)
+        give_up(channel, MC_EXIT_BOOT, "out of memory");
+    for (size_t i = 0; i < a->conf->nlistens; i++)
+        listens[i] = a->conf->listens[i].pool == pool ? a->listen_fds[i] : -1;
     settle(a, channel);
     set_env(a->conf, pool);
     struct mc_zygote_exec x = {
@@ -171,11 +186,13 @@ static int fork_kid(struct mc_kid *k, void (*be)(struct mc_kid *, int))
         return MC_ERROR;
     }
     pid_t pid = fork();
-    if (pid == 0) be(k, fds[1]);
+    if (pid == 0)
+        be(k, fds[1]);
     int why = errno;
     mc_fd_close(&fds[1]);
     if (pid < 0 || mc_kid_watch(k, fds[0]) != MC_OK) {
-        if (pid < 0) errno = why;
+        if (pid < 0)
+            errno = why;
         mc_error("cannot start a process: %m");
         /* Without its channel a child that was forked leaves. */
         mc_fd_close(&fds[0]);
@@ -184,7 +201,8 @@ static int fork_kid(struct mc_kid *k, void (*be)(struct mc_kid *, int))
     }
     k->pid = pid;
     k->life = MC_LIFE_BOOTING;
-    if (k->slot) mc_slot_set(k->slot->pid, (int32_t) pid);
+    if (k->slot)
+        mc_slot_set(k->slot->pid, (int32_t)pid);
     return MC_OK;
 }
 
@@ -197,7 +215,7 @@ int mc_spawn_zygote(struct mc_arbiter *a, struct mc_arb_pool *p)
 static int ask_zygote(struct mc_kid *k)
 {
     int fds[2];
-    struct mc_msg m = { .kind = MC_MSG_SPAWN, .value = k->index };
+    struct mc_msg m = {.kind = MC_MSG_SPAWN, .value = k->index};
     if (mc_channel_pair(fds) != MC_OK) {
         mc_error("cannot make a channel: %m");
         return MC_ERROR;
@@ -216,12 +234,16 @@ static int ask_zygote(struct mc_kid *k)
 int mc_spawn_worker(struct mc_arbiter *a, struct mc_arb_pool *p)
 {
     struct mc_kid *k = free_kid(a);
-    if (!k) return MC_AGAIN;
-    if (p->conf->python && p->zygote.life != MC_LIFE_READY) return MC_AGAIN;
+    if (!k)
+        return MC_AGAIN;
+    if (p->conf->python && p->zygote.life != MC_LIFE_READY)
+        return MC_AGAIN;
     begin(k, a, p);
     int rc = p->conf->python ? ask_zygote(k) : fork_kid(k, be_worker);
-    if (rc == MC_OK) return MC_OK;
+    if (rc == MC_OK)
+        return MC_OK;
     mc_scoreboard_end(k->slot);
-    if (rc == MC_ERROR) mc_policy_failed(&p->births, a->loop.now);
+    if (rc == MC_ERROR)
+        mc_policy_failed(&p->births, a->loop.now);
     return rc;
 }

@@ -4,57 +4,68 @@
 
 static uint64_t limit_of(const struct mc_kid *k, enum mc_stopping how)
 {
-    uint64_t grace = (uint64_t) k->pool->conf->set.graceful_timeout;
-    if (how != MC_STOP_GRACEFUL) return MC_POLICY_QUICK_MS;
+    uint64_t grace = (uint64_t)k->pool->conf->set.graceful_timeout;
+    if (how != MC_STOP_GRACEFUL)
+        return MC_POLICY_QUICK_MS;
     return grace ? grace + MC_POLICY_GRACE_MS : 0;
 }
 
 static void dismiss(struct mc_kid *k, enum mc_stopping how)
 {
-    if (k->life == MC_LIFE_NONE) return;
+    if (k->life == MC_LIFE_NONE)
+        return;
     if (how == MC_STOP_FORCED) {
         mc_kid_signal(k, SIGKILL, MC_KILL_FORCED);
-        if (k->life == MC_LIFE_ASKED) mc_kid_forget(k);
+        if (k->life == MC_LIFE_ASKED)
+            mc_kid_forget(k);
         return;
     }
-    /* A zygote has nothing to finish, and one that imports does not listen. */
-    if (!k->slot && k->life == MC_LIFE_BOOTING) {
-        k->life = MC_LIFE_LEAVING;
-        mc_kid_signal(k, SIGKILL, how == MC_STOP_GRACEFUL ? MC_KILL_GRACE : MC_KILL_QUICK);
-        return;
-    }
+    /* A zygote has nothing to finish, and one that imports does not listen: TERM ends it there. */
+    if (!k->slot && k->life == MC_LIFE_BOOTING)
+        mc_kid_signal(k, SIGTERM, MC_KILL_NONE);
     bool graceful = how == MC_STOP_GRACEFUL && k->slot;
-    mc_kid_leave(k, graceful ? MC_MSG_DRAIN : MC_MSG_STOP, limit_of(k, graceful ? how : MC_STOP_QUICK), graceful ? MC_KILL_GRACE : MC_KILL_QUICK);
+    mc_kid_leave(k, graceful ? MC_MSG_DRAIN : MC_MSG_STOP, limit_of(k, graceful ? how : MC_STOP_QUICK),
+                 graceful ? MC_KILL_GRACE : MC_KILL_QUICK);
 }
 
 void mc_stop_begin(struct mc_arbiter *a, enum mc_stopping how)
 {
-    if (how <= a->stopping) return;
+    if (how <= a->stopping)
+        return;
     if (a->stopping == MC_STOP_NOT) {
-        if (how == MC_STOP_GRACEFUL) mc_listeners_refuse(a);
-        else mc_listeners_close(a);
+        if (how == MC_STOP_GRACEFUL)
+            mc_listeners_refuse(a);
+        else
+            mc_listeners_close(a);
     }
     a->stopping = how;
-    for (unsigned i = 0; i < a->nkids; i++) dismiss(&a->kids[i], how);
-    for (size_t i = 0; i < a->conf->npools; i++) dismiss(&a->pools[i].zygote, how);
+    for (unsigned i = 0; i < a->nkids; i++)
+        dismiss(&a->kids[i], how);
+    for (size_t i = 0; i < a->conf->npools; i++)
+        dismiss(&a->pools[i].zygote, how);
 }
 
 void mc_stop_halt(struct mc_arbiter *a, int code)
 {
-    if (a->code != MC_EXIT_OK) return;
+    if (a->code != MC_EXIT_OK)
+        return;
     a->code = code;
-    if (code == MC_EXIT_APP) a->reason = "App failed to load.";
-    else if (code == MC_EXIT_BOOT) a->reason = "Worker failed to boot.";
+    if (code == MC_EXIT_APP)
+        a->reason = "App failed to load.";
+    else if (code == MC_EXIT_BOOT)
+        a->reason = "Worker failed to boot.";
     mc_stop_begin(a, MC_STOP_QUICK);
 }
 
 bool mc_stop_done(const struct mc_arbiter *a)
 {
     for (unsigned i = 0; i < a->nkids; i++) {
-        if (a->kids[i].life != MC_LIFE_NONE) return false;
+        if (a->kids[i].life != MC_LIFE_NONE)
+            return false;
     }
     for (size_t i = 0; i < a->conf->npools; i++) {
-        if (a->pools[i].zygote.life != MC_LIFE_NONE) return false;
+        if (a->pools[i].zygote.life != MC_LIFE_NONE)
+            return false;
     }
     return true;
 }

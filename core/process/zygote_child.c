@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 /* TERM ends a zygote: while it imports at once, later through its loop. All else is for the arbiter. */
-static const int caught[] = { SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTTIN, SIGTTOU, 0 };
-static const int term[] = { SIGTERM, 0 }, standard[] = { SIGTERM, SIGCHLD, 0 };
+static const int caught[] = {SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTTIN, SIGTTOU, 0};
+static const int term[] = {SIGTERM, 0}, standard[] = {SIGTERM, SIGCHLD, 0};
 
 static struct {
     const struct mc_zygote_hooks *hooks;
@@ -34,16 +34,16 @@ static struct {
     int code;
 } self;
 
-static void tell(int fd, enum mc_msg_kind kind, int code, const char *text)
+static int tell(int fd, enum mc_msg_kind kind, int code, const char *text)
 {
-    struct mc_msg m = { .kind = (uint16_t) kind, .code = code };
+    struct mc_msg m = {.kind = (uint16_t)kind, .code = code};
     snprintf(m.text, sizeof(m.text), "%s", text);
-    (void) mc_channel_send(fd, &m, NULL, 0);
+    return mc_channel_send(fd, &m, NULL, 0);
 }
 
 static int fail(int code, const char *text)
 {
-    tell(MC_FD_CHANNEL, MC_MSG_FAILED, code, text);
+    (void)tell(MC_FD_CHANNEL, MC_MSG_FAILED, code, text);
     return code;
 }
 
@@ -54,7 +54,8 @@ static bool adopted(int gate)
 {
     char byte;
     ssize_t n;
-    do n = read(gate, &byte, 1);
+    do
+        n = read(gate, &byte, 1);
     while (n < 0 && errno == EINTR);
     return getppid() == self.arbiter && mc_proc_parent_death(SIGTERM) == MC_OK && getppid() == self.arbiter;
 }
@@ -67,11 +68,16 @@ static MC_NORETURN void be_worker(int channel, unsigned index, int gate)
     int zygote_channel = MC_FD_CHANNEL;
     mc_loop_close(&self.loop);
     mc_fd_close(&zygote_channel);
-    if (!listens || mc_signals_after_fork() != MC_OK || !adopted(gate)) _exit(MC_EXIT_BOOT);
+    if (!listens || mc_signals_after_fork() != MC_OK || !adopted(gate))
+        _exit(MC_EXIT_BOOT);
     mc_fd_close(&gate);
-    if (self.hooks->after_fork_child) self.hooks->after_fork_child();
-    tell(channel, MC_MSG_PID, 0, "");
-    for (size_t i = 0; i < n; i++) listens[i] = self.conf->listens[i].pool == self.pool ? MC_FD_LISTEN + (int) i : -1;
+    if (self.hooks->after_fork_child)
+        self.hooks->after_fork_child();
+    /* The arbiter has changed its mind. */
+    if (tell(channel, MC_MSG_PID, 0, "") != MC_OK)
+        _exit(MC_EXIT_OK);
+    for (size_t i = 0; i < n; i++)
+        listens[i] = self.conf->listens[i].pool == self.pool ? MC_FD_LISTEN + (int)i : -1;
     static struct mc_child_start start;
     start = (struct mc_child_start){
         .conf = self.conf,
@@ -93,18 +99,22 @@ static void fork_worker(int channel, unsigned index)
         mc_error("cannot start a worker: %m");
         return;
     }
-    if (self.hooks->before_fork) self.hooks->before_fork();
+    if (self.hooks->before_fork)
+        self.hooks->before_fork();
     pid_t middle = fork();
     if (middle == 0) {
         pid_t pid = fork();
-        if (pid != 0) _exit(pid < 0);
+        if (pid != 0)
+            _exit(pid < 0);
         mc_fd_close(&gate[1]);
         be_worker(channel, index, gate[0]);
     }
     int why = errno, status = 0;
-    if (self.hooks->after_fork_parent) self.hooks->after_fork_parent();
+    if (self.hooks->after_fork_parent)
+        self.hooks->after_fork_parent();
     if (middle > 0) {
-        while (waitpid(middle, &status, 0) < 0 && errno == EINTR) continue;
+        while (waitpid(middle, &status, 0) < 0 && errno == EINTR)
+            continue;
     }
     if (middle < 0 || status != 0) {
         errno = middle < 0 ? why : EAGAIN;
@@ -118,13 +128,15 @@ static void fork_worker(int channel, unsigned index)
 
 static int preload(void)
 {
-    char err[sizeof(((struct mc_msg *) 0)->text)] = "";
-    if (self.preloaded) return MC_OK;
+    char err[sizeof(((struct mc_msg *)0)->text)] = "";
+    if (self.preloaded)
+        return MC_OK;
     int rc = self.hooks->preload(self.conf, self.pool, err, sizeof(err));
-    if (rc != MC_OK) return fail(rc > 0 ? rc : MC_EXIT_BOOT, err);
+    if (rc != MC_OK)
+        return fail(rc > 0 ? rc : MC_EXIT_BOOT, err);
     self.preloaded = true;
     /* An app may have taken the signals. */
-    (void) mc_signals_catch(caught);
+    (void)mc_signals_catch(caught);
     return MC_OK;
 }
 
@@ -139,55 +151,64 @@ static void on_message(const struct mc_msg *m, int fds[2])
 {
     int rc;
     switch (m->kind) {
-        case MC_MSG_SPAWN:
-            if (m->nfds == 1 && mc_scoreboard_slot(&self.board, m->value)) fork_worker(fds[0], m->value);
-            break;
-        case MC_MSG_CHECK:
-            rc = preload();
-            if (rc != MC_OK) leave(rc);
-            else tell(MC_FD_CHANNEL, MC_MSG_READY, 0, "");
-            break;
-        case MC_MSG_LOGS:
-            if (m->nfds > 0) dup3(fds[0], MC_FD_ERRORLOG, O_CLOEXEC);
-            if (m->nfds > 1) dup3(fds[1], MC_FD_ACCESSLOG, O_CLOEXEC);
-            mc_log_set_fd(MC_FD_ERRORLOG);
-            break;
-        case MC_MSG_DRAIN:
-        case MC_MSG_STOP:
-            leave(MC_EXIT_OK);
-            break;
-        default:
-            mc_warn("a message of kind %u is not for a zygote", m->kind);
-            break;
+    case MC_MSG_SPAWN:
+        if (m->nfds == 1 && mc_scoreboard_slot(&self.board, m->value))
+            fork_worker(fds[0], m->value);
+        break;
+    case MC_MSG_CHECK:
+        rc = preload();
+        if (rc != MC_OK)
+            leave(rc);
+        else
+            (void)tell(MC_FD_CHANNEL, MC_MSG_READY, 0, "");
+        break;
+    case MC_MSG_LOGS:
+        if (m->nfds > 0)
+            dup3(fds[0], MC_FD_ERRORLOG, O_CLOEXEC);
+        if (m->nfds > 1)
+            dup3(fds[1], MC_FD_ACCESSLOG, O_CLOEXEC);
+        mc_log_set_fd(MC_FD_ERRORLOG);
+        break;
+    case MC_MSG_DRAIN:
+    case MC_MSG_STOP:
+        leave(MC_EXIT_OK);
+        break;
+    default:
+        mc_warn("a message of kind %u is not for a zygote", m->kind);
+        break;
     }
-    for (int i = 0; i < m->nfds; i++) mc_fd_close(&fds[i]);
+    for (int i = 0; i < m->nfds; i++)
+        mc_fd_close(&fds[i]);
 }
 
 static void on_channel(struct mc_io *io)
 {
     struct mc_msg m;
     int fds[2], rc = MC_OK;
-    while (!self.leaving && (rc = mc_channel_recv(io->fd, &m, fds, 2, NULL)) == MC_OK) on_message(&m, fds);
+    while (!self.leaving && (rc = mc_channel_recv(io->fd, &m, fds, 2, NULL)) == MC_OK)
+        on_message(&m, fds);
     /* The arbiter is gone. */
-    if (rc == MC_ERROR) leave(MC_EXIT_OK);
+    if (rc == MC_ERROR)
+        leave(MC_EXIT_OK);
 }
 
 /* Ctrl-C and the like are the arbiter's to decide. */
 static void on_signals(struct mc_io *io)
 {
-    (void) io;
-    if (mc_signals_has(mc_signals_take(), SIGTERM)) leave(MC_EXIT_OK);
+    (void)io;
+    if (mc_signals_has(mc_signals_take(), SIGTERM))
+        leave(MC_EXIT_OK);
 }
 
 static void before_sleep(void *data)
 {
-    (void) data;
+    (void)data;
     self.hooks->before_sleep();
 }
 
 static void after_sleep(void *data)
 {
-    (void) data;
+    (void)data;
     self.hooks->after_sleep();
 }
 
@@ -200,20 +221,21 @@ static struct mc_conf *read_image(char *err, size_t errcap)
         snprintf(err, errcap, "there is no configuration image: not started by monoceros?");
         return NULL;
     }
-    char *text = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_PRIVATE, MC_FD_IMAGE, 0);
+    char *text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, MC_FD_IMAGE, 0);
     if (text == MAP_FAILED) {
         snprintf(err, errcap, "cannot read the configuration image: %m");
         return NULL;
     }
-    struct mc_conf *conf = mc_conf_parse(text, (size_t) st.st_size, "configuration image", err, errcap);
-    munmap(text, (size_t) st.st_size);
+    struct mc_conf *conf = mc_conf_parse(text, (size_t)st.st_size, "configuration image", err, errcap);
+    munmap(text, (size_t)st.st_size);
     return conf;
 }
 
 static const struct mc_event_ops *event_ops(void)
 {
     const struct mc_module *m = mc_module_find(MC_MODULE_EVENT, "epoll");
-    if (!m) m = mc_module_find(MC_MODULE_EVENT, "poll");
+    if (!m)
+        m = mc_module_find(MC_MODULE_EVENT, "poll");
     return m ? m->ops.event : NULL;
 }
 
@@ -227,38 +249,46 @@ static int watch(struct mc_io *io, int fd, void (*fn)(struct mc_io *))
 static int open_loop(void)
 {
     const struct mc_event_ops *ops = event_ops();
-    if (!ops || mc_loop_open(&self.loop, ops) != MC_OK) return MC_ERROR;
+    if (!ops || mc_loop_open(&self.loop, ops) != MC_OK)
+        return MC_ERROR;
     if (self.hooks->before_sleep && self.hooks->after_sleep) {
         self.loop.before_sleep = before_sleep;
         self.loop.after_sleep = after_sleep;
     }
-    if (watch(&self.channel, MC_FD_CHANNEL, on_channel) != MC_OK) return MC_ERROR;
+    if (watch(&self.channel, MC_FD_CHANNEL, on_channel) != MC_OK)
+        return MC_ERROR;
     return watch(&self.signals, mc_signals_fd(), on_signals);
 }
 
 static int start(unsigned pool_index)
 {
-    char err[sizeof(((struct mc_msg *) 0)->text)] = "";
+    char err[sizeof(((struct mc_msg *)0)->text)] = "";
     int image = MC_FD_IMAGE;
     self.conf = read_image(err, sizeof(err));
-    if (!self.conf) return fail(MC_EXIT_FAIL, err);
+    if (!self.conf)
+        return fail(MC_EXIT_FAIL, err);
     mc_log_init(MC_FD_ERRORLOG, self.conf->loglevel);
-    if (pool_index >= self.conf->npools) return fail(MC_EXIT_FAIL, "there is no such pool");
+    if (pool_index >= self.conf->npools)
+        return fail(MC_EXIT_FAIL, "there is no such pool");
     self.pool = &self.conf->pools[pool_index];
     mc_proc_title("monoceros: zygote [%s]", mc_arbiter_name(self.conf));
-    if (mc_scoreboard_open(&self.board, MC_FD_BOARD) != MC_OK) return fail(MC_EXIT_FAIL, "cannot map the scoreboard");
+    if (mc_scoreboard_open(&self.board, MC_FD_BOARD) != MC_OK)
+        return fail(MC_EXIT_FAIL, "cannot map the scoreboard");
     mc_fd_close(&image);
     /* The mapping is enough. */
     mc_fd_close(&self.board.shm.fd);
-    if (mc_signals_catch(caught) != MC_OK || open_loop() != MC_OK) return fail(MC_EXIT_FAIL, "cannot open the event loop");
+    if (mc_signals_catch(caught) != MC_OK || open_loop() != MC_OK)
+        return fail(MC_EXIT_FAIL, "cannot open the event loop");
     return MC_OK;
 }
 
 /* Subprocesses of the app must not get them. */
 static void hide_fds(void)
 {
-    for (int fd = MC_FD_CHANNEL; fd < MC_FD_LISTEN; fd++) (void) mc_fd_cloexec(fd, true);
-    for (size_t i = 0; self.conf && i < self.conf->nlistens; i++) (void) mc_fd_cloexec(MC_FD_LISTEN + (int) i, true);
+    for (int fd = MC_FD_CHANNEL; fd < MC_FD_LISTEN; fd++)
+        (void)mc_fd_cloexec(fd, true);
+    for (size_t i = 0; self.conf && i < self.conf->nlistens; i++)
+        (void)mc_fd_cloexec(MC_FD_LISTEN + (int)i, true);
 }
 
 int mc_zygote_run(const struct mc_zygote_hooks *hooks, unsigned pool_index, MC_NORETURN void (*leave_with)(int code))
@@ -270,10 +300,12 @@ int mc_zygote_run(const struct mc_zygote_hooks *hooks, unsigned pool_index, MC_N
     self.has_access = fcntl(MC_FD_ACCESSLOG, F_GETFD) >= 0;
     int code = start(pool_index);
     hide_fds();
-    if (code == MC_OK && self.pool->set.preload_app) code = preload();
-    if (code != MC_OK) return code;
-    (void) mc_signals_catch(term);
-    tell(MC_FD_CHANNEL, MC_MSG_READY, 0, "");
+    if (code == MC_OK && self.pool->set.preload_app)
+        code = preload();
+    if (code != MC_OK)
+        return code;
+    (void)mc_signals_catch(term);
+    (void)tell(MC_FD_CHANNEL, MC_MSG_READY, 0, "");
     mc_loop_run(&self.loop);
     return self.code;
 }

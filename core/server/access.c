@@ -1,309 +1,40 @@
-/* The access log: Gunicorn's format compiled into a list of operations, lines gathered and given to a log module. Everything that a client
- * chose is escaped, so a line is a line. Never blocks: what the sink does not take is dropped and counted. Worker side, on the loop. */
+/* The access log: lines gathered and given to a log module. Never blocks: what the sink does not take is dropped and counted.
+ * Worker side, on the loop; the arbiter only checks the format. */
 #include "core/server/access.h"
-#include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/server/access_format.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
-#include <unistd.h>
 
-enum { BUFFER = 65536, LINE_ROOM = 16384, USER = 128 };
-
-enum what {
-    TEXT, DASH, PEER, USER_NAME, TIME, REQUEST_LINE, METHOD, PATH, QUERY, VERSION, STATUS, BYTES, SECONDS, MILLIS, MICROS, DECIMAL, PID,
-    FIELD, RESPONSE_FIELD, SCHEME, TARGET, SERVER_NAME, SERVER_PORT,
-};
-
-struct op {
-    enum what what;
-    struct mc_str text; /* TEXT, or the name of a field */
-};
+enum { BUFFER = 65536, LINE_ROOM = 16384 };
 
 struct mc_access {
     const struct mc_log_ops *ops;
     void *sink;
-    char *names;    /* texts of the ops */
-    struct op *prog;
-    size_t nops;
+    struct mc_access_format format;
     char *buffer;
     size_t used;
     unsigned lines; /* in the buffer */
     uint64_t dropped;
     struct mc_log_limit complaint;
-    time_t second;
-    char date[80];
-    char pid[16];
 };
-
-/* A place in the line that is being made. */
-struct out {
-    char *p, *end;
-};
-
-/* ---- the format ---- */
-
-static const struct { char letter; enum what what; } letters[] = {
-    { 'h', PEER }, { 'l', DASH }, { 'u', USER_NAME }, { 't', TIME }, { 'r', REQUEST_LINE }, { 'm', METHOD }, { 'U', PATH }, { 'q', QUERY },
-    { 'H', VERSION }, { 's', STATUS }, { 'B', BYTES }, { 'b', BYTES }, { 'T', SECONDS }, { 'M', MILLIS }, { 'D', MICROS }, { 'L', DECIMAL },
-    { 'p', PID },
-};
-
-/* What of a WSGI environ the server knows itself; the rest is "-". */
-static const struct { const char *name; enum what what; } variables[] = {
-    { "request_method", METHOD }, { "path_info", PATH },       { "query_string", QUERY },      { "server_protocol", VERSION },
-    { "remote_addr", PEER },      { "remote_user", USER_NAME }, { "raw_uri", TARGET },         { "wsgi.url_scheme", SCHEME },
-    { "server_name", SERVER_NAME }, { "server_port", SERVER_PORT },
-};
-
-static struct op field(char *name, enum what what)
-{
-    return (struct op){ what, mc_str(name) };
-}
-
-/* {name}e, in place: HTTP_X_Y becomes the field x-y. */
-static struct op variable(char *name)
-{
-    for (char *p = name; *p; p++) *p = (char) mc_lower((unsigned char) *p);
-    for (size_t i = 0; i < MC_COUNT(variables); i++) {
-        if (strcmp(name, variables[i].name) == 0) return (struct op){ .what = variables[i].what };
-    }
-    bool content = strcmp(name, "content_type") == 0 || strcmp(name, "content_length") == 0;
-    if (!content && strncmp(name, "http_", 5) != 0) return (struct op){ .what = DASH };
-    if (!content) name += 5;
-    for (char *p = name; *p; p++) *p = *p == '_' ? '-' : *p;
-    return field(name, FIELD);
-}
-
-static char referer[] = "referer", user_agent[] = "user-agent";
-
-/* The inside of %(...)s. Unknown words are "-", as in Gunicorn. */
-static struct op atom(char *word)
-{
-    size_t n = strlen(word);
-    if (strcmp(word, "f") == 0) return field(referer, FIELD);
-    if (strcmp(word, "a") == 0) return field(user_agent, FIELD);
-    for (size_t i = 0; n == 1 && i < MC_COUNT(letters); i++) {
-        if (word[0] == letters[i].letter) return (struct op){ .what = letters[i].what };
-    }
-    if (n < 4 || word[0] != '{' || word[n - 2] != '}') return (struct op){ .what = DASH };
-    char kind = word[n - 1];
-    word[n - 2] = '\0';
-    if (kind == 'i') return field(word + 1, FIELD);
-    if (kind == 'o') return field(word + 1, RESPONSE_FIELD);
-    return kind == 'e' ? variable(word + 1) : (struct op){ .what = DASH };
-}
-
-static void append(struct mc_access *a, struct op op)
-{
-    a->prog[a->nops++] = op;
-}
-
-/* One % sequence; *p stands behind it. */
-static int sequence(struct mc_access *a, char **p, char *err, size_t errcap)
-{
-    char *at = *p, *bracket = at[1] == '(' ? strchr(at, ')') : NULL;
-    if (at[1] == '%') {
-        append(a, (struct op){ TEXT, { at, 1 } });
-        *p = at + 2;
-        return MC_OK;
-    }
-    if (!bracket || (bracket[1] != 's' && bracket[1] != 'd')) {
-        snprintf(err, errcap, "\"%.20s\" is not of the form %%(NAME)s", at);
-        return MC_ERROR;
-    }
-    *bracket = '\0';
-    append(a, atom(at + 2));
-    *p = bracket + 2;
-    return MC_OK;
-}
-
-static int compile(struct mc_access *a, const char *format, char *err, size_t errcap)
-{
-    a->names = strdup(format);
-    a->prog = calloc(strlen(format) + 1, sizeof(*a->prog));
-    if (!a->names || !a->prog) {
-        snprintf(err, errcap, "out of memory");
-        return MC_ERROR;
-    }
-    for (char *p = a->names; *p;) {
-        size_t n = strcspn(p, "%");
-        if (n) append(a, (struct op){ TEXT, { p, n } });
-        p += n;
-        if (*p && sequence(a, &p, err, errcap) != MC_OK) return MC_ERROR;
-    }
-    return MC_OK;
-}
-
-static void free_program(struct mc_access *a)
-{
-    free(a->names);
-    free(a->prog);
-}
 
 int mc_access_check(const char *format, char *err, size_t errcap)
 {
-    struct mc_access a = { .nops = 0 };
-    int rc = compile(&a, format, err, errcap);
-    free_program(&a);
+    struct mc_access_format f = {.nops = 0};
+    int rc = mc_access_format_compile(&f, format, err, errcap);
+    mc_access_format_free(&f);
     return rc;
-}
-
-/* ---- a line ---- */
-
-static void put(struct out *o, struct mc_str s)
-{
-    size_t room = (size_t) (o->end - o->p), n = s.n < room ? s.n : room;
-    memcpy(o->p, s.p ? s.p : "", n);
-    o->p += n;
-}
-
-/* What a client chose. */
-static void put_client(struct out *o, struct mc_str s)
-{
-    if (s.n == 0) put(o, MC_STR("-"));
-    else o->p += mc_str_escape(o->p, (size_t) (o->end - o->p), s);
-}
-
-static void put_number(struct out *o, uint64_t v)
-{
-    char text[20];
-    put(o, (struct mc_str){ text, mc_str_u64(text, v) });
-}
-
-static void put_time(struct mc_access *a, struct out *o)
-{
-    time_t now = time(NULL);
-    if (now != a->second) {
-        struct tm tm;
-        static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-        a->second = now;
-        if (!localtime_r(&now, &tm)) tm = (struct tm){ .tm_year = 70, .tm_mday = 1 };
-        long offset = tm.tm_gmtoff / 60;
-        unsigned zone = (unsigned) (offset < 0 ? -offset : offset) % 6000;
-        snprintf(a->date, sizeof(a->date), "[%02d/%s/%d:%02d:%02d:%02d %c%02u%02u]", tm.tm_mday, months[tm.tm_mon % 12], tm.tm_year + 1900,
-                 tm.tm_hour, tm.tm_min, tm.tm_sec, offset < 0 ? '-' : '+', zone / 60, zone % 60);
-    }
-    put(o, mc_str(a->date));
-}
-
-static int sextet(char c)
-{
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    if (c == '+') return 62;
-    return c == '/' ? 63 : -1;
-}
-
-/* User name of Basic credentials (RFC 7617): up to the first colon; nothing when there is none. */
-static size_t basic_user(struct mc_str s, char out[USER])
-{
-    unsigned bits = 0, have = 0;
-    size_t n = 0;
-    if (s.n < 6 || strncasecmp(s.p, "basic ", 6) != 0) return 0;
-    for (size_t i = 6; i < s.n && n < USER; i++) {
-        int v = sextet(s.p[i]);
-        if (v < 0) break;
-        bits = (bits << 6 | (unsigned) v) & 0xffff;
-        have += 6;
-        if (have < 8) continue;
-        have -= 8;
-        out[n] = (char) (bits >> have);
-        if (out[n] == ':') return n;
-        n++;
-    }
-    return 0;
-}
-
-static void put_user(struct out *o, const struct mc_request *r)
-{
-    char user[USER];
-    const struct mc_field *f = mc_fields_get(&r->head.fields, MC_F_AUTHORIZATION);
-    put_client(o, (struct mc_str){ user, f ? basic_user(f->value, user) : 0 });
-}
-
-static struct mc_str version_of(const struct mc_request *r)
-{
-    return r->head.version ? MC_STR("HTTP/1.1") : MC_STR("HTTP/1.0");
-}
-
-static void put_request_line(struct out *o, const struct mc_request *r)
-{
-    put_client(o, r->head.method);
-    put(o, MC_STR(" "));
-    put_client(o, r->head.target);
-    put(o, MC_STR(" "));
-    put(o, version_of(r));
-}
-
-static void put_field(struct out *o, const struct mc_fields *fields, struct mc_str name)
-{
-    const struct mc_field *f = mc_fields_find(fields, name);
-    put_client(o, f ? f->value : MC_STR_NONE);
-}
-
-/* Content-Length is no field of the response: the server makes it. */
-static void put_response_field(struct out *o, const struct mc_request *r, struct mc_str name)
-{
-    if (mc_str_eq_nocase(name, MC_STR("content-length")) && r->resp.length >= 0) put_number(o, (uint64_t) r->resp.length);
-    else put_field(o, &r->resp.fields, name);
-}
-
-static void put_decimal(struct out *o, uint64_t usec)
-{
-    char text[40];
-    int n = snprintf(text, sizeof(text), "%llu.%06llu", (unsigned long long) usec / 1000000, (unsigned long long) usec % 1000000);
-    put(o, (struct mc_str){ text, (size_t) n });
-}
-
-struct fact {
-    const struct mc_request *r;
-    struct mc_str peer;
-    int64_t bytes;
-    uint64_t usec;
-};
-
-static void run(struct mc_access *a, struct out *o, const struct op *op, const struct fact *f)
-{
-    const struct mc_request *r = f->r;
-    switch (op->what) {
-        case TEXT: put(o, op->text); break;
-        case DASH: put(o, MC_STR("-")); break;
-        case PEER: put_client(o, f->peer); break;
-        case USER_NAME: put_user(o, r); break;
-        case TIME: put_time(a, o); break;
-        case REQUEST_LINE: put_request_line(o, r); break;
-        case METHOD: put_client(o, r->head.method); break;
-        case PATH: put_client(o, r->path.n ? r->path : r->uri.path); break;
-        case QUERY: o->p += mc_str_escape(o->p, (size_t) (o->end - o->p), r->uri.query); break;
-        case VERSION: put(o, version_of(r)); break;
-        case STATUS: put_number(o, (uint64_t) r->resp.status); break;
-        case BYTES: put_number(o, f->bytes > 0 ? (uint64_t) f->bytes : 0); break;
-        case SECONDS: put_number(o, f->usec / 1000000); break;
-        case MILLIS: put_number(o, f->usec / 1000); break;
-        case MICROS: put_number(o, f->usec); break;
-        case DECIMAL: put_decimal(o, f->usec); break;
-        case PID: put(o, mc_str(a->pid)); break;
-        case FIELD: put_field(o, &r->head.fields, op->text); break;
-        case RESPONSE_FIELD: put_response_field(o, r, op->text); break;
-        case SCHEME: put(o, r->https ? MC_STR("https") : MC_STR("http")); break;
-        case TARGET: put_client(o, r->head.target); break;
-        case SERVER_NAME: put_client(o, r->head.host); break;
-        case SERVER_PORT: put_client(o, r->head.port); break;
-    }
 }
 
 void mc_access_request(struct mc_access *a, const struct mc_request *r, struct mc_str peer, int64_t bytes, uint64_t usec)
 {
-    struct fact f = { r, peer, bytes, usec };
-    if (a->used + LINE_ROOM > BUFFER) mc_access_flush(a);
-    /* Room for one line is kept, and the byte of its end. */
-    struct out o = { a->buffer + a->used, a->buffer + a->used + LINE_ROOM - 1 };
-    for (size_t i = 0; i < a->nops; i++) run(a, &o, &a->prog[i], &f);
-    *o.p++ = '\n';
-    a->used = (size_t) (o.p - a->buffer);
+    struct mc_access_fact f = {r, peer, bytes, usec};
+    if (a->used + LINE_ROOM > BUFFER)
+        mc_access_flush(a);
+    a->used += mc_access_format_line(&a->format, &f, a->buffer + a->used, LINE_ROOM - 1);
+    a->buffer[a->used++] = '\n';
     a->lines++;
 }
 
@@ -313,17 +44,19 @@ static void report_drops(struct mc_access *a, unsigned now)
 {
     unsigned missed;
     if (now > 0) {
-        if (a->dropped == 0) mc_warn("access log: lines cannot be written and are dropped");
+        if (a->dropped == 0)
+            mc_warn("access log: lines cannot be written and are dropped");
         a->dropped += now;
     } else if (a->dropped > 0 && mc_log_limited(&a->complaint, &missed)) {
-        mc_warn("access log: %llu lines were dropped, writing works again", (unsigned long long) a->dropped);
+        mc_warn("access log: %llu lines were dropped, writing works again", (unsigned long long)a->dropped);
         a->dropped = 0;
     }
 }
 
 void mc_access_flush(struct mc_access *a)
 {
-    if (a->used == 0) return;
+    if (a->used == 0)
+        return;
     report_drops(a, a->ops->write(a->sink, a->buffer, a->used, a->lines));
     a->used = 0;
     a->lines = 0;
@@ -334,11 +67,14 @@ static const struct mc_log_ops *find_ops(const char *target)
 {
     const struct mc_log_ops *file = NULL;
     for (const struct mc_module *const *m = mc_modules; *m; m++) {
-        if ((*m)->kind != MC_MODULE_LOG) continue;
+        if ((*m)->kind != MC_MODULE_LOG)
+            continue;
         const struct mc_log_ops *ops = (*m)->ops.log;
         size_t n = strlen(ops->scheme);
-        if (n == 0) file = ops;
-        else if (strncmp(target, ops->scheme, n) == 0 && target[n] == ':') return ops;
+        if (n == 0)
+            file = ops;
+        else if (strncmp(target, ops->scheme, n) == 0 && target[n] == ':')
+            return ops;
     }
     return file;
 }
@@ -347,20 +83,22 @@ struct mc_access *mc_access_open(const struct mc_conf *conf, int fd, char *err, 
 {
     const char *target = conf->set.accesslog ? conf->set.accesslog : "-";
     struct mc_access *a = calloc(1, sizeof(*a));
-    if (a) a->buffer = malloc(BUFFER);
+    if (a)
+        a->buffer = malloc(BUFFER);
     if (!a || !a->buffer) {
         snprintf(err, errcap, "out of memory");
         goto fail;
     }
-    if (compile(a, conf->set.access_log_format, err, errcap) != MC_OK) goto fail;
-    snprintf(a->pid, sizeof(a->pid), "<%ld>", (long) getpid());
+    if (mc_access_format_compile(&a->format, conf->set.access_log_format, err, errcap) != MC_OK)
+        goto fail;
     a->ops = find_ops(target);
     a->sink = a->ops ? a->ops->open(target, fd) : NULL;
-    if (a->sink) return a;
+    if (a->sink)
+        return a;
     snprintf(err, errcap, a->ops ? "cannot open '%s': %m" : "this build has no log module for '%s'", target);
 fail:
     if (a) {
-        free_program(a);
+        mc_access_format_free(&a->format);
         free(a->buffer);
     }
     free(a);
@@ -369,16 +107,18 @@ fail:
 
 void mc_access_set_fd(struct mc_access *a, int fd)
 {
-    if (a->ops->set_fd) a->ops->set_fd(a->sink, fd);
+    if (a->ops->set_fd)
+        a->ops->set_fd(a->sink, fd);
 }
 
 void mc_access_close(struct mc_access **a)
 {
     struct mc_access *x = *a;
-    if (!x) return;
+    if (!x)
+        return;
     mc_access_flush(x);
     x->ops->close(x->sink);
-    free_program(x);
+    mc_access_format_free(&x->format);
     free(x->buffer);
     free(x);
     *a = NULL;

@@ -10,7 +10,7 @@ struct mc_log_ops {
     void *(*open)(const char *target, int fd); /* fd: opened by the arbiter for file targets, else -1. NULL with errno */
     /* Write whole lines; must not block: what cannot be written is dropped. Returns the lines dropped. */
     unsigned (*write)(void *sink, const char *p, size_t n, unsigned lines);
-    void (*set_fd)(void *sink, int fd);        /* after a reopen by the arbiter */
+    void (*set_fd)(void *sink, int fd); /* after a reopen by the arbiter */
     void (*close)(void *sink);
 };
 

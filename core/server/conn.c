@@ -420,6 +420,9 @@ void mc_conn_accept(struct mc_listener *l, unsigned max)
             return;
         }
         w->last_accept = w->loop.now;
+        if (w->draining) {
+            (void) mc_socket_min_ttl(fd, 0); /* inherited from a listener that the arbiter has switched off */
+        }
         if (w->nconns >= (unsigned) w->pool->set.worker_connections) {
             mc_worker_shed(w); /* full, but some only idle: the newcomer takes the place of the oldest of them */
         }

@@ -119,7 +119,7 @@ static int prepare(const struct mc_conf *conf, const struct mc_conf_pool *pool)
         const struct mc_conf_app *app = &conf->apps[i];
         if (!ours(app, pool))
             continue;
-        bad = (PyList_Size(words) == 0 && append(words, app->module) < 0) || append(words, app->chdir ? app->chdir : conf->cwd) < 0;
+        bad = (PyList_Size(words) == 0 && append(words, app->module) < 0) || append(words, app->chdir) < 0;
     }
     for (size_t i = 0; i < conf->napps && !bad; i++) {
         const struct mc_strv *paths = &conf->apps[i].set.pythonpath;
@@ -135,12 +135,13 @@ static int prepare(const struct mc_conf *conf, const struct mc_conf_pool *pool)
     return bad ? MC_ERROR : MC_OK;
 }
 
+/* Each app is imported in its own directory; the process stays in that of the last one (there is only one, mostly). */
 static int load(const struct mc_conf_app *app)
 {
     PyObject *spec;
     if (apps[app->index])
         return MC_OK; /* preloaded */
-    if (app->chdir && chdir(app->chdir) != 0) {
+    if (chdir(app->chdir) != 0) {
         PyErr_SetFromErrnoWithFilename(PyExc_OSError, app->chdir);
         return MC_ERROR;
     }

@@ -87,7 +87,7 @@ static struct {
 
 static PyObject *latin1(struct mc_str s)
 {
-    return PyUnicode_DecodeLatin1(s.p ? s.p : "", (Py_ssize_t) s.n, NULL);
+    return PyUnicode_DecodeLatin1(s.p ? s.p : "", (Py_ssize_t)s.n, NULL);
 }
 
 static int set(PyObject *env, enum key k, PyObject *value)
@@ -173,7 +173,7 @@ static int fill_template(PyObject *t, const struct mc_listener *l, bool https)
            put(t, keys[WSGI_URL_SCHEME], PyUnicode_FromString(https ? "https" : "http")) || set(t, WSGI_INPUT, mc_input_none()) ||
            set(t, WSGI_INPUT_TERMINATED, Py_True) || set(t, WSGI_ERRORS, mc_errors_get()) ||
            set(t, WSGI_MULTITHREAD, multithread ? Py_True : Py_False) || set(t, WSGI_MULTIPROCESS, multiprocess ? Py_True : Py_False) ||
-           set(t, WSGI_RUN_ONCE, Py_False) || set(t, WSGI_FILE_WRAPPER, (PyObject *) mc_interp.wrapper_type) ||
+           set(t, WSGI_RUN_ONCE, Py_False) || set(t, WSGI_FILE_WRAPPER, (PyObject *)mc_interp.wrapper_type) ||
            set(t, WSGI_EARLY_HINTS, Py_None) || put(t, keys[WORKER_CLASS], PyUnicode_FromString(l->worker->ops->name));
 }
 
@@ -214,7 +214,7 @@ static int cut_mount(struct mc_str *path, struct mc_str mount)
     }
     char text[256];
     size_t n = mc_str_escape(text, sizeof(text), *path);
-    mc_error("Request path %.*s does not start with SCRIPT_NAME %.*s", (int) n, text, (int) mount.n, mount.p);
+    mc_error("Request path %.*s does not start with SCRIPT_NAME %.*s", (int)n, text, (int)mount.n, mount.p);
     return 500;
 }
 
@@ -386,7 +386,7 @@ static int set_body(PyObject *env, const struct mc_request *r, PyObject *input)
     if (!input)
         return 0;
     if (r->head.framing == MC_BODY_CHUNKED) {
-        size_t n = mc_str_u64(text, (uint64_t) r->body.received);
+        size_t n = mc_str_u64(text, (uint64_t)r->body.received);
         if (put(env, keys[CONTENT_LENGTH], latin1((struct mc_str){text, n})) != 0)
             return -1;
     }
@@ -400,10 +400,9 @@ PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints,
     struct walk w = {.env = env, .r = r, .mount = script_name};
     if (!env)
         return NULL;
-    int rc = set_method(env, r->head.method) || set_peer(env, r->conn) || set(env, WSGI_EARLY_HINTS, hints) ||
-             set_body(env, r, input) || (r->head.version == 0 && set(env, SERVER_PROTOCOL, http10)) ||
-             (r->conn->peer.family == AF_UNIX && set_host(env, r)) || set_fields(&w, status) || set_authority(env, r) ||
-             set_target(env, r, w.mount, status);
+    int rc = set_method(env, r->head.method) || set_peer(env, r->conn) || set(env, WSGI_EARLY_HINTS, hints) || set_body(env, r, input) ||
+             (r->head.version == 0 && set(env, SERVER_PROTOCOL, http10)) || (r->conn->peer.family == AF_UNIX && set_host(env, r)) ||
+             set_fields(&w, status) || set_authority(env, r) || set_target(env, r, w.mount, status);
     if (rc != 0)
         Py_CLEAR(env);
     return env;

@@ -12,7 +12,7 @@ static void write_out(const char *p, size_t n)
     while (n && (p[n - 1] == '\n' || p[n - 1] == '\r'))
         n--;
     if (n)
-        mc_error("%.*s", (int) n, p);
+        mc_error("%.*s", (int)n, p);
 }
 
 void mc_errors_flush(void)
@@ -29,7 +29,7 @@ static void add(const char *p, size_t n)
     const char *end = memrchr(p, '\n', n);
     if (!end && pending.n < PENDING_MAX && !pending.bad)
         return;
-    size_t rest = end ? n - (size_t) (end + 1 - p) : 0;
+    size_t rest = end ? n - (size_t)(end + 1 - p) : 0;
     if (pending.bad || rest > pending.n) {
         mc_sb_fini(&pending); /* no memory: this text is lost */
         return;
@@ -41,14 +41,14 @@ static void add(const char *p, size_t n)
 
 static PyObject *errors_write(PyObject *self, PyObject *text)
 {
-    (void) self;
+    (void)self;
     if (!PyUnicode_Check(text))
-        return PyErr_Format(PyExc_TypeError, "write() argument must be str, not %R", (PyObject *) Py_TYPE(text));
+        return PyErr_Format(PyExc_TypeError, "write() argument must be str, not %R", (PyObject *)Py_TYPE(text));
     PyObject *bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
     if (!bytes)
         return NULL;
     const char *p = PyBytes_AsString(bytes);
-    size_t n = (size_t) PyBytes_Size(bytes);
+    size_t n = (size_t)PyBytes_Size(bytes);
     while (n) {
         size_t part = n < PENDING_MAX ? n : PENDING_MAX;
         add(p, part);
@@ -77,8 +77,8 @@ static PyObject *errors_writelines(PyObject *self, PyObject *lines)
 
 static PyObject *errors_flush(PyObject *self, PyObject *none)
 {
-    (void) self;
-    (void) none;
+    (void)self;
+    (void)none;
     mc_errors_flush();
     return Py_NewRef(Py_None);
 }

@@ -64,7 +64,9 @@ static int leave_code;
 
 static void on_alarm(int sig)
 {
-    (void) sig;
+    static const char text[] = "Threads or exit functions of the app did not end: leaving without them";
+    (void)sig;
+    mc_log_signal_safe(MC_LOG_WARNING, text, sizeof(text) - 1);
     _exit(leave_code);
 }
 
@@ -110,15 +112,31 @@ static MC_NORETURN void leave(int code)
 
 /* ---- the module ---- */
 
+/* What an app prints appears when it is printed, also in a file or a pipe, and no half-filled buffer is copied by fork. */
+static void flush_by_line(const char *name)
+{
+    PyObject *stream = PySys_GetObject(name); /* borrowed */
+    PyObject *method = stream && stream != Py_None ? PyObject_GetAttrString(stream, "reconfigure") : NULL;
+    PyObject *args = method ? PyTuple_New(0) : NULL, *words = args ? Py_BuildValue("{s:O}", "line_buffering", Py_True) : NULL;
+    PyObject *done = words ? PyObject_Call(method, args, words) : NULL;
+    PyErr_Clear(); /* none, closed, or not the interpreter's own */
+    Py_XDECREF(done);
+    Py_XDECREF(words);
+    Py_XDECREF(args);
+    Py_XDECREF(method);
+}
+
 static PyObject *zygote(PyObject *self, PyObject *index)
 {
-    (void) self;
+    (void)self;
     unsigned long pool = PyLong_AsUnsignedLong(index);
-    if (pool == (unsigned long) -1 && PyErr_Occurred())
+    if (pool == (unsigned long)-1 && PyErr_Occurred())
         return NULL;
     if (mc_interp_init() != MC_OK)
         return NULL;
-    return PyLong_FromLong(mc_zygote_run(&hooks, (unsigned) pool, leave));
+    flush_by_line("stdout");
+    flush_by_line("stderr");
+    return PyLong_FromLong(mc_zygote_run(&hooks, (unsigned)pool, leave));
 }
 
 static PyMethodDef methods[] = {
@@ -127,11 +145,8 @@ static PyMethodDef methods[] = {
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "_monoceros",
-    .m_doc = "The worker side of Monoceros; started by its arbiter.",
-    .m_size = -1,
-    .m_methods = methods,
+    PyModuleDef_HEAD_INIT, .m_name = "_monoceros", .m_doc = "The worker side of Monoceros; started by its arbiter.",
+    .m_size = -1,          .m_methods = methods,
 };
 
 PyMODINIT_FUNC PyInit__monoceros(void)

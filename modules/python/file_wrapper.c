@@ -9,8 +9,7 @@
 #include <unistd.h>
 
 struct wrapper {
-    PyObject_HEAD
-    PyObject *file, *read, *size;
+    PyObject_HEAD PyObject *file, *read, *size;
 };
 
 static PyObject *raw_type, *reader_type, *random_type; /* io.FileIO, io.BufferedReader, io.BufferedRandom */
@@ -25,7 +24,7 @@ static PyObject *wrapper_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     PyObject *read = PyObject_GetAttrString(file, "read");
     PyObject *number = read ? PyLong_FromSsize_t(size) : NULL;
-    struct wrapper *w = number ? (struct wrapper *) PyType_GenericAlloc(type, 0) : NULL;
+    struct wrapper *w = number ? (struct wrapper *)PyType_GenericAlloc(type, 0) : NULL;
     if (!w) {
         Py_XDECREF(read);
         Py_XDECREF(number);
@@ -34,12 +33,12 @@ static PyObject *wrapper_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     w->file = Py_NewRef(file);
     w->read = read;
     w->size = number;
-    return (PyObject *) w;
+    return (PyObject *)w;
 }
 
 static int wrapper_traverse(PyObject *self, visitproc visit, void *arg)
 {
-    struct wrapper *w = (struct wrapper *) self;
+    struct wrapper *w = (struct wrapper *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(w->file);
     Py_VISIT(w->read);
@@ -48,7 +47,7 @@ static int wrapper_traverse(PyObject *self, visitproc visit, void *arg)
 
 static int wrapper_clear(PyObject *self)
 {
-    struct wrapper *w = (struct wrapper *) self;
+    struct wrapper *w = (struct wrapper *)self;
     Py_CLEAR(w->file);
     Py_CLEAR(w->read);
     Py_CLEAR(w->size);
@@ -69,7 +68,7 @@ static PyObject *wrapper_iter(PyObject *self)
 
 static PyObject *wrapper_next(PyObject *self)
 {
-    struct wrapper *w = (struct wrapper *) self;
+    struct wrapper *w = (struct wrapper *)self;
     PyObject *data = mc_interp.vectorcall(w->read, &w->size, 1, NULL);
     if (!data)
         return NULL;
@@ -83,8 +82,8 @@ static PyObject *wrapper_next(PyObject *self)
 static PyObject *wrapper_close(PyObject *self, PyObject *none)
 {
     PyObject *close;
-    (void) none;
-    int found = mc_interp.lookup(((struct wrapper *) self)->file, mc_interp.close_name, &close);
+    (void)none;
+    int found = mc_interp.lookup(((struct wrapper *)self)->file, mc_interp.close_name, &close);
     if (found <= 0)
         return found < 0 ? NULL : Py_NewRef(Py_None);
     PyObject *result = PyObject_CallNoArgs(close);
@@ -94,14 +93,8 @@ static PyObject *wrapper_close(PyObject *self, PyObject *none)
 
 static PyMethodDef methods[] = {{"close", wrapper_close, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
 static PyType_Slot slots[] = {
-    {Py_tp_new, wrapper_new},
-    {Py_tp_methods, methods},
-    {Py_tp_iter, wrapper_iter},
-    {Py_tp_iternext, wrapper_next},
-    {Py_tp_traverse, wrapper_traverse},
-    {Py_tp_clear, wrapper_clear},
-    {Py_tp_dealloc, wrapper_dealloc},
-    {0, NULL},
+    {Py_tp_new, wrapper_new},           {Py_tp_methods, methods},     {Py_tp_iter, wrapper_iter},       {Py_tp_iternext, wrapper_next},
+    {Py_tp_traverse, wrapper_traverse}, {Py_tp_clear, wrapper_clear}, {Py_tp_dealloc, wrapper_dealloc}, {0, NULL},
 };
 static PyType_Spec spec = {
     .name = "monoceros.FileWrapper",
@@ -127,7 +120,7 @@ int mc_file_wrapper_init(void)
 
 static bool is_type(PyObject *o, PyObject *type)
 {
-    return (PyObject *) Py_TYPE(o) == type;
+    return (PyObject *)Py_TYPE(o) == type;
 }
 
 /* tempfile's wrapper round a file; NULL without an exception when it is none. */
@@ -188,19 +181,19 @@ static int open_plain(PyObject *o, struct mc_file **file, off_t *off, off_t *len
 {
     long long fd, pos;
     struct stat st;
-    if (!is_plain(o) || call_number(o, "fileno", &fd) != MC_OK || fstat((int) fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+    if (!is_plain(o) || call_number(o, "fileno", &fd) != MC_OK || fstat((int)fd, &st) != 0 || !S_ISREG(st.st_mode) ||
         call_number(o, "tell", &pos) != MC_OK) {
         PyErr_Clear(); /* reading it will tell what is wrong */
         return MC_DECLINED;
     }
     *off = pos;
     *len = st.st_size > pos ? st.st_size - pos : 0;
-    return duplicate((int) fd, file);
+    return duplicate((int)fd, file);
 }
 
 int mc_file_wrapper_open(PyObject *o, struct mc_file **file, off_t *off, off_t *len)
 {
-    struct wrapper *w = (struct wrapper *) o;
+    struct wrapper *w = (struct wrapper *)o;
     PyObject *inner = unwrap(w->file);
     int rc = open_plain(inner ? inner : w->file, file, off, len);
     Py_XDECREF(inner);

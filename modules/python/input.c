@@ -7,8 +7,7 @@
 enum { AHEAD = 8192 };
 
 struct input {
-    PyObject_HEAD
-    struct mc_request *r; /* NULL: the request is over, or there never was a body */
+    PyObject_HEAD struct mc_request *r; /* NULL: the request is over, or there never was a body */
     bool over;
     char *ahead; /* AHEAD bytes that readline() took; [pos, end) are unread */
     size_t pos, end;
@@ -31,15 +30,15 @@ static Py_ssize_t take(struct input *in, char *p, size_t n)
             PyErr_SetString(PyExc_ConnectionError, "the request body was cut off");
             return -1;
         }
-        done += (size_t) got;
+        done += (size_t)got;
     }
-    return (Py_ssize_t) done;
+    return (Py_ssize_t)done;
 }
 
 /* What is left and can be read without waiting: all of it, as bodies are buffered before the app starts. */
 static size_t left(const struct input *in)
 {
-    return in->r ? in->end - in->pos + (size_t) mc_body_available(in->r) : 0;
+    return in->r ? in->end - in->pos + (size_t)mc_body_available(in->r) : 0;
 }
 
 static bool usable(const struct input *in)
@@ -70,18 +69,18 @@ static int size_argument(PyObject *const *args, Py_ssize_t nargs, const char *na
 
 static PyObject *input_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct input *in = (struct input *) self;
+    struct input *in = (struct input *)self;
     Py_ssize_t size;
     if (!usable(in) || size_argument(args, nargs, "read", &size) != MC_OK)
         return NULL;
     size_t n = left(in);
-    if (size >= 0 && (size_t) size < n)
-        n = (size_t) size;
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t) n);
+    if (size >= 0 && (size_t)size < n)
+        n = (size_t)size;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)n);
     if (!bytes || n == 0)
         return bytes;
     Py_ssize_t got = take(in, PyBytes_AsString(bytes), n);
-    if (got == (Py_ssize_t) n)
+    if (got == (Py_ssize_t)n)
         return bytes;
     Py_DECREF(bytes);
     if (got >= 0)
@@ -100,7 +99,7 @@ static Py_ssize_t fill(struct input *in)
     size_t n = left(in) < AHEAD ? left(in) : AHEAD;
     Py_ssize_t got = n ? take(in, in->ahead, n) : 0;
     if (got > 0)
-        in->end = (size_t) got;
+        in->end = (size_t)got;
     return got;
 }
 
@@ -124,12 +123,12 @@ static PyObject *line(struct input *in, size_t limit)
             n = limit - sb.n;
         const char *p = in->ahead + in->pos, *nl = memchr(p, '\n', n);
         if (nl)
-            n = (size_t) (nl - p) + 1;
+            n = (size_t)(nl - p) + 1;
         mc_sb_add(&sb, p, n);
         in->pos += n;
         ended = nl || sb.bad || sb.n == limit;
     }
-    bytes = sb.bad ? PyErr_NoMemory() : PyBytes_FromStringAndSize(sb.p, (Py_ssize_t) sb.n);
+    bytes = sb.bad ? PyErr_NoMemory() : PyBytes_FromStringAndSize(sb.p, (Py_ssize_t)sb.n);
 out:
     mc_sb_fini(&sb);
     return bytes;
@@ -137,17 +136,17 @@ out:
 
 static PyObject *input_readline(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct input *in = (struct input *) self;
+    struct input *in = (struct input *)self;
     Py_ssize_t size;
     if (!usable(in) || size_argument(args, nargs, "readline", &size) != MC_OK)
         return NULL;
-    return line(in, size < 0 ? SIZE_MAX / 4 : (size_t) size);
+    return line(in, size < 0 ? SIZE_MAX / 4 : (size_t)size);
 }
 
 /* hint: stop once that many bytes were taken, as the io module does; 0 and None are no hint. */
 static PyObject *input_readlines(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct input *in = (struct input *) self;
+    struct input *in = (struct input *)self;
     Py_ssize_t hint, total = 0;
     if (!usable(in) || size_argument(args, nargs, "readlines", &hint) != MC_OK)
         return NULL;
@@ -171,12 +170,12 @@ static PyObject *input_readlines(PyObject *self, PyObject *const *args, Py_ssize
 
 static PyObject *input_iter(PyObject *self)
 {
-    return usable((struct input *) self) ? Py_NewRef(self) : NULL;
+    return usable((struct input *)self) ? Py_NewRef(self) : NULL;
 }
 
 static PyObject *input_next(PyObject *self)
 {
-    struct input *in = (struct input *) self;
+    struct input *in = (struct input *)self;
     PyObject *one = usable(in) ? line(in, SIZE_MAX / 4) : NULL;
     if (one && PyBytes_Size(one) == 0)
         Py_CLEAR(one); /* without an exception: the end */
@@ -185,14 +184,14 @@ static PyObject *input_next(PyObject *self)
 
 static void input_dealloc(PyObject *self)
 {
-    free(((struct input *) self)->ahead);
+    free(((struct input *)self)->ahead);
     mc_interp_free(self);
 }
 
 static PyMethodDef methods[] = {
-    {"read", (PyCFunction) (void (*)(void)) input_read, METH_FASTCALL, NULL},
-    {"readline", (PyCFunction) (void (*)(void)) input_readline, METH_FASTCALL, NULL},
-    {"readlines", (PyCFunction) (void (*)(void)) input_readlines, METH_FASTCALL, NULL},
+    {"read", (PyCFunction)(void (*)(void))input_read, METH_FASTCALL, NULL},
+    {"readline", (PyCFunction)(void (*)(void))input_readline, METH_FASTCALL, NULL},
+    {"readlines", (PyCFunction)(void (*)(void))input_readlines, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 static PyType_Slot slots[] = {
@@ -218,7 +217,7 @@ PyObject *mc_input_new(struct mc_request *r)
 {
     PyObject *self = PyType_GenericAlloc(mc_interp.input_type, 0);
     if (self)
-        ((struct input *) self)->r = r;
+        ((struct input *)self)->r = r;
     return self;
 }
 
@@ -229,7 +228,7 @@ PyObject *mc_input_none(void)
 
 void mc_input_close(PyObject *input)
 {
-    struct input *in = (struct input *) input;
+    struct input *in = (struct input *)input;
     in->r = NULL;
     in->over = true;
     free(in->ahead);

@@ -14,7 +14,7 @@ static PyObject *format_exception; /* traceback.format_exception */
 
 static PyObject *call_tuple(PyObject *callable, PyObject *const *args, size_t nargs, PyObject *kwnames)
 {
-    Py_ssize_t n = (Py_ssize_t) (nargs & ~((size_t) 1 << (8 * sizeof(size_t) - 1)));
+    Py_ssize_t n = (Py_ssize_t)(nargs & ~((size_t)1 << (8 * sizeof(size_t) - 1)));
     MC_ASSERT(kwnames == NULL);
     PyObject *tuple = PyTuple_New(n), *result = NULL;
     if (!tuple)
@@ -83,7 +83,7 @@ static PyObject *describe(PyObject *value)
     }
     if (!text) {
         PyErr_Clear();
-        text = PyObject_Repr((PyObject *) Py_TYPE(value));
+        text = PyObject_Repr((PyObject *)Py_TYPE(value));
     }
     if (!text)
         PyErr_Clear();
@@ -117,13 +117,13 @@ bool mc_interp_exiting(void)
 
 PyTypeObject *mc_interp_type(PyType_Spec *spec)
 {
-    return (PyTypeObject *) PyType_FromSpec(spec);
+    return (PyTypeObject *)PyType_FromSpec(spec);
 }
 
 void mc_interp_free(PyObject *o)
 {
     PyTypeObject *type = Py_TYPE(o);
-    freefunc release = (freefunc) PyType_GetSlot(type, Py_tp_free);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(o);
     Py_DECREF(type);
 }

@@ -14,7 +14,7 @@ static PyThreadState *saved; /* while the loop sleeps */
 
 static void before_sleep(void *data)
 {
-    (void) data;
+    (void)data;
     saved = PyEval_SaveThread();
 }
 

@@ -90,9 +90,9 @@ PyObject *mc_names_key(struct mc_arena *a, struct mc_str name)
     memcpy(buf, "HTTP_", 5);
     for (size_t i = 0; i < name.n; i++) {
         char c = name.p[i];
-        buf[5 + i] = c == '-' ? '_' : (char) (c >= 'a' && c <= 'z' ? c - 32 : c);
+        buf[5 + i] = c == '-' ? '_' : (char)(c >= 'a' && c <= 'z' ? c - 32 : c);
     }
-    return PyUnicode_DecodeLatin1(buf, (Py_ssize_t) (5 + name.n), NULL);
+    return PyUnicode_DecodeLatin1(buf, (Py_ssize_t)(5 + name.n), NULL);
 }
 
 static struct mc_name *learn(struct mc_str name, uint32_t hash)
@@ -107,10 +107,10 @@ static struct mc_name *learn(struct mc_str name, uint32_t hash)
         return NULL;
     }
     PyUnicode_InternInPlace(&key);
-    char *copy = (char *) (e + 1);
+    char *copy = (char *)(e + 1);
     memcpy(copy, name.p, name.n);
     *e = (struct mc_name){
-        .key = key, .spelling = copy, .n = (uint32_t) name.n, .hash = hash, .underscore = memchr(name.p, '_', name.n) != NULL};
+        .key = key, .spelling = copy, .n = (uint32_t)name.n, .hash = hash, .underscore = memchr(name.p, '_', name.n) != NULL};
     filled++;
     return e;
 }

@@ -15,8 +15,8 @@ struct mc_interp {
     PyObject *(*vectorcall)(PyObject *callable, PyObject *const *args, size_t nargs, PyObject *kwnames);
     /* PyObject_GetOptionalAttr and its older names: 1 found, 0 not there (no exception), -1 exception. 15 times cheaper than a failed getattr. */
     int (*lookup)(PyObject *o, PyObject *name, PyObject **out);
-    PyObject *empty;       /* '' */
-    PyObject *close_name;  /* 'close' */
+    PyObject *empty;      /* '' */
+    PyObject *close_name; /* 'close' */
     PyTypeObject *input_type, *errors_type, *wrapper_type, *responder_type;
 };
 extern struct mc_interp mc_interp;
@@ -79,19 +79,21 @@ void mc_errors_flush(void);    /* write a last line without a line end */
 
 /* ---- file_wrapper.c: wsgi.file_wrapper ---- */
 int mc_file_wrapper_init(void);
-static inline bool mc_file_wrapper_check(PyObject *o) { return Py_TYPE(o) == mc_interp.wrapper_type; }
+static inline bool mc_file_wrapper_check(PyObject *o)
+{
+    return Py_TYPE(o) == mc_interp.wrapper_type;
+}
 /* A real file behind it: MC_OK with a reference in *file and what is left of it; MC_DECLINED: iterate; MC_ERROR: exception. */
 int mc_file_wrapper_open(PyObject *o, struct mc_file **file, off_t *off, off_t *len);
 
 /* ---- responder.c: start_response, write, early hints ---- */
 struct mc_responder {
-    PyObject_HEAD
-    struct mc_request *r; /* NULL: no request */
-    PyObject *write;      /* borrowed from mc_calls */
-    PyObject *list;       /* the app's header list: it may still change until the head goes out */
-    PyObject *taken;      /* borrowed: what of it was given to the response; held by the request's arena */
-    bool called;          /* start_response() succeeded */
-    bool gone;            /* an exception of ours tells that the client left */
+    PyObject_HEAD struct mc_request *r; /* NULL: no request */
+    PyObject *write;                    /* borrowed from mc_calls */
+    PyObject *list;                     /* the app's header list: it may still change until the head goes out */
+    PyObject *taken;                    /* borrowed: what of it was given to the response; held by the request's arena */
+    bool called;                        /* start_response() succeeded */
+    bool gone;                          /* an exception of ours tells that the client left */
 };
 /* The three functions that one app call gets, bound to one responder. */
 struct mc_calls {

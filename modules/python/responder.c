@@ -17,13 +17,13 @@ static int slice(struct mc_request *r, PyObject *text, struct mc_str *out)
     if (!p)
         PyErr_Clear(); /* lone surrogates: not latin-1 either, and that error says so */
     if (mc_likely(p && n == PyUnicode_GetLength(text))) {
-        *out = (struct mc_str){p, (size_t) n};
+        *out = (struct mc_str){p, (size_t)n};
         return MC_OK;
     }
     PyObject *bytes = PyUnicode_AsLatin1String(text);
     if (!bytes || mc_interp_hold(r, bytes) != MC_OK)
         return MC_ERROR;
-    *out = (struct mc_str){PyBytes_AsString(bytes), (size_t) PyBytes_Size(bytes)};
+    *out = (struct mc_str){PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes)};
     return MC_OK;
 }
 
@@ -62,7 +62,8 @@ static void tell_dropped(struct mc_str name)
     static struct mc_log_limit limit;
     unsigned missed;
     if (mc_log_limited(&limit, &missed))
-        mc_warn("Response header %.*s of the app dropped: it belongs to the connection (%u more of this kind)", (int) name.n, name.p, missed);
+        mc_warn("Response header %.*s of the app dropped: it belongs to the connection (%u more of this kind)", (int)name.n, name.p,
+                missed);
 }
 
 /* ---- start_response ---- */
@@ -72,7 +73,7 @@ static int take_status(struct mc_responder *self, PyObject *text)
     struct mc_str s;
     uint64_t code;
     if (!PyUnicode_Check(text)) {
-        PyErr_Format(PyExc_TypeError, "the status must be str, not %R", (PyObject *) Py_TYPE(text));
+        PyErr_Format(PyExc_TypeError, "the status must be str, not %R", (PyObject *)Py_TYPE(text));
         return MC_ERROR;
     }
     if (mc_interp_hold(self->r, Py_NewRef(text)) != MC_OK || slice(self->r, text, &s) != MC_OK)
@@ -82,7 +83,7 @@ static int take_status(struct mc_responder *self, PyObject *text)
         PyErr_Format(PyExc_ValueError, "invalid HTTP status: %R", text);
         return MC_ERROR;
     }
-    if (mc_response_begin(self->r, (int) code, mc_str_trim(reason)) == MC_OK)
+    if (mc_response_begin(self->r, (int)code, mc_str_trim(reason)) == MC_OK)
         return MC_OK;
     mc_responder_lost(self);
     return MC_ERROR;
@@ -113,7 +114,7 @@ static int take_fields(struct mc_responder *self)
 static PyObject *raise_again(PyObject *info)
 {
     PyObject *value = PyTuple_GetItem(info, 1), *tb = PyTuple_GetItem(info, 2);
-    PyErr_Restore(Py_NewRef((PyObject *) Py_TYPE(value)), Py_NewRef(value), tb == Py_None ? NULL : Py_NewRef(tb));
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(value)), Py_NewRef(value), tb == Py_None ? NULL : Py_NewRef(tb));
     return NULL;
 }
 
@@ -139,7 +140,7 @@ static PyObject *respond(struct mc_responder *self, PyObject *status, PyObject *
         return NULL;
     }
     if (!PyList_Check(headers))
-        return PyErr_Format(PyExc_TypeError, "the headers must be a list, not %R", (PyObject *) Py_TYPE(headers));
+        return PyErr_Format(PyExc_TypeError, "the headers must be a list, not %R", (PyObject *)Py_TYPE(headers));
     self->called = false;
     PyObject *earlier = self->list;
     self->list = Py_NewRef(headers);
@@ -172,14 +173,14 @@ static PyObject *start_response(PyObject *self, PyObject *const *args, Py_ssize_
 {
     PyObject *v[3] = {NULL, NULL, NULL};
     if (mc_likely(nargs <= 3))
-        memcpy(v, args, (size_t) nargs * sizeof(*v));
+        memcpy(v, args, (size_t)nargs * sizeof(*v));
     if (names && nargs <= 3 && keywords(names, args + nargs, v) != MC_OK)
         return NULL;
     if (nargs > 3 || !v[0] || !v[1]) {
         PyErr_SetString(PyExc_TypeError, "start_response() takes status, headers and optionally exc_info");
         return NULL;
     }
-    return respond((struct mc_responder *) self, v[0], v[1], v[2]);
+    return respond((struct mc_responder *)self, v[0], v[1], v[2]);
 }
 
 /* ---- the head, just before it goes out ---- */
@@ -223,16 +224,16 @@ void mc_responder_lost(struct mc_responder *self)
 
 static PyObject *write_body(PyObject *o, PyObject *data)
 {
-    struct mc_responder *self = (struct mc_responder *) o;
+    struct mc_responder *self = (struct mc_responder *)o;
     if (!self->r) {
         PyErr_SetString(PyExc_RuntimeError, "write() of a request that is over");
         return NULL;
     }
     if (!PyBytes_Check(data))
-        return PyErr_Format(PyExc_TypeError, "write() argument must be bytes, not %R", (PyObject *) Py_TYPE(data));
+        return PyErr_Format(PyExc_TypeError, "write() argument must be bytes, not %R", (PyObject *)Py_TYPE(data));
     if (mc_responder_commit(self) != MC_OK)
         return NULL;
-    size_t n = (size_t) PyBytes_Size(data);
+    size_t n = (size_t)PyBytes_Size(data);
     int rc = n ? mc_response_write(self->r, PyBytes_AsString(data), n) : mc_response_head(self->r);
     if (rc == MC_OK)
         rc = mc_response_flush(self->r);
@@ -246,7 +247,7 @@ static PyObject *write_body(PyObject *o, PyObject *data)
 
 static PyObject *early_hints(PyObject *o, PyObject *headers)
 {
-    struct mc_responder *self = (struct mc_responder *) o;
+    struct mc_responder *self = (struct mc_responder *)o;
     if (!self->r || mc_response_started(self->r))
         return Py_NewRef(Py_None); /* too late to be early */
     struct mc_fields fields = {0};
@@ -272,13 +273,13 @@ static PyObject *early_hints(PyObject *o, PyObject *headers)
 
 /* ---- one set for one app call at a time ---- */
 
-static PyMethodDef def_start = {"start_response", (PyCFunction) (void (*)(void)) start_response, METH_FASTCALL | METH_KEYWORDS, NULL};
+static PyMethodDef def_start = {"start_response", (PyCFunction)(void (*)(void))start_response, METH_FASTCALL | METH_KEYWORDS, NULL};
 static PyMethodDef def_write = {"write", write_body, METH_O, NULL};
 static PyMethodDef def_hints = {"early_hints", early_hints, METH_O, NULL};
 
 static void responder_dealloc(PyObject *self)
 {
-    Py_CLEAR(((struct mc_responder *) self)->list);
+    Py_CLEAR(((struct mc_responder *)self)->list);
     mc_interp_free(self);
 }
 
@@ -297,7 +298,7 @@ static void calls_free(struct mc_calls *c)
     Py_XDECREF(c->start);
     Py_XDECREF(c->write);
     Py_XDECREF(c->hints);
-    Py_XDECREF((PyObject *) c->self);
+    Py_XDECREF((PyObject *)c->self);
     free(c);
 }
 
@@ -309,7 +310,7 @@ static struct mc_calls *calls_new(void)
         return NULL;
     }
     PyObject *self = PyType_GenericAlloc(mc_interp.responder_type, 0);
-    c->self = (struct mc_responder *) self;
+    c->self = (struct mc_responder *)self;
     c->start = self ? PyCFunction_NewEx(&def_start, self, NULL) : NULL;
     c->write = c->start ? PyCFunction_NewEx(&def_write, self, NULL) : NULL;
     c->hints = c->write ? PyCFunction_NewEx(&def_hints, self, NULL) : NULL;

@@ -26,7 +26,7 @@ static void report(const struct mc_request *r, const char *what)
 {
     char text[600];
     int n = snprintf(text, sizeof(text), "%s ", what);
-    n += (int) mc_str_escape(text + n, sizeof(text) - (size_t) n - 1, r->head.target);
+    n += (int)mc_str_escape(text + n, sizeof(text) - (size_t)n - 1, r->head.target);
     text[n] = '\0';
     bool exiting = mc_interp_exiting();
     mc_interp_log(text);
@@ -64,7 +64,7 @@ static int sent(struct call *c, int rc)
 
 static int bad_item(PyObject *item)
 {
-    PyErr_Format(PyExc_TypeError, "the app's iterable must yield bytes, not %R", (PyObject *) Py_TYPE(item));
+    PyErr_Format(PyExc_TypeError, "the app's iterable must yield bytes, not %R", (PyObject *)Py_TYPE(item));
     return MC_ERROR;
 }
 
@@ -74,7 +74,7 @@ static int one_piece(struct call *c, PyObject *bytes)
         return bad_item(bytes);
     if (mc_responder_commit(c->calls->self) != MC_OK)
         return MC_ERROR;
-    return sent(c, mc_response_end(c->r, PyBytes_AsString(bytes), (size_t) PyBytes_Size(bytes)));
+    return sent(c, mc_response_end(c->r, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes)));
 }
 
 static int nothing(struct call *c)
@@ -117,7 +117,7 @@ static int send_pieces(struct call *c, PyObject *tuple)
     }
     for (Py_ssize_t i = 0; i < n && rc == MC_OK; i++) {
         PyObject *item = PyTuple_GetItem(tuple, i);
-        rc = gather(c, &g, PyBytes_AsString(item), (size_t) PyBytes_Size(item));
+        rc = gather(c, &g, PyBytes_AsString(item), (size_t)PyBytes_Size(item));
     }
     if (rc == MC_OK)
         rc = mc_response_end(c->r, g.buf, g.n);
@@ -186,13 +186,13 @@ static int piece(struct call *c, PyObject *item, bool only)
 {
     if (!PyBytes_Check(item))
         return bad_item(item);
-    size_t n = (size_t) PyBytes_Size(item);
+    size_t n = (size_t)PyBytes_Size(item);
     if (n == 0)
         return MC_OK;
     if (mc_responder_commit(c->calls->self) != MC_OK)
         return MC_ERROR;
     if (only && !mc_response_started(c->r) && c->r->resp.length < 0)
-        mc_response_length(c->r, (int64_t) n);
+        mc_response_length(c->r, (int64_t)n);
     if (without_body(c->r))
         return MC_OK;
     int rc = mc_response_write(c->r, PyBytes_AsString(item), n);
@@ -289,7 +289,7 @@ static int answer(struct call *c)
 static int call_app(struct call *c, PyObject *app, PyObject *env)
 {
     PyObject *args[3] = {NULL, env, c->calls->start}; /* args[0] is the callee's scratch (vectorcall) */
-    c->result = mc_interp.vectorcall(app, args + 1, 2 | (size_t) 1 << (8 * sizeof(size_t) - 1), NULL);
+    c->result = mc_interp.vectorcall(app, args + 1, 2 | (size_t)1 << (8 * sizeof(size_t) - 1), NULL);
     int rc = c->result ? answer(c) : fail(c);
     Py_XDECREF(c->result);
     return rc;

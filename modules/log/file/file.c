@@ -15,21 +15,23 @@ extern const struct mc_module mc_module_log_file;
 
 struct sink {
     int fd;
-    bool nowait;   /* a pipe or a socket */
-    char *rest;    /* of a line whose beginning was written */
+    bool nowait; /* a pipe or a socket */
+    char *rest;  /* of a line whose beginning was written */
     size_t rest_n;
 };
 
 /* Without O_NONBLOCK: the flag would also be the terminal's or the supervisor's, who share the open file. */
 static ssize_t write_some(struct sink *s, const char *p, size_t n)
 {
-    struct iovec iov = { (void *) (uintptr_t) p, n };
+    struct iovec iov = {(void *)(uintptr_t)p, n};
     ssize_t done;
     do {
         done = -1;
         errno = EOPNOTSUPP;
-        if (s->nowait) done = pwritev2(s->fd, &iov, 1, -1, RWF_NOWAIT);
-        if (done < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) done = writev(s->fd, &iov, 1);
+        if (s->nowait)
+            done = pwritev2(s->fd, &iov, 1, -1, RWF_NOWAIT);
+        if (done < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+            done = writev(s->fd, &iov, 1);
     } while (done < 0 && errno == EINTR);
     return done;
 }
@@ -37,13 +39,15 @@ static ssize_t write_some(struct sink *s, const char *p, size_t n)
 /* False: still no room for what is left of the last line. */
 static bool write_rest(struct sink *s)
 {
-    if (s->rest_n == 0) return true;
+    if (s->rest_n == 0)
+        return true;
     ssize_t done = write_some(s, s->rest, s->rest_n);
     if (done > 0) {
-        s->rest_n -= (size_t) done;
+        s->rest_n -= (size_t)done;
         memmove(s->rest, s->rest + done, s->rest_n);
     }
-    if (s->rest_n > 0) return false;
+    if (s->rest_n > 0)
+        return false;
     free(s->rest);
     s->rest = NULL;
     return true;
@@ -52,7 +56,8 @@ static bool write_rest(struct sink *s)
 static unsigned count_lines(const char *p, size_t n)
 {
     unsigned lines = 0;
-    for (const char *end = p + n; (p = memchr(p, '\n', (size_t) (end - p))) != NULL; p++) lines++;
+    for (const char *end = p + n; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
+        lines++;
     return lines;
 }
 
@@ -60,7 +65,8 @@ static unsigned count_lines(const char *p, size_t n)
 static void keep_rest(struct sink *s, const char *p, size_t n)
 {
     s->rest = malloc(n);
-    if (!s->rest) return;
+    if (!s->rest)
+        return;
     memcpy(s->rest, p, n);
     s->rest_n = n;
 }
@@ -68,20 +74,24 @@ static void keep_rest(struct sink *s, const char *p, size_t n)
 static unsigned write_lines(void *data, const char *p, size_t n, unsigned lines)
 {
     struct sink *s = data;
-    if (!write_rest(s)) return lines;
+    if (!write_rest(s))
+        return lines;
     while (n > 0) {
         ssize_t done = write_some(s, p, n);
-        if (done <= 0) return count_lines(p, n);
+        if (done <= 0)
+            return count_lines(p, n);
         bool cut = p[done - 1] != '\n';
         p += done;
-        n -= (size_t) done;
-        if (!cut || n == 0) continue;
+        n -= (size_t)done;
+        if (!cut || n == 0)
+            continue;
         const char *end = memchr(p, '\n', n);
-        size_t left = end ? (size_t) (end - p) + 1 : n;
+        size_t left = end ? (size_t)(end - p) + 1 : n;
         keep_rest(s, p, left);
         p += left;
         n -= left;
-        if (!write_rest(s)) return count_lines(p, n);
+        if (!write_rest(s))
+            return count_lines(p, n);
     }
     return 0;
 }
@@ -100,13 +110,14 @@ static void set_fd(void *data, int fd)
 
 static void *open_sink(const char *target, int fd)
 {
-    (void) target;
+    (void)target;
     if (fd < 0) {
         errno = EBADF;
         return NULL;
     }
     struct sink *s = calloc(1, sizeof(*s));
-    if (s) set_fd(s, fd);
+    if (s)
+        set_fd(s, fd);
     return s;
 }
 
@@ -117,7 +128,7 @@ static void close_sink(void *data)
     free(s);
 }
 
-static const struct mc_log_ops ops = { .scheme = "", .open = open_sink, .write = write_lines, .set_fd = set_fd, .close = close_sink };
+static const struct mc_log_ops ops = {.scheme = "", .open = open_sink, .write = write_lines, .set_fd = set_fd, .close = close_sink};
 
 const struct mc_module mc_module_log_file = {
     .abi = MC_MODULE_ABI,

@@ -8,7 +8,7 @@ import threading
 import time
 
 IMPORTER = os.getpid()
-print("once: imported", file=sys.stderr, flush=True)
+print("once: imported")     # not flushed: the server sees to it that a line is written when it is there
 asked = threading.Event()
 
 if os.environ.get("ONCE_TAKES_SIGNALS"):
@@ -19,12 +19,12 @@ if os.environ.get("ONCE_TAKES_SIGNALS"):
 def linger():
     threading.main_thread().join()      # until the interpreter is asked to end
     time.sleep(0.1)
-    print("once: thread ended", file=sys.stderr, flush=True)
+    print("once: thread ended", file=sys.stderr)
 
 
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/thread":
-        atexit.register(lambda: print("once: exit function called", flush=True))
+        atexit.register(lambda: print("once: exit function called"))
         threading.Thread(target=linger).start()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"{IMPORTER} {os.getpid()}".encode()]

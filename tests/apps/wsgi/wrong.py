@@ -168,6 +168,33 @@ def keeps(environ, start_response):
     return [" ".join(told).encode()]
 
 
+def body_with(status):
+    def case(environ, start_response):
+        start_response(status, [TEXT])
+        return Result(status[:3], [b"this must ", b"not be seen"])
+    return case
+
+
+def sizes(environ, start_response):
+    """Sizes that wsgiref.validate does not let an app ask for."""
+    body = environ["wsgi.input"]
+    parts = [body.read(0), body.readline(0), body.readline(-1), body.readline(None), body.read(None), body.read(), body.read(-1),
+             body.readlines(0), body.readlines(None)]
+    told = [repr(parts)]
+    for name, argument in (("read", "5"), ("read", 5.0), ("readline", "5"), ("readlines", "5"), ("read", 1 << 80)):
+        try:
+            getattr(body, name)(argument)
+            told.append("nothing")
+        except Exception as error:
+            told.append(type(error).__name__)
+    try:
+        body.read(1, 2)
+    except TypeError:
+        told.append("too many")
+    start_response("200 OK", [TEXT])
+    return ["\n".join(told).encode()]
+
+
 def deep(environ, start_response):
     return deep(environ, start_response)
 
@@ -228,6 +255,9 @@ CASES = {
     "four_arguments": start("200 OK", [TEXT], None, None),
     "bad_exc_info": start("200 OK", [TEXT], "exc_info"),
     "bad_keyword": start("200 OK", [TEXT], error=None),
+    "204": body_with("204 No Content"),
+    "304": body_with("304 Not Modified"),
+    "sizes": sizes,
     "keyword": start(status="200 OK", headers=[TEXT], exc_info=None),
 }
 CASES.update({name: case for name, case in list(globals().items()) if callable(case) and name in (

@@ -115,3 +115,27 @@ def test_a_worker_that_hangs_in_import_is_killed_with_a_traceback(monoceros):
     server = monoceros("dies:app", "-w", "1", "--timeout", "2", cwd=HERE, env={"DIES_IN_IMPORT": "1"}, expect_errors=True)
     server.wait_log(r"\[CRITICAL\] WORKER TIMEOUT")
     server.wait_log(r'most recent call first\):\n  File ".*dies.py", line \d+ in <module>')
+
+
+def test_what_an_app_prints_appears_at_once(monoceros):
+    server = monoceros("once:app", "-w", "2", cwd=HERE)
+    server.wait_log("once: imported\n", count=2)
+
+
+def test_each_app_is_imported_in_its_directory(monoceros, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"app_{name}.py").write_text(
+            "import os\nwhere = os.getcwd()\n"
+            "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [where.encode()]\n")
+    server = monoceros(config=f"""
+        workers = 1
+        app "one" {{ type = wsgi  module = "app_one:app"  chdir = "{tmp_path}/one" }}
+        app "two" {{ type = wsgi  module = "app_two:app"  chdir = "{tmp_path}/two" }}
+        server "all" {{
+            listen = {{"{{address}}"}}
+            route "two" {{ match {{ prefix = "/two" }}  app = two }}
+            route "rest" {{ app = one }}
+        }}
+    """)
+    assert server.ask("GET", "/two").text == f"{tmp_path}/two" and server.ask("GET", "/").text == f"{tmp_path}/one"

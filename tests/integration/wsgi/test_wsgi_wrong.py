@@ -183,3 +183,18 @@ def test_a_failure_does_not_break_a_pipeline(site):
         while len(seen) < 5:
             seen.append(c.read().status)
         assert seen == [200, 500, 200, 500, 200]
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_body_where_none_may_be(site, status):
+    with site.connect() as c:
+        response = c.ask("GET", f"/{status}")
+        assert (response.status, response.body) == (status, b"")
+        assert state(site)[1][str(status)] == 1
+        assert c.ask("GET", "/state").status == 200
+
+
+def test_odd_sizes_of_reads(site):
+    told = site.ask("POST", "/sizes", body=b"one\ntwo\nthree\nfour").text.split("\n")
+    assert eval(told[0]) == [b"", b"", b"one\n", b"two\n", b"three\nfour", b"", b"", [], []]
+    assert told[1:] == ["TypeError", "TypeError", "TypeError", "TypeError", "OverflowError", "too many"]

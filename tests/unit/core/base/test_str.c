@@ -116,12 +116,16 @@ static void escapes_are_whole_or_absent(void **state)
     (void)state;
     char out[64];
     size_t n = mc_str_escape(out, sizeof(out), (struct mc_str){"a\"\\\x00\x7f\xffz~ ", 9});
-    assert_int_equal(n, strlen("a\\x22\\x5c\\x00\\x7f\\xffz~ "));
-    assert_memory_equal(out, "a\\x22\\x5c\\x00\\x7f\\xffz~ ", n);
+    assert_int_equal(n, strlen("a\\\"\\\\\\x00\\x7f\\xffz~ "));
+    assert_memory_equal(out, "a\\\"\\\\\\x00\\x7f\\xffz~ ", n);
     for (size_t cap = 0; cap <= 9; cap++) {
         memset(out, '#', sizeof(out));
         n = mc_str_escape(out, cap, s("a\n\nb"));
         assert_int_equal(n, cap == 0 ? 0 : cap < 5 ? 1 : cap < 9 ? 5 : 9);
+        assert_int_equal(out[n], '#');
+        memset(out, '#', sizeof(out));
+        n = mc_str_escape(out, cap, s("a\"\\"));
+        assert_int_equal(n, cap == 0 ? 0 : cap < 3 ? 1 : cap < 5 ? 3 : 5);
         assert_int_equal(out[n], '#');
     }
 }
@@ -134,9 +138,9 @@ static void all_bytes_escaped_stay_printable(void **state)
     for (unsigned i = 0; i < 256; i++)
         all[i] = (unsigned char)i;
     size_t n = mc_str_escape(out, sizeof(out), (struct mc_str){(char *)all, 256});
-    assert_int_equal(n, 93 + 163 * 4);
+    assert_int_equal(n, 93 + 2 * 2 + 161 * 4);
     for (size_t i = 0; i < n; i++)
-        assert_true(out[i] >= 0x20 && out[i] <= 0x7e && out[i] != '"');
+        assert_true(out[i] >= 0x20 && out[i] <= 0x7e && (out[i] != '"' || out[i - 1] == '\\'));
 }
 
 static void builder_grows_and_stops_at_its_bound(void **state)

@@ -294,6 +294,33 @@ static void descriptors_are_adopted(void **state)
     close(dgram);
 }
 
+/* No SYN of a usual TTL gets through, and what did before stays. */
+static void a_listener_is_switched_off_by_ttl(void **state)
+{
+    (void)state;
+    struct mc_addr a = addr("127.0.0.1:0");
+    union mc_sockaddr peer;
+    int fd = mc_socket_listen(&a, &plain), sv[2];
+    assert_true(fd >= 0);
+    assert_int_equal(mc_addr_of_fd(fd, &a), MC_OK);
+    int early = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), late = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    (void)connect(early, &a.u.sa, a.len);
+    assert_int_equal(mc_socket_min_ttl(fd, 255), MC_OK);
+    (void)connect(late, &a.u.sa, a.len);
+    int conn = mc_socket_accept(fd, &peer);
+    assert_true(conn >= 0);
+    close(conn);
+    assert_int_equal(mc_socket_accept(fd, &peer), -1);
+    assert_int_equal(errno, EAGAIN);
+    close(early);
+    close(late);
+    close(fd);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+    assert_int_equal(mc_socket_min_ttl(sv[0], 0), MC_ERROR);
+    close(sv[0]);
+    close(sv[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +332,7 @@ int main(void)
         cmocka_unit_test(other_files_are_left_alone),
         cmocka_unit_test(socket_files_get_their_owner),
         cmocka_unit_test(descriptors_are_adopted),
+        cmocka_unit_test(a_listener_is_switched_off_by_ttl),
     };
     return cmocka_run_group_tests(tests, make_dir, drop_dir);
 }

@@ -18,13 +18,13 @@ static int fds[2];
 
 static int setup(void **state)
 {
-    (void) state;
+    (void)state;
     return mc_channel_pair(fds) == MC_OK ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
-    (void) state;
+    (void)state;
     mc_fd_close(&fds[0]);
     mc_fd_close(&fds[1]);
     return 0;
@@ -33,14 +33,15 @@ static int teardown(void **state)
 static int count_fds(void)
 {
     int n = 0;
-    for (int fd = 0; fd < 256; fd++) n += fcntl(fd, F_GETFD) >= 0;
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
     return n;
 }
 
 static void test_a_message_arrives_whole(void **state)
 {
-    (void) state;
-    struct mc_msg out = { .kind = MC_MSG_FAILED, .code = 4, .value = 77 }, in;
+    (void)state;
+    struct mc_msg out = {.kind = MC_MSG_FAILED, .code = 4, .value = 77}, in;
     pid_t sender = 0;
     snprintf(out.text, sizeof(out.text), "no module named x");
     assert_int_equal(mc_channel_send(fds[1], &out, NULL, 0), MC_OK);
@@ -55,10 +56,11 @@ static void test_a_message_arrives_whole(void **state)
 
 static void test_the_kernel_names_the_sender(void **state)
 {
-    (void) state;
-    struct mc_msg m = { .kind = MC_MSG_PID };
+    (void)state;
+    struct mc_msg m = {.kind = MC_MSG_PID};
     pid_t child = fork(), sender = 0;
-    if (child == 0) _exit(mc_channel_send(fds[1], &m, NULL, 0) == MC_OK ? 0 : 1);
+    if (child == 0)
+        _exit(mc_channel_send(fds[1], &m, NULL, 0) == MC_OK ? 0 : 1);
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
@@ -68,8 +70,8 @@ static void test_the_kernel_names_the_sender(void **state)
 
 static void test_descriptors_go_along(void **state)
 {
-    (void) state;
-    struct mc_msg m = { .kind = MC_MSG_LOGS };
+    (void)state;
+    struct mc_msg m = {.kind = MC_MSG_LOGS};
     int pipe_fds[2], got[2];
     char byte = 'x';
     assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
@@ -89,9 +91,9 @@ static void test_descriptors_go_along(void **state)
 
 static void test_unwanted_descriptors_are_closed(void **state)
 {
-    (void) state;
-    struct mc_msg m = { .kind = MC_MSG_READY };
-    int some[3] = { 0, 1, 2 }, before = count_fds();
+    (void)state;
+    struct mc_msg m = {.kind = MC_MSG_READY};
+    int some[3] = {0, 1, 2}, before = count_fds();
     assert_int_equal(mc_channel_send(fds[1], &m, some, 3), MC_OK);
     assert_int_equal(mc_channel_recv(fds[0], &m, NULL, 0, NULL), MC_ERROR);
     assert_int_equal(errno, EBADMSG);
@@ -100,14 +102,14 @@ static void test_unwanted_descriptors_are_closed(void **state)
 
 static void send_raw(const void *p, size_t n)
 {
-    assert_int_equal(send(fds[1], p, n, 0), (ssize_t) n);
+    assert_int_equal(send(fds[1], p, n, 0), (ssize_t)n);
 }
 
 static void test_what_is_no_message_is_refused(void **state)
 {
-    (void) state;
-    struct mc_msg m = { .magic = MC_MSG_MAGIC, .kind = MC_MSG_READY }, in;
-    char big[sizeof(m) + 1] = { 0 };
+    (void)state;
+    struct mc_msg m = {.magic = MC_MSG_MAGIC, .kind = MC_MSG_READY}, in;
+    char big[sizeof(m) + 1] = {0};
     memcpy(big, &m, sizeof(m));
     send_raw(&m, 1);
     send_raw(&m, sizeof(m) - 1);
@@ -133,8 +135,8 @@ static void test_what_is_no_message_is_refused(void **state)
 
 static void test_text_is_always_ended(void **state)
 {
-    (void) state;
-    struct mc_msg m = { .kind = MC_MSG_FAILED }, in;
+    (void)state;
+    struct mc_msg m = {.kind = MC_MSG_FAILED}, in;
     memset(m.text, 'x', sizeof(m.text));
     assert_int_equal(mc_channel_send(fds[1], &m, NULL, 0), MC_OK);
     assert_int_equal(mc_channel_recv(fds[0], &in, NULL, 0, NULL), MC_OK);
@@ -143,8 +145,8 @@ static void test_text_is_always_ended(void **state)
 
 static void test_the_other_side_is_gone(void **state)
 {
-    (void) state;
-    struct mc_msg m = { .kind = MC_MSG_DRAIN };
+    (void)state;
+    struct mc_msg m = {.kind = MC_MSG_DRAIN};
     mc_fd_close(&fds[1]);
     assert_int_equal(mc_channel_recv(fds[0], &m, NULL, 0, NULL), MC_ERROR);
     assert_int_equal(errno, ECONNRESET);
@@ -154,12 +156,14 @@ static void test_the_other_side_is_gone(void **state)
 
 static void test_a_full_channel_does_not_block(void **state)
 {
-    (void) state;
-    struct mc_msg m = { .kind = MC_MSG_READY };
+    (void)state;
+    struct mc_msg m = {.kind = MC_MSG_READY};
     int rc = MC_OK, sent = 0;
-    while (sent < 100000 && (rc = mc_channel_send(fds[1], &m, NULL, 0)) == MC_OK) sent++;
+    while (sent < 100000 && (rc = mc_channel_send(fds[1], &m, NULL, 0)) == MC_OK)
+        sent++;
     assert_int_equal(rc, MC_AGAIN);
-    while (sent-- > 0) assert_int_equal(mc_channel_recv(fds[0], &m, NULL, 0, NULL), MC_OK);
+    while (sent-- > 0)
+        assert_int_equal(mc_channel_recv(fds[0], &m, NULL, 0, NULL), MC_OK);
     assert_int_equal(mc_channel_recv(fds[0], &m, NULL, 0, NULL), MC_AGAIN);
 }
 
@@ -168,10 +172,10 @@ static void test_a_full_channel_does_not_block(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CHANNEL_TEST(test_a_message_arrives_whole),   CHANNEL_TEST(test_the_kernel_names_the_sender),
-        CHANNEL_TEST(test_descriptors_go_along),      CHANNEL_TEST(test_unwanted_descriptors_are_closed),
+        CHANNEL_TEST(test_a_message_arrives_whole),       CHANNEL_TEST(test_the_kernel_names_the_sender),
+        CHANNEL_TEST(test_descriptors_go_along),          CHANNEL_TEST(test_unwanted_descriptors_are_closed),
         CHANNEL_TEST(test_what_is_no_message_is_refused), CHANNEL_TEST(test_text_is_always_ended),
-        CHANNEL_TEST(test_the_other_side_is_gone),    CHANNEL_TEST(test_a_full_channel_does_not_block),
+        CHANNEL_TEST(test_the_other_side_is_gone),        CHANNEL_TEST(test_a_full_channel_does_not_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,16 +11,17 @@
 
 static void test_delay_doubles_to_a_limit(void **state)
 {
-    (void) state;
-    static const uint64_t want[] = { 0, 100, 200, 400, 800, 1600, 3200, 6400, 8000, 8000 };
-    for (unsigned i = 0; i < MC_COUNT(want); i++) assert_int_equal(mc_policy_delay(i), want[i]);
+    (void)state;
+    static const uint64_t want[] = {0, 100, 200, 400, 800, 1600, 3200, 6400, 8000, 8000};
+    for (unsigned i = 0; i < MC_COUNT(want); i++)
+        assert_int_equal(mc_policy_delay(i), want[i]);
     assert_int_equal(mc_policy_delay(UINT32_MAX), 8000);
 }
 
 static void test_all_missing_are_born_at_once(void **state)
 {
-    (void) state;
-    struct mc_policy_births b = { 0 };
+    (void)state;
+    struct mc_policy_births b = {0};
     assert_int_equal(mc_policy_births(&b, 4, 0, 0, 1), 4);
     assert_int_equal(mc_policy_births(&b, 4, 3, 3, 1), 1);
     assert_int_equal(mc_policy_births(&b, 4, 4, 0, 1), 0);
@@ -29,8 +30,8 @@ static void test_all_missing_are_born_at_once(void **state)
 
 static void test_after_a_failure_one_is_tried_after_the_delay(void **state)
 {
-    (void) state;
-    struct mc_policy_births b = { 0 };
+    (void)state;
+    struct mc_policy_births b = {0};
     mc_policy_failed(&b, 1000);
     assert_int_equal(b.failures, 1);
     assert_int_equal(mc_policy_births(&b, 4, 0, 0, 1099), 0);
@@ -42,9 +43,10 @@ static void test_after_a_failure_one_is_tried_after_the_delay(void **state)
 
 static void test_failures_of_one_burst_count_once(void **state)
 {
-    (void) state;
-    struct mc_policy_births b = { 0 };
-    for (int i = 0; i < 16; i++) mc_policy_failed(&b, 1000);
+    (void)state;
+    struct mc_policy_births b = {0};
+    for (int i = 0; i < 16; i++)
+        mc_policy_failed(&b, 1000);
     assert_int_equal(b.failures, 1);
     assert_int_equal(b.next_ms, 1100);
     mc_policy_failed(&b, 1100);
@@ -54,7 +56,7 @@ static void test_failures_of_one_burst_count_once(void **state)
 
 static void test_who_has_proved_itself(void **state)
 {
-    (void) state;
+    (void)state;
     assert_false(mc_policy_proved(0, false));
     assert_false(mc_policy_proved(999, false));
     assert_true(mc_policy_proved(1000, false));
@@ -63,8 +65,8 @@ static void test_who_has_proved_itself(void **state)
 
 static void test_one_success_does_not_forgive_a_crash_loop(void **state)
 {
-    (void) state;
-    struct mc_policy_births b = { 0 };
+    (void)state;
+    struct mc_policy_births b = {0};
     uint64_t now = 1000;
     for (unsigned i = 1; i <= 5; i++) {
         mc_policy_healed(&b);
@@ -76,8 +78,8 @@ static void test_one_success_does_not_forgive_a_crash_loop(void **state)
 
 static void test_old_failures_are_forgotten(void **state)
 {
-    (void) state;
-    struct mc_policy_births b = { 0 };
+    (void)state;
+    struct mc_policy_births b = {0};
     mc_policy_failed(&b, 1000);
     mc_policy_failed(&b, 2000);
     mc_policy_failed(&b, 3000);
@@ -88,7 +90,7 @@ static void test_old_failures_are_forgotten(void **state)
 
 static void test_wanted_stays_between_one_and_the_maximum(void **state)
 {
-    (void) state;
+    (void)state;
     assert_int_equal(mc_policy_wanted(2, +1, 3), 3);
     assert_int_equal(mc_policy_wanted(3, +1, 3), 3);
     assert_int_equal(mc_policy_wanted(2, -1, 3), 1);
@@ -99,8 +101,8 @@ static void test_wanted_stays_between_one_and_the_maximum(void **state)
 
 static void test_silence_is_counted_from_birth_and_beat(void **state)
 {
-    (void) state;
-    struct mc_policy_watch w = { .beat_ms = 0, .started_ms = 5000, .limit_ms = 3000 };
+    (void)state;
+    struct mc_policy_watch w = {.beat_ms = 0, .started_ms = 5000, .limit_ms = 3000};
     uint64_t next = UINT64_MAX;
     assert_int_equal(mc_policy_watch(&w, 8000, &next), MC_VERDICT_WAIT);
     assert_int_equal(next, 8001);
@@ -114,8 +116,8 @@ static void test_silence_is_counted_from_birth_and_beat(void **state)
 
 static void test_a_beat_from_the_future_is_one_of_now(void **state)
 {
-    (void) state;
-    struct mc_policy_watch w = { .beat_ms = UINT64_MAX, .started_ms = 5000, .limit_ms = 3000 };
+    (void)state;
+    struct mc_policy_watch w = {.beat_ms = UINT64_MAX, .started_ms = 5000, .limit_ms = 3000};
     uint64_t next = UINT64_MAX;
     assert_int_equal(mc_policy_watch(&w, 9000, &next), MC_VERDICT_WAIT);
     assert_int_equal(next, 12001);
@@ -123,8 +125,8 @@ static void test_a_beat_from_the_future_is_one_of_now(void **state)
 
 static void test_nobody_is_blamed_for_our_own_stand_still(void **state)
 {
-    (void) state;
-    struct mc_policy_watch w = { .beat_ms = 6000, .started_ms = 5000, .limit_ms = 3000, .awake_ms = 60000 };
+    (void)state;
+    struct mc_policy_watch w = {.beat_ms = 6000, .started_ms = 5000, .limit_ms = 3000, .awake_ms = 60000};
     uint64_t next = UINT64_MAX;
     assert_int_equal(mc_policy_watch(&w, 60001, &next), MC_VERDICT_WAIT);
     assert_int_equal(mc_policy_watch(&w, 63001, &next), MC_VERDICT_ABORT);
@@ -132,8 +134,8 @@ static void test_nobody_is_blamed_for_our_own_stand_still(void **state)
 
 static void test_the_kill_follows_the_abort(void **state)
 {
-    (void) state;
-    struct mc_policy_watch w = { .beat_ms = 6000, .started_ms = 5000, .limit_ms = 3000, .aborted_ms = 9001 };
+    (void)state;
+    struct mc_policy_watch w = {.beat_ms = 6000, .started_ms = 5000, .limit_ms = 3000, .aborted_ms = 9001};
     uint64_t next = UINT64_MAX;
     assert_int_equal(mc_policy_watch(&w, 10000, &next), MC_VERDICT_WAIT);
     assert_int_equal(next, 10001);
@@ -143,7 +145,7 @@ static void test_the_kill_follows_the_abort(void **state)
 /* What an end means, row by row. */
 static void test_ends(void **state)
 {
-    (void) state;
+    (void)state;
     enum { NO = -1 };
     static const struct {
         const char *name;
@@ -151,26 +153,30 @@ static void test_ends(void **state)
         enum mc_policy_next next;
         int code;
     } rows[] = {
-        { "asked to leave", { .asked = true }, MC_NEXT_REPLACE, NO },
-        { "max_requests, healthy", { .ready = true, .ready_for_ms = 60000, .served = true, .pool_ready = true }, MC_NEXT_REPLACE, NO },
-        { "served, then crashed", { .ready = true, .ready_for_ms = 5, .served = true, .pool_ready = true, .signal = SIGSEGV }, MC_NEXT_REPLACE, NO },
-        { "ready, then ended at once", { .ready = true, .ready_for_ms = 5, .pool_ready = true }, MC_NEXT_BACKOFF, NO },
-        { "ready, then killed from outside", { .ready = true, .ready_for_ms = 5, .pool_ready = true, .signal = SIGKILL }, MC_NEXT_REPLACE, NO },
-        { "first start, boot", { .code = 3, .failed = 3 }, MC_NEXT_HALT, 3 },
-        { "first start, app", { .code = 4, .failed = 4 }, MC_NEXT_HALT, 4 },
-        { "first start, no interpreter", { .code = 1, .failed = 1 }, MC_NEXT_HALT, 1 },
-        { "first start, exit(1) in the app", { .code = 1 }, MC_NEXT_HALT, 3 },
-        { "first start, exit(0) in the app", { .code = 0 }, MC_NEXT_HALT, 3 },
-        { "first start, crash", { .signal = SIGSEGV }, MC_NEXT_HALT, 3 },
-        { "first start, killed from outside", { .signal = SIGKILL }, MC_NEXT_BACKOFF, NO },
-        { "first start, silent", { .timeout = true, .signal = SIGABRT }, MC_NEXT_BACKOFF, NO },
-        { "later, boot", { .pool_ready = true, .code = 3, .failed = 3 }, MC_NEXT_BACKOFF, NO },
-        { "later, app", { .pool_ready = true, .code = 4, .failed = 4 }, MC_NEXT_BACKOFF, NO },
+        {"asked to leave", {.asked = true}, MC_NEXT_REPLACE, NO},
+        {"max_requests, healthy", {.ready = true, .ready_for_ms = 60000, .served = true, .pool_ready = true}, MC_NEXT_REPLACE, NO},
+        {"served, then crashed",
+         {.ready = true, .ready_for_ms = 5, .served = true, .pool_ready = true, .signal = SIGSEGV},
+         MC_NEXT_REPLACE,
+         NO},
+        {"ready, then ended at once", {.ready = true, .ready_for_ms = 5, .pool_ready = true}, MC_NEXT_BACKOFF, NO},
+        {"ready, then killed from outside", {.ready = true, .ready_for_ms = 5, .pool_ready = true, .signal = SIGKILL}, MC_NEXT_REPLACE, NO},
+        {"first start, boot", {.code = 3, .failed = 3}, MC_NEXT_HALT, 3},
+        {"first start, app", {.code = 4, .failed = 4}, MC_NEXT_HALT, 4},
+        {"first start, no interpreter", {.code = 1, .failed = 1}, MC_NEXT_HALT, 1},
+        {"first start, exit(1) in the app", {.code = 1}, MC_NEXT_HALT, 3},
+        {"first start, exit(0) in the app", {.code = 0}, MC_NEXT_HALT, 3},
+        {"first start, crash", {.signal = SIGSEGV}, MC_NEXT_HALT, 3},
+        {"first start, killed from outside", {.signal = SIGKILL}, MC_NEXT_BACKOFF, NO},
+        {"first start, silent", {.timeout = true, .signal = SIGABRT}, MC_NEXT_BACKOFF, NO},
+        {"later, boot", {.pool_ready = true, .code = 3, .failed = 3}, MC_NEXT_BACKOFF, NO},
+        {"later, app", {.pool_ready = true, .code = 4, .failed = 4}, MC_NEXT_BACKOFF, NO},
     };
     for (size_t i = 0; i < MC_COUNT(rows); i++) {
         int code = NO;
         enum mc_policy_next next = mc_policy_ended(&rows[i].e, &code);
-        if (next != rows[i].next || code != rows[i].code) fail_msg("%s: %d, code %d", rows[i].name, (int) next, code);
+        if (next != rows[i].next || code != rows[i].code)
+            fail_msg("%s: %d, code %d", rows[i].name, (int)next, code);
     }
 }
 

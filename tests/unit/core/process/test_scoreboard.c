@@ -10,7 +10,7 @@
 
 static void test_two_mappings_see_the_same(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_board a, b;
     assert_int_equal(mc_scoreboard_create(&a, 8), MC_OK);
     assert_int_equal(mc_scoreboard_open(&b, dup(a.shm.fd)), MC_OK);
@@ -35,7 +35,7 @@ static void test_two_mappings_see_the_same(void **state)
 
 static void test_a_head_that_lies_is_refused(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_board a, b;
     assert_int_equal(mc_scoreboard_create(&a, 8), MC_OK);
     uint32_t *head = a.shm.p, right = head[2];
@@ -51,14 +51,15 @@ static void test_a_head_that_lies_is_refused(void **state)
 
 static void test_noise_is_made_safe_to_print(void **state)
 {
-    (void) state;
+    (void)state;
     struct mc_board a;
     char out[MC_BOARD_BUSY_TEXT];
     assert_int_equal(mc_scoreboard_create(&a, 1), MC_OK);
     struct mc_slot *s = mc_scoreboard_slot(&a, 0);
     memset(s, 0xff, sizeof(*s));
     assert_int_equal(strlen(mc_scoreboard_busy(s, out)), MC_SLOT_TEXT);
-    for (size_t i = 0; i < MC_SLOT_TEXT; i++) assert_int_equal(out[i], '?');
+    for (size_t i = 0; i < MC_SLOT_TEXT; i++)
+        assert_int_equal(out[i], '?');
     memcpy(s->busy, "GET /a\n\x1b[0m", 12);
     assert_string_equal(mc_scoreboard_busy(s, out), "GET /a??[0m");
     s->busy[0] = '\0';
