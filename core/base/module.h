@@ -27,6 +27,7 @@ struct mc_filter_ops;    /* core/server/filter.h */
 struct mc_log_ops;       /* core/server/access.h */
 struct mc_worker;        /* core/server/worker.h */
 struct mc_conf;          /* core/config/conf.h */
+struct mc_conf_app;
 
 /* What an app type or an action asks of the process that runs it. */
 enum {
@@ -37,8 +38,12 @@ enum {
 /* A kind of app: `app "x" { type = wsgi … }`. ops is NULL in the product that cannot run it. */
 struct mc_app_type {
     const char *name;
-    unsigned needs;
+    unsigned needs; /* of every app of the type */
     const struct mc_handler_ops *ops;
+    /* Types whose apps differ in how they are handled: find the app and tell. Called once an app in each worker of its pool, before any app is
+     * initialised, and in a child of its own for --check-config. MC_OK with *ops set, or a positive exit code (MC_EXIT_*, logged). */
+    int (*load)(const struct mc_conf_app *app, const struct mc_handler_ops **ops);
+    const void *linked; /* load's: the app itself, when it is part of the program; it needs no `module` then */
 };
 
 struct mc_module {

@@ -60,7 +60,8 @@ struct mc_conf_app {
     const char *name;
     unsigned index;
     const struct mc_app_type *type;
-    const char *module; /* "shop.wsgi:application", "mod", "mod:factory()" */
+    const char *module; /* "shop.wsgi:application", "mod", "mod:factory()"; native: a shared library, relative to chdir; NULL: linked in */
+    const char *symbol; /* native: the name it exports, or NULL */
     const char *chdir;  /* absolute; the process's own when not set */
     const char *home;   /* virtual environment of the app, or NULL */
     struct mc_conf_pool *pool;

@@ -118,7 +118,10 @@ static void print_app(struct mc_sb *out, const struct mc_conf_app *app)
 {
     open_section(out, 0, "app", app->name);
     print_text(out, 1, "type", app->type->name);
-    print_text(out, 1, "module", app->module);
+    if (app->module)
+        print_text(out, 1, "module", app->module);
+    if (app->symbol)
+        print_text(out, 1, "symbol", app->symbol);
     print_text(out, 1, "chdir", app->chdir);
     if (app->home)
         print_text(out, 1, "home", app->home);

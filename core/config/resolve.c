@@ -235,7 +235,9 @@ static const struct mc_app_type *app_type(struct mc_build *b, struct mc_conf_whe
         (void)mc_build_fail(b, at, "apps of type '%s' were left out of this build: configure it with %s", name, flag);
     else if (strcmp(name, "wsgi") == 0)
         (void)mc_build_fail(b, at, "apps of type 'wsgi' were left out of this build: configure it with --with-python");
-    else if (strcmp(name, "asgi") == 0 || strcmp(name, "native") == 0)
+    else if (strcmp(name, "native") == 0)
+        (void)mc_build_fail(b, at, "apps of type 'native' were left out of this build: configure it with --with-native");
+    else if (strcmp(name, "asgi") == 0)
         (void)mc_build_fail(b, at, "apps of type '%s' are not built yet in this version", name);
     else
         (void)mc_build_fail(b, at, "unknown app type '%.80s'; there are wsgi, asgi and native", name);
@@ -263,6 +265,30 @@ static int check_fit(struct mc_build *b, const struct mc_conf_app *app)
                          app->type->name, app->type->needs & MC_NEED_BLOCKING ? ", which may block" : "", others ? others : "");
 }
 
+/* Which of an app's words its type must or cannot have. */
+static int check_words(struct mc_build *b, const struct mc_conf_app *app, const struct mc_block *block)
+{
+    bool native = strcmp(app->type->name, "native") == 0;
+    if (app->type->linked) {
+        return app->module || app->symbol ? mc_build_fail(b, block->at, "app \"%s\": type %s is part of the program and has no module or symbol",
+                                                          app->name, app->type->name)
+                                          : MC_OK;
+    }
+    if (!app->module)
+        return mc_build_fail(b, block->at, "app \"%s\" needs module = \"%s\"", app->name, native ? "PATH.so" : "MODULE:NAME");
+    if (app->symbol && !native)
+        return mc_build_fail(b, place(block, "symbol"), "symbol: only apps of type native have one");
+    return MC_OK;
+}
+
+/* On the command line a path is a native app: "hello.so", "./hello"; but "site:make('a/b')" and "./site.py" are Python, or meant to be. */
+static bool is_path(const char *app)
+{
+    size_t n = strcspn(app, ":(");
+    bool whole = app[n] == '\0';
+    return whole && ((n > 3 && strcmp(app + n - 3, ".so") == 0) || (strchr(app, '/') && (n < 3 || strcmp(app + n - 3, ".py") != 0)));
+}
+
 static int one_app(struct mc_build *b, struct mc_conf *c, const struct mc_block *block)
 {
     struct mc_conf_app *app = &c->apps[c->napps];
@@ -271,11 +297,11 @@ static int one_app(struct mc_build *b, struct mc_conf *c, const struct mc_block 
         return mc_build_fail(b, MC_NOWHERE, "out of memory");
     if (mc_tree_apply_all(b, block->given, block->scope->own, &words) != MC_OK)
         return MC_ERROR;
-    if (!words.module)
-        return mc_build_fail(b, block->at, "app \"%s\" needs module = \"MODULE:NAME\"", block->title);
     *app = (struct mc_conf_app){
-        .name = block->title, .index = (unsigned)c->napps, .module = words.module, .home = words.home, .at = block->at};
+        .name = block->title, .index = (unsigned)c->napps, .module = words.module, .symbol = words.symbol, .home = words.home, .at = block->at};
     app->type = app_type(b, place(block, "type"), words.type);
+    if (app->type && check_words(b, app, block) != MC_OK)
+        return MC_ERROR;
     app->pool = app->type ? mc_resolve_pool(b, c, mc_tree_given(block->given, "pool")) : NULL;
     if (!app->pool || check_fit(b, app) != MC_OK)
         return MC_ERROR;
@@ -299,7 +325,7 @@ static int plain_app(struct mc_build *b, const struct mc_resolve_from *from, str
     }
     *app = (struct mc_conf_app){
         .name = "default", .index = (unsigned)c->napps, .module = from->app, .chdir = c->cwd, .pool = &c->pools[0], .at = from->app_at};
-    app->type = app_type(b, from->app_at, "wsgi");
+    app->type = app_type(b, from->app_at, is_path(from->app) ? "native" : "wsgi");
     if (!app->type || check_fit(b, app) != MC_OK)
         return MC_ERROR;
     app->set = app->pool->set;

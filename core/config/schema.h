@@ -16,7 +16,7 @@ struct mc_scope {
 
 /* The sections' own words. */
 struct mc_app_words {
-    const char *type, *module, *chdir, *home, *pool;
+    const char *type, *module, *symbol, *chdir, *home, *pool;
 };
 struct mc_server_words {
     struct mc_strv listen, names;

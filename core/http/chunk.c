@@ -83,8 +83,7 @@ static int on_extension(struct mc_chunk *c, unsigned char ch)
     }
 }
 
-/* Fields that decide about framing, routing, authentication or how to read the content have come too late in a trailer (RFC 9110 §6.5.1). */
-static bool may_trail(const struct mc_field *f)
+bool mc_chunk_may_trail(const struct mc_field *f)
 {
     static const struct mc_str names[] = {
         MC_STR("age"),          MC_STR("cache-control"), MC_STR("expires"),   MC_STR("forwarded"), MC_STR("location"),
@@ -120,7 +119,7 @@ static int read_trailers(struct mc_chunk *c, struct mc_arena *a, struct mc_field
         struct mc_str value = {colon + 1, (size_t)(cr - colon - 1)};
         if (mc_fields_add(trailers, a, name, mc_str_trim(value)) != MC_OK)
             return 500;
-        if (!may_trail(&trailers->v[trailers->n - 1]))
+        if (!mc_chunk_may_trail(&trailers->v[trailers->n - 1]))
             trailers->n--;
         p = cr + 2;
     }

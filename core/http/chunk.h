@@ -21,4 +21,8 @@ void mc_chunk_init(struct mc_chunk *c);
  * routing and authentication fields are dropped, RFC 9110 §6.5.1), else a status (400, 431). */
 int mc_chunk_decode(struct mc_chunk *c, const char *p, size_t n, size_t *used, struct mc_str *data, struct mc_arena *a, struct mc_fields *trailers);
 
+/* May this field stand in a trailer? Those that decide about framing, routing, authentication or how to read the content come too late there
+ * (RFC 9110 §6.5.1). */
+bool mc_chunk_may_trail(const struct mc_field *f);
+
 #endif

@@ -40,6 +40,7 @@ struct mc_response {
     int status;
     struct mc_str reason;    /* as the handler gave it; empty: standard text */
     struct mc_fields fields; /* without framing fields, Date and Server handled below */
+    struct mc_fields trailers; /* behind a chunked body */
     int64_t length;          /* Content-Length, -1 unknown */
     bool has_date, has_server;
     bool close;              /* the connection ends after this response */

@@ -196,8 +196,11 @@ static void tend_pool(struct mc_arbiter *a, struct mc_arb_pool *p)
 {
     bool booting;
     tend_zygote(a, p);
-    if (a->check)
+    if (a->check) {
+        if (mc_spawn_has_check(a, p) && p->zygote.started_ms == 0 && mc_spawn_check(a, p) != MC_OK)
+            a->code = MC_EXIT_FAIL;
         return;
+    }
     struct census c = count(a, p);
     struct mc_kid *old = recycler(a, p, &booting);
     if (old && c.live > p->wanted && !booting) { /* its successor is ready */
@@ -230,7 +233,9 @@ static bool finished(const struct mc_arbiter *a)
     if (!a->check)
         return a->stopping != MC_STOP_NOT && mc_stop_done(a);
     for (size_t i = 0; i < a->conf->npools; i++) {
-        if (a->pools[i].conf->python && a->pools[i].zygote.started_ms == 0 && a->stopping == MC_STOP_NOT)
+        const struct mc_arb_pool *p = &a->pools[i];
+        bool any = p->conf->python || mc_spawn_has_check(a, p);
+        if (any && p->zygote.started_ms == 0 && a->stopping == MC_STOP_NOT)
             return false;
     }
     return mc_stop_done(a);

@@ -106,6 +106,10 @@ void mc_logs_daemon(struct mc_arbiter *a); /* "-" leads nowhere once the termina
 /* Begin the birth of a worker of this pool: directly, or through the pool's zygote. MC_OK, MC_AGAIN (not now), MC_ERROR (counted as a failure). */
 int mc_spawn_worker(struct mc_arbiter *a, struct mc_arb_pool *p);
 int mc_spawn_zygote(struct mc_arbiter *a, struct mc_arb_pool *p);
+/* --check-config: a child, in the zygote's place, that loads the native apps of the pool and ends. */
+int mc_spawn_check(struct mc_arbiter *a, struct mc_arb_pool *p);
+/* Is there anything to do for it? */
+bool mc_spawn_has_check(const struct mc_arbiter *a, const struct mc_arb_pool *p);
 
 /* ---- zygote.c ---- */
 /* Where the extension is, into a->extension: MC_OK or MC_ERROR (logged). */
@@ -118,6 +122,7 @@ struct mc_zygote_exec {
 int mc_zygote_exec(struct mc_arbiter *a, const struct mc_conf_pool *pool, const struct mc_zygote_exec *x, const char **path);
 
 /* ---- kids.c ---- */
+const char *mc_kid_kind(const struct mc_kid *k); /* "Worker", "Zygote", "Check": for the log */
 /* A kid's channel: watch it; handle what it says. */
 int mc_kid_watch(struct mc_kid *k, int fd);
 void mc_kid_hear(struct mc_kid *k);   /* what it has said so far */

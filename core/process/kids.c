@@ -9,9 +9,9 @@
 
 enum { EOF_MS = 1000 };
 
-static const char *kind_of(const struct mc_kid *k)
+const char *mc_kid_kind(const struct mc_kid *k)
 {
-    return k->slot ? "Worker" : "Zygote";
+    return k->slot ? "Worker" : k->pool->conf->python ? "Zygote" : "Check";
 }
 
 static void close_channel(struct mc_kid *k)
@@ -89,7 +89,7 @@ static void on_failed(struct mc_kid *k, const struct mc_msg *m)
 {
     k->failed = code_known(m->code) ? m->code : MC_EXIT_BOOT;
     if (m->text[0])
-        mc_error("%s (pid:%ld): %s", kind_of(k), (long)k->pid, m->text);
+        mc_error("%s (pid:%ld): %s", mc_kid_kind(k), (long)k->pid, m->text);
     /* It leaves by itself; if not, it does not get for ever. */
     doom(k, k->arbiter->loop.now + MC_POLICY_QUICK_MS, MC_KILL_CHANNEL);
 }
@@ -115,7 +115,7 @@ static void on_message(struct mc_kid *k, const struct mc_msg *m, pid_t sender)
         on_failed(k, m);
         break;
     default:
-        mc_error("%s (pid:%ld) sent a message of kind %u that is not for us", kind_of(k), (long)k->pid, m->kind);
+        mc_error("%s (pid:%ld) sent a message of kind %u that is not for us", mc_kid_kind(k), (long)k->pid, m->kind);
         mc_kid_signal(k, SIGKILL, MC_KILL_CHANNEL);
         break;
     }
@@ -129,7 +129,7 @@ static void on_closed(struct mc_kid *k, int why)
         return;
     }
     if (why == EBADMSG) {
-        mc_error("%s (pid:%ld) sent a malformed message", kind_of(k), (long)k->pid);
+        mc_error("%s (pid:%ld) sent a malformed message", mc_kid_kind(k), (long)k->pid);
         mc_kid_signal(k, SIGKILL, MC_KILL_CHANNEL);
     }
     /* Mostly it has ended and SIGCHLD follows. An app that closes descriptors wildly must go, too: it has lost its listeners. */
@@ -267,7 +267,7 @@ void mc_kid_watchdog(struct mc_kid *k, uint64_t now)
         return;
     note_success(k, now);
     if (k->kill_ms && now >= k->kill_ms) {
-        mc_error("%s (pid:%ld) %s: killed", kind_of(k), (long)k->pid, reasons[k->kill_why]);
+        mc_error("%s (pid:%ld) %s: killed", mc_kid_kind(k), (long)k->pid, reasons[k->kill_why]);
         k->kill_ms = 0;
         mc_kid_signal(k, SIGKILL, k->kill_why);
         return;

@@ -79,7 +79,7 @@ static void log_signal(struct mc_kid *k, const char *kind, int sig)
 
 static void log_end(struct mc_kid *k, int status)
 {
-    const char *kind = k->slot ? "Worker" : "Zygote";
+    const char *kind = mc_kid_kind(k);
     if (WIFSIGNALED(status))
         log_signal(k, kind, WTERMSIG(status));
     else if (WEXITSTATUS(status) != 0)
@@ -119,10 +119,10 @@ static void follow_up(struct mc_kid *k, const struct mc_policy_end *e)
     }
 }
 
-/* --check-config: every zygote must leave because we told it to. */
+/* --check-config: every zygote must leave because we told it to; a child that loads native apps ends by itself. */
 static void check_ended(struct mc_kid *k, const struct mc_policy_end *e)
 {
-    if (!e->asked || e->code != 0 || e->signal != 0)
+    if ((!e->asked && k->pool->conf->python) || e->code != 0 || e->signal != 0)
         k->arbiter->code = MC_EXIT_FAIL;
 }
 

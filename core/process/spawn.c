@@ -5,6 +5,7 @@
 #include "core/os/proc.h"
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
+#include "core/server/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -176,6 +177,16 @@ static MC_NORETURN void be_zygote(struct mc_kid *k, int channel)
     give_up(channel, MC_EXIT_FAIL, text);
 }
 
+static MC_NORETURN void be_check(struct mc_kid *k, int channel)
+{
+    struct mc_arbiter *a = k->arbiter;
+    if (mc_signals_after_fork() != MC_OK)
+        give_up(channel, MC_EXIT_BOOT, "out of memory or descriptors");
+    settle(a, channel);
+    set_env(a->conf, k->pool->conf);
+    _exit(mc_worker_check(a->conf, k->pool->conf));
+}
+
 /* ---- in the arbiter ---- */
 
 static int fork_kid(struct mc_kid *k, void (*be)(struct mc_kid *, int))
@@ -210,6 +221,22 @@ int mc_spawn_zygote(struct mc_arbiter *a, struct mc_arb_pool *p)
 {
     begin(&p->zygote, a, p);
     return fork_kid(&p->zygote, be_zygote);
+}
+
+bool mc_spawn_has_check(const struct mc_arbiter *a, const struct mc_arb_pool *p)
+{
+    for (size_t i = 0; i < a->conf->napps; i++) {
+        const struct mc_conf_app *app = &a->conf->apps[i];
+        if (app->pool == p->conf && !p->conf->python && app->type->load)
+            return true;
+    }
+    return false;
+}
+
+int mc_spawn_check(struct mc_arbiter *a, struct mc_arb_pool *p)
+{
+    begin(&p->zygote, a, p);
+    return fork_kid(&p->zygote, be_check);
 }
 
 static int ask_zygote(struct mc_kid *k)

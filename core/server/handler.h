@@ -28,6 +28,9 @@ int mc_response_begin(struct mc_request *r, int status, struct mc_str reason);
  * field (RFC 9110 §7.6.1), ignored: the server owns framing. Content-Length sets the length. */
 int mc_response_field(struct mc_request *r, struct mc_str name, struct mc_str value);
 void mc_response_length(struct mc_request *r, int64_t length);
+/* A field behind the body; the slices are kept until the end. MC_OK; MC_DECLINED: this response has no chunks, so nothing can follow; MC_ERROR: not a
+ * field that may stand there (RFC 9110 §6.5.1), or as for mc_response_field(). */
+int mc_response_trailer(struct mc_request *r, struct mc_str name, struct mc_str value);
 /* Encode the head now (otherwise the first write does). */
 int mc_response_head(struct mc_request *r);
 /* Body bytes; copied or sent before it returns. MC_OK; MC_AGAIN: taken, but write no more before resume (loop handlers only); MC_ERROR: client gone or response over.
@@ -46,6 +49,9 @@ int mc_response_error(struct mc_request *r, int status);
 void mc_response_abort(struct mc_request *r);
 /* Send what is buffered now (a stream's pause). MC_OK or MC_ERROR. */
 int mc_response_flush(struct mc_request *r);
+/* Loop handlers only: something was written, ended, cut or read outside of start() and resume() (by a timer, or for another request). The
+ * connection goes on at the end of the loop's turn; without it, output would wait for the next event. */
+void mc_request_wake(struct mc_request *r);
 static inline bool mc_response_started(const struct mc_request *r) { return r->resp.state >= MC_RESP_HEAD; }
 
 /* ---- request body ---- */

@@ -92,7 +92,7 @@ int mc_request_route(struct mc_request *r)
     if (rc != MC_OK) {
         return refuse_later(r, rc);
     }
-    r->handler = r->route->app ? r->route->app->type->ops : r->route->module->ops.handler;
+    r->handler = r->route->app ? r->conn->worker->handlers[r->route->app->index] : r->route->module->ops.handler;
     r->body.mode = r->handler->body;
     int64_t limit = mc_request_set(r)->limit_request_body;
     if (limit > 0 && r->head.content_length > limit) {

@@ -2,6 +2,7 @@
  * Pumps output, never calls a handler. Worker side. */
 #include "core/server/engine.h"
 
+#include "core/http/chunk.h"
 #include "core/http/status.h"
 
 static int usable(const struct mc_request *r)
@@ -18,7 +19,7 @@ static int do_begin(struct mc_request *r, int status, struct mc_str reason)
     p->state = MC_RESP_BEGUN;
     p->status = status;
     p->reason = reason;
-    p->fields.n = 0;
+    p->fields.n = p->trailers.n = 0;
     p->length = -1;
     p->has_date = p->has_server = false;
     return MC_OK;
@@ -52,6 +53,26 @@ static int do_field(struct mc_request *r, struct mc_str name, struct mc_str valu
     }
     r->resp.has_date |= id == MC_F_DATE;
     r->resp.has_server |= id == MC_F_SERVER;
+    return MC_OK;
+}
+
+int mc_response_trailer(struct mc_request *r, struct mc_str name, struct mc_str value)
+{
+    struct mc_response *p = &r->resp;
+    if (!usable(r) || !mc_field_name_ok(name) || !mc_field_value_ok(value)) {
+        return MC_ERROR;
+    }
+    bool chunks = p->state == MC_RESP_HEAD ? p->chunked : p->length < 0 && r->head.version > 0 && !r->is_head && !mc_status_bodyless(p->status);
+    if (!chunks) {
+        return MC_DECLINED;
+    }
+    if (mc_fields_add(&p->trailers, &r->arena, name, value) != MC_OK) {
+        return MC_ERROR;
+    }
+    if (!mc_chunk_may_trail(&p->trailers.v[p->trailers.n - 1])) {
+        p->trailers.n--;
+        return MC_ERROR;
+    }
     return MC_OK;
 }
 
@@ -177,7 +198,7 @@ static int put(struct mc_request *r, const void *p, size_t n, bool last)
         if (n < MC_DIRECT) {
             return encode_head(r, p, n, last);
         }
-        if (last && resp->length < 0) {
+        if (last && resp->length < 0 && resp->trailers.n == 0) {
             resp->length = (int64_t) n;
         }
         if (encode_head(r, NULL, 0, false) != MC_OK) {

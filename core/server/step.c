@@ -356,6 +356,20 @@ static void step_again(struct mc_post *p)
     }
 }
 
+/* Come back to this connection at the end of the turn. */
+static void again(struct mc_conn *c)
+{
+    if (c->again.fn == NULL) {
+        mc_post_init(&c->again, step_again, c);
+    }
+    mc_post_add(&c->worker->loop, &c->again);
+}
+
+void mc_request_wake(struct mc_request *r)
+{
+    again(r->conn);
+}
+
 void mc_conn_step(struct mc_conn *c)
 {
     MC_ASSERT(c->magic == MC_MAGIC_CONN);
@@ -372,10 +386,7 @@ void mc_conn_step(struct mc_conn *c)
             return;
         }
     }
-    if (c->again.fn == NULL) {
-        mc_post_init(&c->again, step_again, c);
-    }
-    mc_post_add(&c->worker->loop, &c->again);
+    again(c);
 }
 
 void mc_conn_expire(struct mc_conn *c)

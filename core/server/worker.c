@@ -238,17 +238,6 @@ static const struct mc_event_ops *pick_event(void)
     return m ? m->ops.event : NULL;
 }
 
-static bool pool_blocks(const struct mc_worker *w)
-{
-    for (size_t i = 0; i < w->conf->napps; i++) {
-        const struct mc_conf_app *a = &w->conf->apps[i];
-        if (a->pool == w->pool && (a->type->needs & MC_NEED_BLOCKING)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct mc_conf_pool *pool, struct mc_slot *slot, const int *listen_fds)
 {
     memset(w, 0, sizeof *w);
@@ -269,7 +258,6 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     mc_post_init(&w->changed, on_changed, w);
     mc_post_init(&w->dispatch, dispatch, w);
     w->keepalive = pool->set.keepalive >= 0 ? pool->set.keepalive : w->ops->caps & MC_CAP_KEEPALIVE ? 2000 : 0;
-    w->loop_only = !pool_blocks(w);
 
     const struct mc_module *http1 = mc_module_find(MC_MODULE_PROTOCOL, "http1");
     const struct mc_event_ops *event = pick_event();
@@ -283,7 +271,10 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
         return MC_EXIT_BOOT;
     }
     mc_worker_current = w;
-    int rc = parse_secure(w);
+    int rc = mc_worker_load_apps(w);
+    if (rc == MC_OK) {
+        rc = parse_secure(w);
+    }
     if (rc == MC_OK) {
         rc = open_listeners(w, listen_fds);
     }
@@ -357,8 +348,10 @@ void mc_worker_close(struct mc_worker *w)
     mc_loop_close(&w->loop);
     free(w->listeners);
     free(w->secure);
+    free(w->handlers);
     w->listeners = NULL;
     w->secure = NULL;
+    w->handlers = NULL;
     w->nlisteners = 0;
     w->magic = 0;
     mc_worker_current = NULL;

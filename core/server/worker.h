@@ -36,6 +36,8 @@ struct mc_worker_ops {
     int (*wait)(struct mc_request *r, unsigned what, uint64_t deadline);
     void (*wake)(struct mc_request *r);
     void (*stop)(struct mc_worker *w);
+    /* As wait(), for a descriptor of the app's own (-1: none, only the time passes). NULL: a plain poll of the calling thread. */
+    int (*wait_fd)(struct mc_request *r, int fd, unsigned what, uint64_t deadline);
 };
 
 struct mc_listener {
@@ -67,6 +69,7 @@ struct mc_worker {
     struct mc_post dispatch;
     char dates[4][32];         /* by turns, because a handler on another thread may still be reading the one before */
     _Atomic(const char *) date;
+    const struct mc_handler_ops **handlers; /* of each app, in the order of conf->apps; NULL: an app of another pool */
     bool loop_only;            /* no app of this pool blocks */
     _Atomic bool draining, stopped;
     _Atomic bool asked;        /* mc_worker_ask_drain() */
@@ -92,6 +95,9 @@ struct mc_worker {
     void *data;                /* the worker module's */
     void *python;              /* modules/python's */
 };
+
+/* Load the apps of a pool as its workers will, and look whether they can: for --check-config, in a process that ends after it. */
+int mc_worker_check(const struct mc_conf *conf, const struct mc_conf_pool *pool);
 
 /* The one worker of this process (NULL in the arbiter). For modules that are called without context (Python callbacks). */
 extern struct mc_worker *mc_worker_current;
@@ -124,6 +130,10 @@ void mc_worker_changed(struct mc_worker *w);         /* room, connections or que
 void mc_worker_queue(struct mc_worker *w, struct mc_request *r); /* r is ready for the worker module */
 void mc_worker_clock(struct mc_worker *w);           /* refresh date and heartbeat */
 
+/* apps.c */
+/* Fill w->handlers and w->loop_only. MC_OK or an exit code: an app cannot be loaded, or blocks where nothing may (logged). */
+int mc_worker_load_apps(struct mc_worker *w);
+
 /* drain.c */
 void mc_worker_drain_tick(struct mc_timer *t);
 void mc_worker_close_listener(struct mc_listener *l);
@@ -141,5 +151,9 @@ void mc_request_unlend(struct mc_request *r);  /* on the loop */
 void mc_request_return(struct mc_request *r);  /* on the loop: unlend and go on with the connection. May free r */
 /* One turn of the loop and the worker's own housekeeping. wait: false = look only. May sleep. */
 void mc_worker_turn(struct mc_worker *w, bool wait);
+
+/* ---- for handlers ---- */
+/* From inside a blocking handler: wait for a descriptor of the app's own, whatever the worker type; contract as wait_fd() above. May wait. */
+int mc_worker_wait_fd(struct mc_request *r, int fd, unsigned what, uint64_t deadline);
 
 #endif

@@ -281,7 +281,7 @@ static void decide(struct mc_request *r, size_t n, bool last)
     resp->chunked = false;
     if (no_length)
         resp->length = -1;
-    else if (resp->length < 0 && last && (n || !resp->bodyless) && resp->status != 304)
+    else if (resp->length < 0 && last && resp->trailers.n == 0 && (n || !resp->bodyless) && resp->status != 304)
         resp->length = (int64_t)n;
     if (!resp->bodyless && resp->length < 0) {
         resp->chunked = r->head.version > 0;
@@ -295,13 +295,18 @@ static void decide(struct mc_request *r, size_t n, bool last)
         s->close = true;
 }
 
+static size_t fields_size(const struct mc_fields *fields)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < fields->n; i++)
+        n += fields->v[i].name.n + fields->v[i].value.n + 4;
+    return n;
+}
+
 /* An upper bound of what put_head() writes. */
 static size_t bound(const struct mc_request *r, struct mc_str server)
 {
-    size_t n = HEAD_ROOM + r->resp.reason.n + server.n;
-    for (uint32_t i = 0; i < r->resp.fields.n; i++)
-        n += r->resp.fields.v[i].name.n + r->resp.fields.v[i].value.n + 4;
-    return n;
+    return HEAD_ROOM + r->resp.reason.n + server.n + fields_size(&r->resp.fields);
 }
 
 static unsigned char *put_fields(unsigned char *w, const struct mc_fields *fields)
@@ -358,6 +363,20 @@ static unsigned char *put_head(unsigned char *w, const struct mc_request *r, str
     return w;
 }
 
+/* The last chunk and the trailer section (RFC 9112 §7.1.2). */
+static unsigned char *put_last(unsigned char *w, const struct mc_response *resp)
+{
+    w = PUT(w, "0\r\n");
+    w = put_fields(w, &resp->trailers);
+    return PUT(w, "\r\n");
+}
+
+/* What put_body() writes at most. */
+static size_t body_room(const struct mc_response *resp, size_t n, bool last)
+{
+    return n + CHUNK_ROOM + (last ? fields_size(&resp->trailers) : 0);
+}
+
 static unsigned char *put_body(unsigned char *w, const struct mc_response *resp, const void *p, size_t n, bool last)
 {
     if (!resp->chunked)
@@ -368,23 +387,35 @@ static unsigned char *put_body(unsigned char *w, const struct mc_response *resp,
         w = put(w, p, n);
         w = PUT(w, "\r\n");
     }
-    return last ? PUT(w, "0\r\n\r\n") : w;
+    return last ? put_last(w, resp) : w;
 }
 
-/* The line before a chunk of n bytes, or what stands after one. */
-static int add_chunk_edge(struct mc_chain *out, size_t n, bool before, bool last)
+/* The line before a chunk of n bytes. */
+static int add_chunk_size(struct mc_chain *out, size_t n)
 {
     unsigned char *w = mc_chain_reserve(out, CHUNK_ROOM), *start = w;
     if (!w)
         return MC_ERROR;
-    if (before)
-        w = put_hex(w, n);
-    if (n)
-        w = PUT(w, "\r\n");
-    if (last)
-        w = PUT(w, "0\r\n\r\n");
+    w = put_hex(w, n);
+    w = PUT(w, "\r\n");
     mc_chain_commit(out, (size_t)(w - start));
     return MC_OK;
+}
+
+/* The end of the body in pieces that may be larger than a reserve. */
+static int add_last(struct mc_request *r)
+{
+    size_t need = body_room(&r->resp, 0, true);
+    unsigned char *start = mc_arena_alloc(&r->arena, need);
+    return start ? mc_chain_add(&r->session->out, start, (size_t)(put_last(start, &r->resp) - start)) : MC_ERROR;
+}
+
+/* What stands after a chunk. */
+static int add_chunk_end(struct mc_request *r, bool last)
+{
+    if (mc_chain_add(&r->session->out, "\r\n", 2) != MC_OK)
+        return MC_ERROR;
+    return last ? add_last(r) : MC_OK;
 }
 
 static int body(struct mc_request *r, const void *p, size_t n, bool last)
@@ -393,8 +424,9 @@ static int body(struct mc_request *r, const void *p, size_t n, bool last)
     if (r->resp.bodyless)
         return MC_OK;
     r->resp.sent += (int64_t)n;
-    if (n + CHUNK_ROOM <= RESERVE_MAX) {
-        unsigned char *w = mc_chain_reserve(out, n + CHUNK_ROOM);
+    size_t room = body_room(&r->resp, n, last);
+    if (room <= RESERVE_MAX) {
+        unsigned char *w = mc_chain_reserve(out, room);
         if (!w)
             return MC_ERROR;
         mc_chain_commit(out, (size_t)(put_body(w, &r->resp, p, n, last) - w));
@@ -402,9 +434,11 @@ static int body(struct mc_request *r, const void *p, size_t n, bool last)
     }
     if (!r->resp.chunked)
         return mc_chain_add(out, p, n);
-    if (add_chunk_edge(out, n, true, false) != MC_OK || mc_chain_add(out, p, n) != MC_OK)
+    if (n == 0)
+        return last ? add_last(r) : MC_OK;
+    if (add_chunk_size(out, n) != MC_OK || mc_chain_add(out, p, n) != MC_OK)
         return MC_ERROR;
-    return add_chunk_edge(out, n, false, last);
+    return add_chunk_end(r, last);
 }
 
 static int file(struct mc_request *r, struct mc_file *f, off_t off, off_t n, bool last)
@@ -415,9 +449,9 @@ static int file(struct mc_request *r, struct mc_file *f, off_t off, off_t n, boo
     r->resp.sent += n;
     if (!r->resp.chunked)
         return mc_chain_add_file(out, f, off, n);
-    if (add_chunk_edge(out, (size_t)n, true, false) != MC_OK || mc_chain_add_file(out, f, off, n) != MC_OK)
+    if (add_chunk_size(out, (size_t)n) != MC_OK || mc_chain_add_file(out, f, off, n) != MC_OK)
         return MC_ERROR;
-    return add_chunk_edge(out, (size_t)n, false, last);
+    return add_chunk_end(r, last);
 }
 
 static int head(struct mc_request *r, const void *p, size_t n, bool last)
@@ -425,7 +459,7 @@ static int head(struct mc_request *r, const void *p, size_t n, bool last)
     struct mc_chain *out = &r->session->out;
     decide(r, n, last);
     struct mc_str server = server_tokens(r);
-    size_t need = bound(r, server), with_body = need + n + CHUNK_ROOM;
+    size_t need = bound(r, server), with_body = need + body_room(&r->resp, n, last);
     bool together = !r->resp.bodyless && with_body <= RESERVE_MAX;
     if (together)
         need = with_body;

@@ -24,10 +24,10 @@ static void run(struct mc_request *r)
     mc_request_run(r);
 }
 
-static int wait_ready(struct mc_request *r, unsigned what, uint64_t deadline)
+/* client: a slow one is no stuck worker, and send_timeout bounds it. What an app waits for by itself is bounded by `timeout`. */
+static int wait_poll(struct mc_worker *w, int fd, unsigned what, uint64_t deadline, bool client)
 {
-    struct mc_worker *w = r->conn->worker;
-    struct pollfd p = { .fd = r->conn->io.fd, .events = (short) ((what & MC_WANT_READ ? POLLIN : 0) | (what & MC_WANT_WRITE ? POLLOUT : 0)) };
+    struct pollfd p = { .fd = fd, .events = (short) ((what & MC_WANT_READ ? POLLIN : 0) | (what & MC_WANT_WRITE ? POLLOUT : 0)) };
     for (;;) {
         uint64_t now = mc_clock_ms();
         if (deadline && now >= deadline) {
@@ -41,14 +41,26 @@ static int wait_ready(struct mc_request *r, unsigned what, uint64_t deadline)
         if (w->loop.after_sleep) {
             w->loop.after_sleep(w->loop.sleep_data);
         }
-        mc_slot_set(w->slot->beat_ms, mc_clock_ms()); /* a slow client is no stuck worker: send_timeout bounds it */
+        if (client) {
+            mc_slot_set(w->slot->beat_ms, mc_clock_ms());
+        }
         if (n > 0) {
-            return p.revents & (POLLERR | POLLNVAL) ? MC_ERROR : MC_OK;
+            return p.revents & (client ? POLLERR | POLLNVAL : POLLNVAL) ? MC_ERROR : MC_OK;
         }
         if (n < 0 && errno != EINTR) {
             return MC_ERROR;
         }
     }
+}
+
+static int wait_ready(struct mc_request *r, unsigned what, uint64_t deadline)
+{
+    return wait_poll(r->conn->worker, r->conn->io.fd, what, deadline, true);
+}
+
+static int wait_fd(struct mc_request *r, int fd, unsigned what, uint64_t deadline)
+{
+    return wait_poll(r->conn->worker, fd, what, deadline, false);
 }
 
 static void wake(struct mc_request *r)
@@ -70,6 +82,7 @@ static const struct mc_worker_ops ops = {
     .wait = wait_ready,
     .wake = wake,
     .stop = stop,
+    .wait_fd = wait_fd,
 };
 
 const struct mc_module mc_module_worker_sync = {
