@@ -27,6 +27,8 @@ struct mc_values {
     int64_t request_timeout, max_lifetime; /* ms; 0 = off */
     int64_t max_requests, max_requests_jitter, max_rss; /* 0 = off; bytes */
     bool preload_app, sendfile;
+    int64_t greenlet_stack; /* bytes */
+    bool greenlet_libc;
     struct mc_strv env; /* KEY=VALUE */
     /* Python */
     const char *python, *wsgi_app;

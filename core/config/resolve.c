@@ -254,15 +254,16 @@ static struct mc_conf_where place(const struct mc_block *block, const char *name
 static int check_fit(struct mc_build *b, const struct mc_conf_app *app)
 {
     const struct mc_module *worker = app->pool->worker;
-    const char *others = "";
-    if ((app->type->needs & ~worker->takes) == 0)
+    unsigned missing = app->type->needs & ~worker->takes;
+    const char *others = "", *why = missing & MC_NEED_BLOCKING ? ", which may block" : ": Python cannot run on its coroutines";
+    if (missing == 0)
         return MC_OK;
     for (const struct mc_module *const *m = mc_modules; *m && others; m++) {
         if ((*m)->kind == MC_MODULE_WORKER && (app->type->needs & ~(*m)->takes) == 0)
             others = mc_build_printf(b, "%s%s%s", others, *others ? ", " : "", (*m)->name);
     }
     return mc_build_fail(b, app->at, "worker_class '%s' cannot run app \"%s\" of type %s%s; worker types that can: %s", worker->name, app->name,
-                         app->type->name, app->type->needs & MC_NEED_BLOCKING ? ", which may block" : "", others ? others : "");
+                         app->type->name, why, others ? others : "");
 }
 
 /* Which of an app's words its type must or cannot have. */

@@ -197,6 +197,9 @@ void mc_request_unlend(struct mc_request *r)
     struct mc_worker *w = c->worker;
     bool oldest = w->running.next == &r->link;
     c->lent = false;
+    if (r->loan != MC_LOAN_REVOKED) {
+        r->loan = MC_LOAN_NONE;
+    }
     c->io.ready |= c->lent_ready;
     mc_list_remove(&r->link);
     w->nrunning--;
@@ -227,9 +230,11 @@ void mc_request_return(struct mc_request *r)
         mc_worker_changed(w);
         return;
     }
-    r->loan = MC_LOAN_NONE;
     mc_request_unlend(r);
     mc_conn_step(c); /* may free it */
+    if (!mc_list_empty(&w->ready) && w->ops->run) { /* there may be room again */
+        mc_post_add(&w->loop, &w->dispatch);
+    }
     mc_worker_changed(w);
 }
 

@@ -153,7 +153,7 @@ static void dispatch(struct mc_post *p)
             break;
         }
     }
-    if (!mc_list_empty(&w->ready)) {
+    if (!mc_list_empty(&w->ready) && w->ops->room(w) > 0) { /* without room: when one is returned */
         mc_post_add(&w->loop, p);
     }
     mc_worker_changed(w);

@@ -26,7 +26,8 @@ struct mc_worker_ops {
     int (*start)(struct mc_worker *w);
     /* Blocking requests that could start now. Nothing is accepted while as many wait already. */
     unsigned (*room)(struct mc_worker *w);
-    /* Take a ready request: mc_request_run(r) at once. NULL with serve(): requests wait in w->ready for it. */
+    /* Take a ready request: mc_request_run(r) at once, or mc_request_lend(r) and later mc_request_return(r). NULL with serve(): requests wait in
+     * w->ready for it. */
     void (*run)(struct mc_request *r);
     /* In place of the plain loop of mc_worker_run(), until w->stopped: turns the loop, takes requests with mc_worker_next(), and for each calls
      * mc_request_lend(), mc_request_execute() (on any thread) and mc_request_return(). NULL: the plain loop. May wait. */

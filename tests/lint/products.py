@@ -1,6 +1,7 @@
 """Checks of what was built: exported names, libraries, headers that compile alone. Used by lint.py."""
 import concurrent.futures
 import os
+import re
 import shlex
 import subprocess
 
@@ -37,8 +38,21 @@ def own(name):
     return not name.startswith(("__asan", "__odr_asan", "__ubsan", "__tsan", "__sanitizer"))
 
 
+def program_exports(top):
+    """Names that modules offer to shared libraries: {folder: names}, from their config files."""
+    found = {}
+    for here, _, files in os.walk(os.path.join(top, "modules")):
+        if "config" in files:
+            with open(os.path.join(here, "config"), encoding="utf-8") as f:
+                words = re.search(r'^program_exports="([^"]*)"', f.read(), re.M)
+            if words:
+                found[os.path.relpath(here, top)] = set(words[1].split())
+    return found
+
+
 def check_exports(top, objs):
-    """Everything with linkage starts with mc_, except main and the one entry of the extension."""
+    """Everything with linkage starts with mc_, except main, the one entry of the extension, and what a module's config tells."""
+    told = program_exports(top)
     extension = os.path.join(objs, EXTENSION)
     found = False
     for path in objects(objs):
@@ -46,11 +60,18 @@ def check_exports(top, objs):
             continue  # left by a source that is gone
         found = True
         allowed = {"main"} if path.endswith("core/process/main.o") else EXTENSION_EXPORTS if "/python/" in path else set()
+        allowed |= told.get(os.path.dirname(os.path.relpath(path, objs)), set())
         for _, name in symbols(path, "-g", "--defined-only"):
             if own(name) and not name.startswith("mc_") and name not in allowed:
                 yield path, 0, f"exports {name}"
     if not found:
         yield objs, 0, "holds no objects"
+    program = os.path.join(objs, "monoceros")
+    if os.path.exists(program):
+        # Beside these a linker exports what shared libraries define too and want to share: data of the C library.
+        offered = {name for kind, name in symbols(program, "-D", "--defined-only") if own(name) and kind == "T"}
+        for name in sorted(offered - set().union(*told.values()) - {"_init", "_fini", "main"}):
+            yield program, 0, f"exports {name}"
     if os.path.exists(extension):
         names = {name for _, name in symbols(extension, "-D", "--defined-only") if own(name)}
         for name in sorted(names ^ EXTENSION_EXPORTS):

@@ -153,7 +153,7 @@ static void wrong_words_are_usage_errors(void **state)
         {{"-c", ""}, "-c: must not be empty"},
         {{"-R"}, "-R: setting 'enable_stdio_inheritance' is not built yet in this version"},
         {{"--certfile", "x"}, "--certfile: setting 'certfile' needs TLS"},
-        {{"--max-requests=5"}, "--max-requests: setting 'max_requests' is not built yet in this version"},
+        {{"--asgi-loop=x"}, "--asgi-loop: setting 'asgi_loop' is not built yet in this version"},
     };
     for (size_t i = 0; i < MC_COUNT(wrong); i++) {
         char *argv[4];
