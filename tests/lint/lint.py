@@ -180,7 +180,7 @@ def find_sources(top):
         folders[:] = sorted(f for f in folders if f not in (".git", "__pycache__", "corpus") and not (here == "." and f == "objs"))
         for name in sorted(files):
             path = os.path.normpath(os.path.join(here, name))
-            if not name.endswith((".pyc", ".gz")) and path != "Makefile":
+            if not name.endswith((".pyc", ".gz")) and path not in ("Makefile", ".git"):
                 yield Source(top, path)
 
 

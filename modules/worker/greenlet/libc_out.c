@@ -215,37 +215,20 @@ MC_GREENLET_EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
 
 /* ---- connect ---- */
 
-/* The outcome of a connect in progress. */
-static int wait_connected(struct mc_greenlet_task *t, int fd)
-{
-    struct pollfd p = { .fd = fd, .events = POLLOUT };
-    uint64_t deadline = mc_greenlet_limit(fd, SO_SNDTIMEO);
-    while (mc_greenlet_next()->poll(&p, 1, 0) == 0) {
-        if (mc_greenlet_ready(t, fd, POLLOUT, deadline) != 0) {
-            errno = errno == EAGAIN ? EINPROGRESS : errno; /* as the kernel's SO_SNDTIMEO has it */
-            return -1;
-        }
-    }
-    int error = 0;
-    socklen_t n = sizeof error;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) == 0 && error == 0) {
-        return 0;
-    }
-    errno = error ? error : errno;
-    return -1;
-}
-
+/* The outcome is asked for by connect() itself: after a refusal the socket may then be connected again, as after a blocking call. */
 static int try_connect(struct mc_greenlet_task *t, int fd, const struct sockaddr *addr, socklen_t len)
 {
     uint64_t deadline = mc_greenlet_limit(fd, SO_SNDTIMEO);
     while (mc_greenlet_next()->connect(fd, addr, len) != 0) {
-        if (errno == EINPROGRESS) {
-            return wait_connected(t, fd);
+        if (errno == EISCONN) {
+            return 0;
         }
-        if (errno != EAGAIN || (deadline && mc_clock_ms() >= deadline)) {
-            return -1;
-        }
-        if (mc_greenlet_sleep(t, mc_clock_ms() + RETRY_MS) != 0) {
+        if (errno == EINPROGRESS || errno == EALREADY) {
+            if (mc_greenlet_ready(t, fd, POLLOUT, deadline) != 0) {
+                errno = errno == EAGAIN ? EINPROGRESS : errno; /* as the kernel's SO_SNDTIMEO has it */
+                return -1;
+            }
+        } else if (errno != EAGAIN || (deadline && mc_clock_ms() >= deadline) || mc_greenlet_sleep(t, mc_clock_ms() + RETRY_MS) != 0) {
             return -1;
         }
     }
