@@ -89,7 +89,7 @@ struct mc_request {
     uint64_t run_us;      /* the handler's start */
     _Atomic uint8_t loan; /* DESIGN 3.3: 0 = the loop's own; else core/server/loan.c */
     uint8_t loan_depth;   /* the borrower's nesting in API calls */
-    unsigned long runner; /* pthread_t that executes it */
+    _Atomic(unsigned long) runner; /* pthread_t that executes it */
     struct mc_conn *orphan; /* revoked: the closed connection whose memory it still needs */
     char *orphan_head;    /* … and the block that its head lies in */
     size_t orphan_cap;

@@ -19,7 +19,7 @@ enum mc_life {
 };
 
 /* Why we killed a kid: what the reap line says. */
-enum mc_kill { MC_KILL_NONE, MC_KILL_TIMEOUT, MC_KILL_GRACE, MC_KILL_QUICK, MC_KILL_FORCED, MC_KILL_CHANNEL };
+enum mc_kill { MC_KILL_NONE, MC_KILL_TIMEOUT, MC_KILL_REQUEST, MC_KILL_GRACE, MC_KILL_QUICK, MC_KILL_FORCED, MC_KILL_CHANNEL };
 
 struct mc_arbiter;
 struct mc_arb_pool;

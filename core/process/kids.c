@@ -2,6 +2,7 @@
  * Trusts nothing that comes up a channel: a wrong message is the end of its sender. Called by the arbiter's loop. */
 #include "core/os/fd.h"
 #include "core/process/arbiter.h"
+#include "core/server/worker.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -236,7 +237,16 @@ static uint64_t limit_of(const struct mc_kid *k)
     return ms > MC_POLICY_ZYGOTE_MS ? ms : MC_POLICY_ZYGOTE_MS;
 }
 
-static void abort_silent(struct mc_kid *k, uint64_t now)
+/* What a request may take before we act. A worker whose loop goes on beside its requests gets the time to do better. */
+static uint64_t request_limit_of(const struct mc_kid *k)
+{
+    uint64_t ms = (uint64_t)k->pool->conf->set.request_timeout;
+    if (!k->slot || ms == 0)
+        return 0;
+    return k->pool->conf->worker->ops.worker->serve ? ms + MC_POLICY_REQUEST_MS : ms;
+}
+
+static void abort_silent(struct mc_kid *k, uint64_t now, enum mc_kill why)
 {
     char what[MC_BOARD_BUSY_TEXT + 64];
     describe(k, now, what, sizeof(what));
@@ -245,8 +255,8 @@ static void abort_silent(struct mc_kid *k, uint64_t now)
         mc_reap_unborn(k);
         return;
     }
-    mc_critical("%s TIMEOUT (pid:%ld) %s", k->slot ? "WORKER" : "ZYGOTE", (long)k->pid, what);
-    mc_kid_signal(k, SIGABRT, MC_KILL_TIMEOUT);
+    mc_critical("%s TIMEOUT (pid:%ld) %s", why == MC_KILL_REQUEST ? "REQUEST" : k->slot ? "WORKER" : "ZYGOTE", (long)k->pid, what);
+    mc_kid_signal(k, SIGABRT, why);
     k->aborted_ms = now;
     mc_arbiter_wake_at(k->arbiter, now + MC_POLICY_ABRT_MS);
 }
@@ -279,13 +289,18 @@ void mc_kid_watchdog(struct mc_kid *k, uint64_t now)
         .started_ms = k->started_ms,
         .awake_ms = a->awake_ms,
         .limit_ms = limit_of(k),
+        .busy_ms = k->slot ? mc_slot_get(k->slot->busy_since_ms) : 0,
+        .request_ms = request_limit_of(k),
         .aborted_ms = k->aborted_ms,
     };
     switch (mc_policy_watch(&w, now, &a->next_ms)) {
     case MC_VERDICT_WAIT:
         break;
     case MC_VERDICT_ABORT:
-        abort_silent(k, now);
+        abort_silent(k, now, MC_KILL_TIMEOUT);
+        break;
+    case MC_VERDICT_ABORT_REQUEST:
+        abort_silent(k, now, MC_KILL_REQUEST);
         break;
     case MC_VERDICT_KILL:
         mc_kid_signal(k, SIGKILL, MC_KILL_TIMEOUT);

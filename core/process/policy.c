@@ -67,6 +67,13 @@ enum mc_policy_verdict mc_policy_watch(const struct mc_policy_watch *w, uint64_t
             *next = due;
         return MC_VERDICT_WAIT;
     }
+    if (w->busy_ms && w->request_ms) {
+        uint64_t due = latest(w->busy_ms < now ? w->busy_ms : now, w->awake_ms) + w->request_ms;
+        if (now > due)
+            return MC_VERDICT_ABORT_REQUEST;
+        if (due + 1 < *next)
+            *next = due + 1;
+    }
     if (w->limit_ms == 0)
         return MC_VERDICT_WAIT;
     /* A beat from the future says no more than one of this moment. */

@@ -12,6 +12,7 @@ enum {
     MC_POLICY_ZYGOTE_MS = 60000, /* least time that a zygote gets to import a preloaded app */
     MC_POLICY_QUICK_MS = 2000,   /* a quick stop gives workers this long */
     MC_POLICY_GRACE_MS = 500,    /* what the arbiter adds to graceful_timeout: the worker's own limit comes first */
+    MC_POLICY_REQUEST_MS = 2500, /* the same for request_timeout, where the worker's loop goes on beside its requests and looks once a second */
 };
 
 /* Births of one pool: how they went of late. Zero it for a new generation. */
@@ -33,13 +34,15 @@ unsigned mc_policy_births(const struct mc_policy_births *b, unsigned wanted, uns
 /* The wanted count after TTIN (+1) or TTOU (-1): at least 1, at most max. */
 unsigned mc_policy_wanted(unsigned wanted, int change, unsigned max);
 
-enum mc_policy_verdict { MC_VERDICT_WAIT, MC_VERDICT_ABORT, MC_VERDICT_KILL };
+enum mc_policy_verdict { MC_VERDICT_WAIT, MC_VERDICT_ABORT, MC_VERDICT_ABORT_REQUEST /* one request takes too long */, MC_VERDICT_KILL };
 
 struct mc_policy_watch {
     uint64_t beat_ms;    /* of shared memory: not trusted */
     uint64_t started_ms; /* own record */
     uint64_t awake_ms;   /* the arbiter itself stood still until then (stopped, suspended): nobody is to blame for before */
     uint64_t limit_ms;   /* 0: none */
+    uint64_t busy_ms;    /* since when its oldest request runs; of shared memory; 0: there is none */
+    uint64_t request_ms; /* how long one may; 0: for ever */
     uint64_t aborted_ms; /* when SIGABRT was sent; 0: not yet */
 };
 /* *next is lowered to the time of the next look. */

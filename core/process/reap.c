@@ -59,7 +59,7 @@ static const char *who_sent_kill(struct mc_arbiter *a)
 }
 
 static const char *const ours[] = {
-    [MC_KILL_TIMEOUT] = "WORKER TIMEOUT", [MC_KILL_GRACE] = "the end of graceful_timeout", [MC_KILL_QUICK] = "a quick stop",
+    [MC_KILL_TIMEOUT] = "WORKER TIMEOUT", [MC_KILL_REQUEST] = "REQUEST TIMEOUT", [MC_KILL_GRACE] = "the end of graceful_timeout", [MC_KILL_QUICK] = "a quick stop",
     [MC_KILL_FORCED] = "a forced stop",   [MC_KILL_CHANNEL] = "its channel failed",
 };
 

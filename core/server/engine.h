@@ -41,6 +41,8 @@ int mc_request_route(struct mc_request *r);
 void mc_request_dispatch(struct mc_request *r);
 /* Apply a handler's return value. */
 void mc_request_result(struct mc_request *r, int rc);
+/* Counters and access log of a response that has ended at `end` (us). */
+void mc_request_account(struct mc_request *r, uint64_t end);
 /* Response over (done or aborted): counters, access log, free. The connection is between requests afterwards. */
 void mc_request_finish(struct mc_request *r);
 static inline bool mc_request_over(const struct mc_request *r) { return r->resp.state >= MC_RESP_DONE; }
@@ -56,7 +58,10 @@ enum { MC_LOAN_NONE, MC_LOAN_LENT, MC_LOAN_CALL /* inside the response or body A
 bool mc_loan_enter(struct mc_request *r);
 void mc_loan_leave(struct mc_request *r);
 /* On the loop: requests over request_timeout. Those of borrowers are revoked: 504 or a cut connection, and the worker asks to be replaced. */
-void mc_loan_check(struct mc_worker *w);
+void mc_loan_check(struct mc_worker *w);      /* each turn: borrowers */
+void mc_loan_check_loop(struct mc_worker *w); /* once a second: loop handlers */
+/* Until when (ms) r's handler may wait for its client: request_timeout, or send_timeout if that is sooner. 0: without end. */
+uint64_t mc_loan_wait_until(const struct mc_request *r);
 /* On the loop: the borrower has come back with a revoked request. */
 void mc_loan_settle(struct mc_request *r);
 

@@ -4,6 +4,7 @@
  * Worker side. */
 #include "core/server/engine.h"
 
+#include <errno.h>
 #include <execinfo.h>
 #include <pthread.h>
 #include <signal.h>
@@ -40,8 +41,10 @@ void mc_loan_leave(struct mc_request *r)
 static void on_dump(int sig)
 {
     void *frames[STACK_MAX];
+    int saved = errno;
     (void) sig;
     backtrace_symbols_fd(frames, backtrace(frames, STACK_MAX), mc_log_fd());
+    errno = saved;
 }
 
 static void dump_thread(struct mc_request *r)
@@ -110,6 +113,7 @@ static void take_away(struct mc_worker *w, struct mc_request *r)
     in->pos = in->len = in->cap = in->keep = 0;
     c->orphans++;
     if (started) {
+        mc_request_account(r, mc_clock_ns() / 1000);
         c->broken = true;
         c->reset = true;
         mc_conn_close(c);
@@ -132,9 +136,14 @@ void mc_loan_settle(struct mc_request *r)
     mc_conn_release(c);
 }
 
-static void check_running(struct mc_worker *w, uint64_t limit_us, uint64_t now_us)
+void mc_loan_check(struct mc_worker *w)
 {
     struct mc_link *l, *next;
+    uint64_t limit_us = (uint64_t) w->pool->set.request_timeout * 1000;
+    if (mc_likely(limit_us == 0 || mc_list_empty(&w->running))) {
+        return;
+    }
+    uint64_t now_us = mc_clock_ns() / 1000;
     mc_list_each (&w->running, l, next) {
         struct mc_request *r = mc_container(l, struct mc_request, link);
         uint8_t expected = MC_LOAN_LENT;
@@ -148,10 +157,13 @@ static void check_running(struct mc_worker *w, uint64_t limit_us, uint64_t now_u
     }
 }
 
-/* Loop handlers that are at work. */
-static void check_loop_handlers(struct mc_worker *w, uint64_t limit_us, uint64_t now_us)
+void mc_loan_check_loop(struct mc_worker *w)
 {
     struct mc_link *l, *next;
+    uint64_t limit_us = (uint64_t) w->pool->set.request_timeout * 1000, now_us = mc_clock_ns() / 1000;
+    if (limit_us == 0) {
+        return;
+    }
     mc_list_each (&w->conns, l, next) {
         struct mc_conn *c = mc_container(l, struct mc_conn, link);
         struct mc_request *r = c->request;
@@ -168,13 +180,10 @@ static void check_loop_handlers(struct mc_worker *w, uint64_t limit_us, uint64_t
     }
 }
 
-void mc_loan_check(struct mc_worker *w)
+uint64_t mc_loan_wait_until(const struct mc_request *r)
 {
-    int64_t limit = w->pool->set.request_timeout;
-    if (limit <= 0 || w->nconns == 0) {
-        return;
-    }
-    uint64_t now = mc_clock_ns() / 1000;
-    check_running(w, (uint64_t) limit * 1000, now);
-    check_loop_handlers(w, (uint64_t) limit * 1000, now);
+    uint64_t send = (uint64_t) mc_request_set(r)->send_timeout, whole = (uint64_t) r->conn->worker->pool->set.request_timeout;
+    uint64_t until = send ? mc_clock_ms() + send : UINT64_MAX, end = whole ? r->run_us / 1000 + whole : UINT64_MAX;
+    until = end < until ? end : until;
+    return until < UINT64_MAX ? until : 0;
 }

@@ -178,6 +178,7 @@ void mc_request_lend(struct mc_request *r)
     if (first) {
         note_oldest(w);
     }
+    (void) mc_conn_peer(c); /* filled in now: two sides may ask for it later */
     c->lent_ready = c->io.ready & MC_WANT_WRITE;
     c->io.ready &= (uint8_t) ~MC_WANT_WRITE; /* set again by an event that comes meanwhile */
     c->lent = true;
@@ -195,9 +196,9 @@ void mc_request_unlend(struct mc_request *r)
 {
     struct mc_conn *c = r->conn;
     struct mc_worker *w = c->worker;
-    bool oldest = w->running.next == &r->link;
+    bool oldest = w->running.next == &r->link, revoked = r->loan == MC_LOAN_REVOKED;
     c->lent = false;
-    if (r->loan != MC_LOAN_REVOKED) {
+    if (!revoked) {
         r->loan = MC_LOAN_NONE;
     }
     c->io.ready |= c->lent_ready;
@@ -206,7 +207,7 @@ void mc_request_unlend(struct mc_request *r)
     if (oldest) {
         note_oldest(w);
     }
-    w->fast = r->end_us - r->run_us < MC_SLOW_US;
+    w->fast = !revoked && r->end_us - r->run_us < MC_SLOW_US; /* of a revoked one the borrower may be writing the end */
     if (!w->fast) {
         mc_loop_refresh(&w->loop);
         mc_worker_clock(w);
@@ -249,12 +250,11 @@ static unsigned bucket(uint64_t usec)
     return b;
 }
 
-void mc_request_finish(struct mc_request *r)
+void mc_request_account(struct mc_request *r, uint64_t end)
 {
     struct mc_conn *c = r->conn;
     struct mc_worker *w = c->worker;
     struct mc_slot *slot = w->slot;
-    uint64_t end = r->end_us ? r->end_us : mc_clock_ns() / 1000;
     uint64_t usec = r->start_us && end > r->start_us ? end - r->start_us : 0;
     unsigned class = r->resp.state == MC_RESP_ABORTED ? 0 : (unsigned) r->resp.status / 100;
     mc_slot_add(slot->requests, 1);
@@ -265,6 +265,12 @@ void mc_request_finish(struct mc_request *r)
     if (w->access && r->resp.status) {
         mc_access_request(w->access, r, mc_conn_peer(c), r->resp.sent, usec);
     }
+}
+
+void mc_request_finish(struct mc_request *r)
+{
+    struct mc_conn *c = r->conn;
+    mc_request_account(r, r->end_us ? r->end_us : mc_clock_ns() / 1000);
     if (!r->body.complete && r->head.framing != MC_BODY_NONE) {
         c->session.close = c->linger = true;
     }

@@ -88,10 +88,8 @@ static int wait_for_room(struct mc_request *r, int64_t until)
 {
     struct mc_conn *c = r->conn;
     const struct mc_worker *w = c->worker;
-    int64_t timeout = mc_request_set(r)->send_timeout;
     while (c->session.out.total > until) {
-        uint64_t deadline = timeout > 0 ? mc_clock_ms() + (uint64_t) timeout : 0;
-        int rc = w->ops->wait(r, MC_WANT_WRITE, deadline);
+        int rc = w->ops->wait(r, MC_WANT_WRITE, mc_loan_wait_until(r));
         *(c->lent ? &c->lent_ready : &c->io.ready) |= MC_WANT_WRITE;
         if (rc != MC_OK || mc_conn_flush(c) == MC_ERROR) {
             c->broken = true;

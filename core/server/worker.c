@@ -45,6 +45,7 @@ static void tick(struct mc_timer *t)
         mc_access_flush(w->access);
     }
     mc_recycle_check(w);
+    mc_loan_check_loop(w);
     mc_timer_set(&w->loop, t, TICK_MS);
     mc_worker_changed(w); /* in case a listener could not be watched, or no timer set, for want of memory */
 }

@@ -145,7 +145,7 @@ void mc_interp_give(void)
     parked = PyEval_SaveThread();
 }
 
-static void clear_dropped(void)
+void mc_interp_clear_dropped(void)
 {
     struct dropped *d = atomic_load_explicit(&dropped, memory_order_relaxed) ? atomic_exchange(&dropped, NULL) : NULL;
     while (d) {
@@ -161,7 +161,7 @@ void mc_interp_take_back(void)
     PyThreadState *state = parked;
     parked = NULL;
     PyEval_RestoreThread(state);
-    clear_dropped();
+    mc_interp_clear_dropped();
 }
 
 bool mc_interp_enter(void)

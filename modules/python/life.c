@@ -47,10 +47,23 @@ struct birth {
     void *arg;
 };
 
+/* Started as a daemon, because the end of the worker must not wait for a handler that is stuck. But threads inherit this, and those that apps start
+ * must be waited for, as from any other thread. The public setter refuses once the thread runs. */
+static void no_daemon(void)
+{
+    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *self = threading ? PyObject_CallMethod(threading, "current_thread", NULL) : NULL;
+    if (!self || PyObject_SetAttrString(self, "_daemonic", Py_False) < 0)
+        PyErr_Clear();
+    Py_XDECREF(self);
+    Py_XDECREF(threading);
+}
+
 static PyObject *thread_main(PyObject *capsule, PyObject *unused)
 {
     struct birth *b = PyCapsule_GetPointer(capsule, NULL);
     (void) unused;
+    no_daemon();
     mc_interp_give();
     b->fn(b->arg);
     mc_interp_take_back();
@@ -94,6 +107,7 @@ static PyObject *beat(PyObject *self, PyObject *unused)
     (void) self;
     (void) unused;
     mc_worker_current->lock_beat = mc_clock_ms();
+    mc_interp_clear_dropped(); /* when no app call comes by for a while */
     return Py_NewRef(Py_None);
 }
 

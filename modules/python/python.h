@@ -37,6 +37,7 @@ void mc_interp_release(void *object);
 void mc_interp_give(void);
 void mc_interp_take_back(void);
 bool mc_interp_enter(void);
+void mc_interp_clear_dropped(void); /* references that were let go without the GIL */
 /* Tie a reference to the request's arena (takes it over, also on failure): MC_OK, or MC_ERROR with MemoryError set. */
 int mc_interp_hold(struct mc_request *r, PyObject *o);
 

@@ -81,9 +81,10 @@ static void take_back(struct gthread *g)
 
 /* ---- the leader ---- */
 
+/* Also when no follower rests just now: one that comes back in a moment must know. */
 static void need_watcher(struct gthread *g)
 {
-    if (mc_likely(g->watched) || g->waiting == 0) {
+    if (mc_likely(g->watched)) {
         return;
     }
     pthread_mutex_lock(&g->lock);
@@ -107,9 +108,9 @@ static bool call(struct gthread *g, struct mc_request *r, uint64_t mine)
     if (!g->worker->fast && g->waiting > 0) {
         pass_on(g);
     } else {
-        need_watcher(g);
         atomic_fetch_add_explicit(&g->calls, 1, memory_order_relaxed);
-        atomic_store_explicit(&g->hold, mine | 1, memory_order_release);
+        atomic_store(&g->hold, mine | 1); /* before the look at `watched`, as the watcher writes that before it looks at `hold` */
+        need_watcher(g);
         mc_request_execute(r);
         uint64_t expected = mine | 1;
         if (mc_likely(atomic_compare_exchange_strong(&g->hold, &expected, mine))) {
@@ -189,6 +190,7 @@ static uint64_t watch(struct gthread *g)
         idle = count == calls ? idle + 1 : 0;
         if (idle > WATCH_IDLE && !(now & 1)) {
             g->watched = false;
+            g->watched = (g->hold & 1) != 0; /* a call that began meanwhile has seen a watcher */
         }
         hold = now;
         calls = count;
@@ -308,7 +310,8 @@ static void serve(struct mc_worker *w)
     struct gthread *g = w->data;
     int (*spawn)(void (*)(void *), void *, unsigned) = w->spawn ? w->spawn : plain_spawn;
     unsigned made = 0;
-    g->alive = 1; /* this one */
+    g->alive = 1;          /* this one */
+    g->hold = ++g->epoch << 1; /* until all are there */
     while (made < g->threads) {
         pthread_mutex_lock(&g->lock);
         g->alive++;
@@ -326,6 +329,7 @@ static void serve(struct mc_worker *w)
     if (w->release) {
         w->release();
     }
+    pass_on(g);
     thread_main(g);
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);

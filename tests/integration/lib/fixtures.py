@@ -12,6 +12,7 @@ import pytest
 from lib import server as under_test
 from lib.load import Load
 
+NATIVE = ("epoll", "greenlet")      # worker types that take no Python
 WORKERS = [name for name in os.environ.get("MONOCEROS_WORKERS", "sync").split(",") if name]
 
 
@@ -50,6 +51,8 @@ def factory(worker_class, directory, servers):
             python = bool(arguments) and not str(arguments[0]).startswith("-") or "type = wsgi" in (config or "")
         if python and not under_test.has_python():
             pytest.skip("built without the python module")
+        if python and worker_class in NATIVE and not {"-k", "--worker-class"} & set(arguments) and "worker_class" not in (config or ""):
+            pytest.skip(f"worker type {worker_class} takes no Python")
         place = directory / f"server{len(servers)}"
         place.mkdir()
         if config is not None:
@@ -60,6 +63,8 @@ def factory(worker_class, directory, servers):
                 config = config.replace("{" + name + "}", str(value))
             path.write_text(config, encoding="utf-8")
             arguments = ("-c", path, *arguments)
+            if "worker_class" not in config:
+                arguments = ("-k", worker_class, *arguments)
             options.setdefault("address", ("127.0.0.1", port))
         server = under_test.Monoceros(*arguments, directory=place, python=python, worker_class=worker_class, **options)
         servers.append(server)

@@ -4,6 +4,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from lib import procfs, wire
 from lib.limits import until
 from lib.server import APPS
@@ -11,6 +13,7 @@ from lib.server import APPS
 HERE = APPS / "process"
 
 
+@pytest.mark.workers("sync")
 def test_a_stuck_request(monoceros):
     site = monoceros("unruly:app", "-w", "2", "--timeout", "2", cwd=HERE, expect_errors=True)
     site.wait_workers(2)

@@ -100,7 +100,9 @@ def test_several_apps_in_one_pool(monoceros):
 
 
 @pytest.mark.parametrize("path, signal", [("/hang", "SIGABRT"), ("/spin", "SIGABRT"), ("/crash", "SIGSEGV")])
-def test_a_worker_that_dies_says_where(monoceros, path, signal):
+def test_a_worker_that_dies_says_where(monoceros, worker_class, path, signal):
+    if worker_class == "gthread" and signal == "SIGABRT":
+        pytest.skip("a request that hangs does not silence this worker")
     server = monoceros("dies:app", "-w", "1", "--timeout", "2", cwd=HERE, expect_errors=True)
     pid = server.ask("GET", "/").text
     with server.connect() as c:

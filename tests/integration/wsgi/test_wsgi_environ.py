@@ -26,7 +26,7 @@ def environ(server, *args, **kwargs):
     return told(server.ask(*args, **kwargs))["environ"]
 
 
-def test_all_that_pep_3333_asks_for(probe):
+def test_all_that_pep_3333_asks_for(probe, worker_class):
     answer = told(probe.ask("GET", "/a/b?x=1&y=%20"))
     env = answer["environ"]
     host, port = probe.address
@@ -34,7 +34,7 @@ def test_all_that_pep_3333_asks_for(probe):
     expected = {
         "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/a/b", "QUERY_STRING": "x=1&y=%20", "RAW_URI": "/a/b?x=1&y=%20",
         "REQUEST_URI": "/a/b?x=1&y=%20", "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_NAME": host, "SERVER_PORT": str(port),
-        "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost", "wsgi.url_scheme": "http", "wsgi.multithread": False,
+        "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost", "wsgi.url_scheme": "http", "wsgi.multithread": worker_class == "gthread",
         "wsgi.multiprocess": False, "wsgi.run_once": False, "wsgi.input_terminated": True,
     }
     assert {key: env[key] for key in expected} == expected

@@ -132,6 +132,25 @@ static void test_nobody_is_blamed_for_our_own_stand_still(void **state)
     assert_int_equal(mc_policy_watch(&w, 63001, &next), MC_VERDICT_ABORT);
 }
 
+static void test_a_request_has_a_limit_of_its_own(void **state)
+{
+    (void)state;
+    struct mc_policy_watch w = {.beat_ms = 9000, .started_ms = 1000, .busy_ms = 5000, .request_ms = 3000};
+    uint64_t next = UINT64_MAX;
+    assert_int_equal(mc_policy_watch(&w, 8000, &next), MC_VERDICT_WAIT);
+    assert_int_equal(next, 8001);
+    assert_int_equal(mc_policy_watch(&w, 8001, &next), MC_VERDICT_ABORT_REQUEST);
+    w.awake_ms = 6000; /* the whole server stood still until then */
+    assert_int_equal(mc_policy_watch(&w, 9000, &next), MC_VERDICT_WAIT);
+    assert_int_equal(mc_policy_watch(&w, 9001, &next), MC_VERDICT_ABORT_REQUEST);
+    w.aborted_ms = 9001;
+    assert_int_equal(mc_policy_watch(&w, 9001 + MC_POLICY_ABRT_MS, &next), MC_VERDICT_KILL);
+    w = (struct mc_policy_watch){.busy_ms = 5000, .started_ms = 1000};
+    assert_int_equal(mc_policy_watch(&w, 1000000, &next), MC_VERDICT_WAIT);
+    w = (struct mc_policy_watch){.busy_ms = UINT64_MAX, .started_ms = 1000, .request_ms = 3000}; /* nonsense in shared memory */
+    assert_int_equal(mc_policy_watch(&w, 1000000, &next), MC_VERDICT_WAIT);
+}
+
 static void test_the_kill_follows_the_abort(void **state)
 {
     (void)state;
@@ -194,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_silence_is_counted_from_birth_and_beat),
         cmocka_unit_test(test_a_beat_from_the_future_is_one_of_now),
         cmocka_unit_test(test_nobody_is_blamed_for_our_own_stand_still),
+        cmocka_unit_test(test_a_request_has_a_limit_of_its_own),
         cmocka_unit_test(test_the_kill_follows_the_abort),
         cmocka_unit_test(test_ends),
     };
