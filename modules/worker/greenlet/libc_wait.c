@@ -164,11 +164,12 @@ MC_GREENLET_EXPORT int select(int n, fd_set *restrict in, fd_set *restrict out, 
     if (t == NULL || ts.tv_sec < 0 || ts.tv_nsec < 0) {
         return mc_greenlet_next()->select(n, in, out, err, timeout);
     }
-    uint64_t deadline = timeout ? mc_greenlet_after(&ts) : 0;
-    int k = select_until(t, n, &(struct sets){ in, out, err }, deadline);
+    uint64_t start = mc_clock_ns();
+    int k = select_until(t, n, &(struct sets){ in, out, err }, timeout ? mc_greenlet_after(&ts) : 0);
     if (timeout) { /* Linux tells what is left */
-        uint64_t now = mc_clock_ms(), left = deadline > now ? deadline - now : 0;
-        *timeout = (struct timeval){ (time_t) (left / 1000), (suseconds_t) (left % 1000 * 1000) };
+        int64_t left = (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000 - (int64_t) ((mc_clock_ns() - start) / 1000);
+        left = left > 0 ? left : 0;
+        *timeout = (struct timeval){ (time_t) (left / 1000000), (suseconds_t) (left % 1000000) };
     }
     return k;
 }

@@ -1,0 +1,32 @@
+"""Builds the native apps of tests/apps/native."""
+
+import os
+import shlex
+import subprocess
+
+import pytest
+
+from lib.server import APPS, ROOT
+
+CC = shlex.split(os.environ.get("CC", "cc"))
+
+
+def flags(*packages):
+    done = subprocess.run(["pkg-config", "--cflags", "--libs", *packages], capture_output=True, text=True, check=False)
+    return shlex.split(done.stdout) if done.returncode == 0 else None
+
+
+def build(directory, name, define=None, package=None):
+    """The shared library of tests/apps/native/NAME.c; skips when the library that it shows is not here."""
+    more = []
+    if package:
+        found = flags(package)
+        if found is None:
+            pytest.skip(f"{package} is not installed")
+        more = [f"-DWITH_{define}", *found]
+    target = directory / f"{name}.so"
+    command = [*CC, "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2", "-shared", "-fPIC", "-pthread", f"-I{ROOT}",
+               "-o", str(target), str(APPS / "native" / f"{name}.c"), *more]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target
