@@ -97,8 +97,10 @@ static int refuse(struct mc_greenlet_task *t)
 static int sleep_until(struct mc_greenlet_task *t, uint64_t deadline)
 {
     struct mc_loop *l = &t->g->worker->loop;
-    t->late = false;
-    if (deadline && mc_timer_set(l, &t->timer, deadline > l->now ? deadline - l->now : 0) != MC_OK) {
+    t->late = deadline && deadline <= l->now;
+    if (t->late) {
+        wake(t); /* let the others have a turn, at least */
+    } else if (deadline && mc_timer_set(l, &t->timer, deadline - l->now) != MC_OK) {
         errno = ENOMEM;
         return MC_ERROR;
     }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 uint64_t rig_now = 1000000;
+const char *rig_worker = "sync";
 
 static uint64_t fake(void)
 {
@@ -136,7 +137,7 @@ void rig_open(struct rig *g)
     g->room = SIZE_MAX / 2;
     g->conf.set = g->pool.set = g->server.set = v;
     g->pool.name = "rig";
-    g->pool.worker = mc_module_find(MC_MODULE_WORKER, "sync");
+    g->pool.worker = mc_module_find(MC_MODULE_WORKER, rig_worker);
     g->servers[0] = &g->server;
     g->server.name = "rig";
     g->server.routes = g->routes;

@@ -35,6 +35,7 @@ struct rig {
 };
 
 extern uint64_t rig_now; /* ms of the fake clock */
+extern const char *rig_worker; /* type of the worker that rig_open() makes: "sync" unless told */
 
 void rig_open(struct rig *g);
 void rig_close(struct rig *g);
