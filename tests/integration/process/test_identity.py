@@ -65,6 +65,7 @@ def test_only_the_arbiter_is_root(monoceros, public, python):
         assert site.ask("GET", "/").status == 200
     else:
         site = monoceros(config='user = "nobody"\nworkers = 2\nserver "a" { listen = "{address}" route "all" { respond { body = "here" } } }')
+        site.wait_workers(2)
         assert site.ask("GET", "/").text == "here"
     assert ids(site.pid)["Uid"] == ["0"] * 4
     kids = procfs.children(site.pid)
