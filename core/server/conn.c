@@ -313,7 +313,9 @@ int mc_conn_spool(struct mc_conn *c)
             rc = mc_chain_add_file(&spooled, g->file, g->off, g->len);
         } else {
             size_t n = (size_t) (g->last - g->pos);
-            if (pwrite(c->spool->fd, g->pos, n, at) != (ssize_t) n) {
+            ssize_t done = pwrite(c->spool->fd, g->pos, n, at);
+            if (done != (ssize_t) n) {
+                errno = done < 0 ? errno : ENOSPC;
                 rc = MC_ERROR;
             } else {
                 rc = mc_chain_add_file(&spooled, c->spool, at, (off_t) n);
