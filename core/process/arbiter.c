@@ -222,7 +222,8 @@ static void run(struct mc_arbiter *a)
         if (finished(a))
             break;
         uint64_t asleep = mc_loop_refresh(&a->loop);
-        mc_loop_turn(&a->loop, a->next_ms > asleep ? (int)(a->next_ms - asleep) : 0);
+        if (mc_loop_turn(&a->loop, a->next_ms > asleep ? (int)(a->next_ms - asleep) : 0) < 0)
+            mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %m", a->loop.ops->name);
         /* We stood still ourselves (Ctrl-Z, a debugger): that workers were silent meanwhile means nothing. */
         if (mc_loop_refresh(&a->loop) > asleep + 2 * LOOK_MS)
             a->awake_ms = a->loop.now;
