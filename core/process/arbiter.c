@@ -267,7 +267,8 @@ static int make_records(struct mc_arbiter *a)
     unsigned total = 0;
     a->pools = calloc(a->conf->npools, sizeof(*a->pools));
     a->listen_fds = calloc(a->conf->nlistens, sizeof(*a->listen_fds));
-    if (!a->pools || !a->listen_fds)
+    a->places = calloc(a->conf->nlistens, sizeof(*a->places));
+    if (!a->pools || !a->listen_fds || !a->places)
         return MC_ERROR;
     for (size_t i = 0; i < a->conf->nlistens; i++)
         a->listen_fds[i] = -1;
@@ -426,6 +427,7 @@ static void finish(struct mc_arbiter *a)
     free(a->kids);
     free(a->pools);
     free(a->listen_fds);
+    free(a->places);
     if (a->errorlog >= 0)
         mc_log_set_fd(STDERR_FILENO);
     mc_fd_close(&a->errorlog);
