@@ -85,6 +85,11 @@ def has_python():
     return re.search(r"\bpython\b|\bwsgi\b", modules()) is not None
 
 
+def has_epoll():
+    """Without it the loop is poll's."""
+    return re.search(r"^\s+event\s+epoll$", modules(), re.M) is not None
+
+
 class Monoceros:
     """A running server. Arguments are those of the command line; without -b or -c it gets a free port of 127.0.0.1.
 
