@@ -156,6 +156,13 @@ static void emit_scrubbed(enum mc_log_level level, char *text, size_t n, size_t 
     free(out);
 }
 
+void mc_log_text(const char *text, size_t n)
+{
+    struct iovec iov = {(void *)(uintptr_t)text, n};
+    if (n && write_vec(&iov, 1, n) != MC_OK)
+        atomic_fetch_add(&lost, 1);
+}
+
 void mc_log_vline(enum mc_log_level level, const char *fmt, va_list ap)
 {
     char line[LINE], *text = line;

@@ -25,6 +25,9 @@ void mc_log_vline(enum mc_log_level level, const char *fmt, va_list ap) MC_PRINT
 #define mc_error(...) mc_log_line(MC_LOG_ERROR, __VA_ARGS__)
 #define mc_critical(...) mc_log_line(MC_LOG_CRITICAL, __VA_ARGS__)
 
+/* Text of an app, whole lines, as it stands: no prefix, no level, no escapes. One write. */
+void mc_log_text(const char *text, size_t n);
+
 /* Environment failure that this process cannot survive: logs at critical, exits with code. */
 MC_NORETURN void mc_fatal(int code, const char *fmt, ...) MC_PRINTF(2, 3);
 

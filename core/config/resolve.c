@@ -32,14 +32,17 @@ void mc_resolve_limits(struct mc_values *set)
         set->limit_request_field_size = set->limit_request_head;
 }
 
+static bool is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 /* An absolute directory; it exists, when we may look. */
 static const char *directory(struct mc_build *b, struct mc_conf_where at, const char *what, const char *from, const char *path)
 {
-    struct stat st;
     const char *full = mc_build_path(b, from, path);
-    if (!full || b->image)
-        return full;
-    if (stat(full, &st) == 0 && S_ISDIR(st.st_mode))
+    if (!full || b->image || is_directory(full))
         return full;
     (void)mc_build_fail(b, at, "%s: there is no directory %s", what, path);
     return NULL;
@@ -98,7 +101,8 @@ static int main_values(struct mc_build *b, struct mc_resolve_from *from, struct 
         return MC_ERROR;
     c->cwd = c->set.chdir;
     if (!c->set.tmp_upload_dir)
-        c->set.tmp_upload_dir = mc_build_strdup(b, tmp && *tmp ? tmp : "/tmp");
+        c->set.tmp_upload_dir = tmp && is_directory(tmp) ? tmp : "/tmp";
+    c->set.tmp_upload_dir = directory(b, mc_resolve_where(from, "tmp_upload_dir"), "tmp_upload_dir", b->start, c->set.tmp_upload_dir);
     if (!c->set.tmp_upload_dir)
         return MC_ERROR;
     MC_ASSERT(mc_log_level_parse(c->set.loglevel, &c->loglevel) == MC_OK);

@@ -141,15 +141,32 @@ int mc_fd_memfd(const char *name, const void *p, size_t n, bool seal)
     return fd;
 }
 
+/* Of a pipe an open file of our own where we may have one, so that O_NONBLOCK is not also that of others who write there: pipes know
+ * RWF_NOWAIT only since Linux 6.4. */
+static int copy_std(int std)
+{
+    char path[32];
+    struct stat st;
+    int fd = -1;
+    if (fstat(std, &st) == 0 && S_ISFIFO(st.st_mode)) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", std);
+        fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 3)
+            return fd;
+    }
+    mc_fd_close(&fd);
+    return fcntl(std, F_DUPFD_CLOEXEC, 3);
+}
+
 int mc_fd_open_log(const char *path, int std)
 {
     if (strcmp(path, "-") == 0)
-        return fcntl(std, F_DUPFD_CLOEXEC, 3);
+        return copy_std(std);
     /* Symbolic links, so O_NOFOLLOW would refuse them; and opening a socket through them fails (journald). */
     if (strcmp(path, "/dev/stdout") == 0)
-        return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+        return copy_std(STDOUT_FILENO);
     if (strcmp(path, "/dev/stderr") == 0)
-        return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+        return copy_std(STDERR_FILENO);
     /* O_NONBLOCK: a fifo without a reader is an error now, not a wait. */
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0644);
 }

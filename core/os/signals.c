@@ -11,11 +11,25 @@
 
 static _Atomic uint64_t pending;
 static atomic_int event_fd = -1;
+static atomic_int owner;
+
+/* The eventfd of a child is still its parent's. Blocked while we are here, so it comes when we return. */
+static void act_as_default(int sig)
+{
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    sigaction(sig, &standard, NULL);
+    raise(sig);
+}
 
 static void note(int sig)
 {
     int saved = errno;
     uint64_t one = 1;
+    if (getpid() != atomic_load(&owner)) {
+        act_as_default(sig);
+        errno = saved;
+        return;
+    }
     atomic_fetch_or(&pending, (uint64_t)1 << (sig - 1));
     /* Full or not, the counter is non-zero: the reader wakes. */
     ssize_t r = write(atomic_load(&event_fd), &one, sizeof(one));
@@ -62,6 +76,7 @@ int mc_signals_after_fork(void)
         return MC_ERROR;
     int old = atomic_exchange(&event_fd, fd);
     atomic_store(&pending, 0);
+    atomic_store(&owner, (int)getpid());
     mc_fd_close(&old);
     return MC_OK;
 }

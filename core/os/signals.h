@@ -4,7 +4,8 @@
 
 #include "core/base/base.h"
 
-/* Install the flag handler (SA_RESTART) for these signals (0-terminated); SIGPIPE is ignored. May be called again (it re-installs). */
+/* Install the flag handler (SA_RESTART) for these signals (0-terminated); SIGPIPE is ignored. May be called again (it re-installs).
+ * In a child that has not called mc_signals_after_fork(), such as one that an app forks, the handler does what no handler would do. */
 int mc_signals_catch(const int *signals);
 void mc_signals_default(const int *signals);
 /* Readable when a signal is pending; made by the first mc_signals_catch() of the process. After fork call mc_signals_after_fork(). */

@@ -250,7 +250,8 @@ static void run(struct mc_arbiter *a)
         if (finished(a))
             break;
         uint64_t asleep = mc_loop_refresh(&a->loop);
-        mc_loop_turn(&a->loop, a->next_ms > asleep ? (int)(a->next_ms - asleep) : 0);
+        if (mc_loop_turn(&a->loop, a->next_ms > asleep ? (int)(a->next_ms - asleep) : 0) < 0)
+            mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %m", a->loop.ops->name);
         /* We stood still ourselves (Ctrl-Z, a debugger): that workers were silent meanwhile means nothing. */
         if (mc_loop_refresh(&a->loop) > asleep + 2 * LOOK_MS)
             a->awake_ms = a->loop.now;
@@ -294,7 +295,8 @@ static int make_records(struct mc_arbiter *a)
     unsigned total = 0;
     a->pools = calloc(a->conf->npools, sizeof(*a->pools));
     a->listen_fds = calloc(a->conf->nlistens, sizeof(*a->listen_fds));
-    if (!a->pools || !a->listen_fds)
+    a->places = calloc(a->conf->nlistens, sizeof(*a->places));
+    if (!a->pools || !a->listen_fds || !a->places)
         return MC_ERROR;
     for (size_t i = 0; i < a->conf->nlistens; i++)
         a->listen_fds[i] = -1;
@@ -453,6 +455,7 @@ static void finish(struct mc_arbiter *a)
     free(a->kids);
     free(a->pools);
     free(a->listen_fds);
+    free(a->places);
     if (a->errorlog >= 0)
         mc_log_set_fd(STDERR_FILENO);
     mc_fd_close(&a->errorlog);

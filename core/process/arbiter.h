@@ -63,6 +63,10 @@ struct mc_arbiter {
     int errorlog, accesslog, image;
     struct mc_board board;
     int *listen_fds; /* conf->listens order; -1 once closed */
+    struct mc_arb_place {
+        dev_t dev;
+        ino_t ino;
+    } *places; /* the files of unix listeners, in the same order; ino 0: none */
     struct mc_arb_pool *pools;
     struct mc_kid *kids;
     unsigned nkids;

@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { TRIES = 5, PAUSE_MS = 1000 };
@@ -65,12 +66,26 @@ static int open_one(struct mc_arbiter *a, const struct mc_conf_listen *l)
     return -1;
 }
 
+static const char *path_of(const struct mc_addr *addr)
+{
+    return addr->fd < 0 && addr->family == AF_UNIX ? addr->u.un.sun_path : NULL;
+}
+
+static struct mc_arb_place place_of(const char *path)
+{
+    struct stat st;
+    if (!path || lstat(path, &st) < 0)
+        return (struct mc_arb_place){.ino = 0};
+    return (struct mc_arb_place){st.st_dev, st.st_ino};
+}
+
 int mc_listeners_open(struct mc_arbiter *a)
 {
     for (size_t i = 0; i < a->conf->nlistens; i++) {
         a->listen_fds[i] = open_one(a, &a->conf->listens[i]);
         if (a->listen_fds[i] < 0)
             return MC_ERROR;
+        a->places[i] = place_of(path_of(&a->conf->listens[i].addr));
     }
     return MC_OK;
 }
@@ -130,10 +145,13 @@ void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr)
         drop_syns(fd);
 }
 
-static void unlink_path(const struct mc_addr *addr)
+/* Unless another server has taken the path over. No other file has our inode's number: our socket, still open, holds it. */
+static void unlink_path(const struct mc_arbiter *a, size_t i)
 {
-    if (addr->fd < 0 && addr->family == AF_UNIX)
-        unlink(addr->u.un.sun_path);
+    const char *path = path_of(&a->conf->listens[i].addr);
+    struct mc_arb_place now = place_of(path);
+    if (now.ino != 0 && now.ino == a->places[i].ino && now.dev == a->places[i].dev)
+        unlink(path);
 }
 
 void mc_listeners_refuse(struct mc_arbiter *a)
@@ -141,7 +159,7 @@ void mc_listeners_refuse(struct mc_arbiter *a)
     for (size_t i = 0; i < a->conf->nlistens; i++) {
         if (a->listen_fds[i] < 0)
             continue;
-        unlink_path(&a->conf->listens[i].addr);
+        unlink_path(a, i);
         mc_listeners_refuse_fd(a->listen_fds[i], &a->conf->listens[i].addr);
         mc_fd_close(&a->listen_fds[i]);
     }
@@ -152,7 +170,7 @@ void mc_listeners_close(struct mc_arbiter *a)
     for (size_t i = 0; i < a->conf->nlistens; i++) {
         if (a->listen_fds[i] < 0)
             continue;
-        unlink_path(&a->conf->listens[i].addr);
+        unlink_path(a, i);
         mc_fd_close(&a->listen_fds[i]);
     }
 }

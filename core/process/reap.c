@@ -133,7 +133,8 @@ static void end(struct mc_kid *k, int status)
         .timeout = k->killed == MC_KILL_TIMEOUT,
         .ready = k->ready_ms != 0,
         .ready_for_ms = k->ready_ms ? k->arbiter->loop.now - k->ready_ms : 0,
-        .served = k->slot && mc_slot_get(k->slot->requests) > 0,
+        /* Who dies in its first request has started well: one bad request must not slow the births down. */
+        .served = k->slot && (mc_slot_get(k->slot->requests) > 0 || mc_slot_get(k->slot->busy_since_ms) != 0),
         .pool_ready = k->pool->was_ready,
         .code = WIFEXITED(status) ? WEXITSTATUS(status) : 0,
         .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,

@@ -15,7 +15,9 @@ static void drop_file(void *data)
 
 static int write_file(struct mc_body *b, const void *p, size_t n)
 {
-    if (pwrite(b->file->fd, p, n, b->file_end) != (ssize_t) n) {
+    ssize_t done = pwrite(b->file->fd, p, n, b->file_end);
+    if (done != (ssize_t) n) {
+        errno = done < 0 ? errno : ENOSPC;
         return MC_ERROR;
     }
     int rc = mc_chain_add_file(&b->data, b->file, b->file_end, (off_t) n);

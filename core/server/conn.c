@@ -338,7 +338,9 @@ int mc_conn_spool(struct mc_conn *c)
             rc = mc_chain_add_file(&spooled, g->file, g->off, g->len);
         } else {
             size_t n = (size_t) (g->last - g->pos);
-            if (pwrite(c->spool->fd, g->pos, n, at) != (ssize_t) n) {
+            ssize_t done = pwrite(c->spool->fd, g->pos, n, at);
+            if (done != (ssize_t) n) {
+                errno = done < 0 ? errno : ENOSPC;
                 rc = MC_ERROR;
             } else {
                 rc = mc_chain_add_file(&spooled, c->spool, at, (off_t) n);
@@ -392,10 +394,9 @@ static void short_of_fds(struct mc_worker *w, int err)
     }
 }
 
-static void accept_failed(struct mc_worker *w, int err)
+static void accept_failed(struct mc_listener *l, int err)
 {
-    static struct mc_log_limit limit;
-    unsigned missed;
+    struct mc_worker *w = l->worker;
     if (err == EAGAIN || err == EWOULDBLOCK || err == EINTR) {
         return;
     }
@@ -403,8 +404,8 @@ static void accept_failed(struct mc_worker *w, int err)
         short_of_fds(w, err);
         return;
     }
-    if (mc_log_limited(&limit, &missed)) {
-        mc_error("accept: %s", strerror(err));
+    if (err != EPERM) { /* a firewall's word about one connection; of the watch it would say that this is no socket */
+        mc_worker_listen_failed(l, err);
     }
     mc_worker_rest(w, REST_MS);
 }
@@ -416,7 +417,7 @@ void mc_conn_accept(struct mc_listener *l, unsigned max)
         union mc_sockaddr peer;
         int fd = mc_socket_accept(l->io.fd, &peer);
         if (fd < 0) {
-            accept_failed(w, errno);
+            accept_failed(l, errno);
             return;
         }
         w->last_accept = w->loop.now;

@@ -11,6 +11,7 @@ enum {
     MC_OUT_HIGH = 131072,     /* a loop handler is asked to pause above this… */
     MC_OUT_LOW = 32768,       /* …and resumed below this */
     MC_DIRECT = 6144,         /* body pieces from here on go out by writev instead of a copy (measured: 4-8 KiB) */
+    MC_WAIT_BYTES = 16384,    /* what a client must take in send_timeout while an app waits for it */
     MC_SLOW_US = 1000,        /* an app call over this is slow: what is finished is not held back behind it */
     MC_LINGER_MS = 5000,
     MC_LINGER_BYTES = 1 << 20,

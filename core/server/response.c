@@ -5,6 +5,9 @@
 #include "core/http/chunk.h"
 #include "core/http/status.h"
 
+#include <errno.h>
+#include <string.h>
+
 static int usable(const struct mc_request *r)
 {
     return !r->gone && !r->conn->broken && r->resp.state != MC_RESP_NONE && r->resp.state < MC_RESP_DONE;
@@ -83,13 +86,20 @@ void mc_response_length(struct mc_request *r, int64_t length)
 
 /* ---- output beyond what the client takes ---- */
 
-/* The queue of a blocking handler has outgrown memory and file: the handler waits until half of it is gone. */
+/* The queue of a blocking handler has outgrown memory and file: the handler waits until half of it is gone. A client that holds up an app
+ * must take MC_WAIT_BYTES in each send_timeout: single bytes do not prolong it. */
 static int wait_for_room(struct mc_request *r, int64_t until)
 {
     struct mc_conn *c = r->conn;
     const struct mc_worker *w = c->worker;
+    int64_t mark = INT64_MAX;
+    uint64_t deadline = 0;
     while (c->session.out.total > until) {
-        int rc = w->ops->wait(r, MC_WANT_WRITE, mc_loan_wait_until(r));
+        if (mark - c->session.out.total >= MC_WAIT_BYTES) {
+            mark = c->session.out.total;
+            deadline = mc_loan_wait_until(r);
+        }
+        int rc = w->ops->wait(r, MC_WANT_WRITE, deadline);
         *(c->lent ? &c->lent_ready : &c->io.ready) |= MC_WANT_WRITE;
         if (rc != MC_OK || mc_conn_flush(c) == MC_ERROR) {
             c->broken = true;
@@ -99,12 +109,12 @@ static int wait_for_room(struct mc_request *r, int64_t until)
     return MC_OK;
 }
 
-static void spool_failed(void)
+static void spool_failed(const char *dir)
 {
     static struct mc_log_limit limit;
     unsigned missed;
     if (mc_log_limited(&limit, &missed)) {
-        mc_error("cannot keep a response in tmp_upload_dir; the app waits for its client instead");
+        mc_error("cannot keep a response in %s: %s; the app waits for its client instead", dir, strerror(errno));
     }
 }
 
@@ -118,7 +128,7 @@ static int settle_blocking(struct mc_request *r)
             return wait_for_room(r, set->response_buffer_file / 2);
         }
         if (mc_conn_spool(c) != MC_OK) {
-            spool_failed();
+            spool_failed(c->worker->conf->set.tmp_upload_dir);
             return wait_for_room(r, set->response_buffer / 2);
         }
     }

@@ -91,6 +91,20 @@ static void on_listener(struct mc_io *io)
     mc_conn_accept(l, ACCEPT_BATCH);
 }
 
+/* What passes is tried again, by tick() at the latest. What does not: an app has closed descriptors that are not its own, or used shutdown(). */
+void mc_worker_listen_failed(struct mc_listener *l, int err)
+{
+    static struct mc_log_limit limit;
+    struct mc_worker *w = l->worker;
+    unsigned missed;
+    if (err == EBADF || err == ENOTSOCK || err == EINVAL || err == EOPNOTSUPP || err == EPERM) {
+        mc_critical("The listener of %s is lost (%s): this worker leaves", l->conf->text, strerror(err));
+        mc_worker_retire(w);
+    } else if (mc_log_limited(&limit, &missed)) {
+        mc_error("cannot accept at %s: %s", l->conf->text, strerror(err));
+    }
+}
+
 /* Listeners are watched exactly while there is room. */
 static void on_changed(struct mc_post *p)
 {
@@ -102,7 +116,7 @@ static void on_changed(struct mc_post *p)
             continue;
         }
         if (room && mc_io_watch(&w->loop, &l->io, MC_WANT_READ) != MC_OK) {
-            mc_error("cannot watch %s: %s", l->conf->text, strerror(errno));
+            mc_worker_listen_failed(l, errno);
             continue;
         }
         if (!room) {
@@ -298,7 +312,9 @@ void mc_worker_turn(struct mc_worker *w, bool wait)
 {
     int64_t timeout = w->pool->set.timeout;
     int max = timeout > 0 && timeout / 2 < TICK_MS ? (int) (timeout / 2) : TICK_MS;
-    mc_loop_turn(&w->loop, wait ? max : 0);
+    if (mc_loop_turn(&w->loop, wait ? max : 0) < 0) {
+        mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %s", w->loop.ops->name, strerror(errno));
+    }
     mc_worker_clock(w);
     mc_loan_check(w);
 }

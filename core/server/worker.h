@@ -127,6 +127,7 @@ void mc_worker_close(struct mc_worker *w);
 bool mc_worker_has_room(const struct mc_worker *w);
 bool mc_worker_shed(struct mc_worker *w);            /* close the oldest idle connection, or else half head; false: there is none */
 void mc_worker_rest(struct mc_worker *w, unsigned ms); /* accept nothing for a moment */
+void mc_worker_listen_failed(struct mc_listener *l, int err); /* accept() or the watch: report it; leave when the listener is lost */
 void mc_worker_changed(struct mc_worker *w);         /* room, connections or queue changed: adjust listeners and drain, at the end of the turn */
 void mc_worker_queue(struct mc_worker *w, struct mc_request *r); /* r is ready for the worker module */
 void mc_worker_clock(struct mc_worker *w);           /* refresh date and heartbeat */

@@ -147,6 +147,7 @@ static int load(const struct mc_conf_app *app)
     }
     spec = PyUnicode_DecodeFSDefault(app->module);
     apps[app->index] = spec ? PyObject_CallFunctionObjArgs(tool("load"), spec, NULL) : NULL;
+    mc_life_check();
     Py_XDECREF(spec);
     return apps[app->index] ? MC_OK : MC_ERROR;
 }

@@ -1,5 +1,6 @@
-/* wsgi.errors: text of the app as records of the error log. Whole lines go out at once; the rest of a line waits for its end, flush() or the
- * end of the request. One object for the process. Never touches sys.stderr. Worker side, GIL held. */
+/* wsgi.errors: text of the app goes to the error log as it stands, as with Gunicorn: the records that frameworks write there have a time and a
+ * level of their own. Whole lines go out at once; the rest of a line waits for its end, flush() or the end of the request. One object for the
+ * process. Never touches sys.stderr. Worker side, GIL held. */
 #include "modules/python/python.h"
 
 enum { PENDING_MAX = 32768 };
@@ -7,19 +8,12 @@ enum { PENDING_MAX = 32768 };
 static PyObject *the_errors;
 static struct mc_sb pending; /* an unfinished line */
 
-static void write_out(const char *p, size_t n)
-{
-    while (n && (p[n - 1] == '\n' || p[n - 1] == '\r'))
-        n--;
-    if (n)
-        mc_error("%.*s", (int)n, p);
-}
-
 void mc_errors_flush(void)
 {
     if (mc_likely(pending.n == 0 && !pending.bad))
         return;
-    write_out(pending.p, pending.n);
+    mc_sb_addc(&pending, '\n');
+    mc_log_text(pending.p, pending.bad ? 0 : pending.n);
     mc_sb_fini(&pending);
 }
 
@@ -34,7 +28,7 @@ static void add(const char *p, size_t n)
         mc_sb_fini(&pending); /* no memory: this text is lost */
         return;
     }
-    write_out(pending.p, pending.n - rest);
+    mc_log_text(pending.p, pending.n - rest);
     memmove(pending.p, pending.p + (pending.n - rest), rest);
     pending.n = rest;
 }

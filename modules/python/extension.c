@@ -99,7 +99,7 @@ static void flush_stream(const char *name)
 
 /* What Py_FinalizeEx does for the app: it joins threads and calls the exit functions. The rest of it tears down an interpreter whose frames are
  * still below us on this stack, in a process that ends anyway. */
-static MC_NORETURN void leave(int code)
+void mc_extension_leave(int code)
 {
     leave_code = code;
     set_alarm();
@@ -136,7 +136,7 @@ static PyObject *zygote(PyObject *self, PyObject *index)
         return NULL;
     flush_by_line("stdout");
     flush_by_line("stderr");
-    return PyLong_FromLong(mc_zygote_run(&hooks, (unsigned)pool, leave));
+    return PyLong_FromLong(mc_zygote_run(&hooks, (unsigned)pool, mc_extension_leave));
 }
 
 static PyMethodDef methods[] = {

@@ -1,6 +1,8 @@
 /* The interpreter's part in a worker's life: imports the apps, holds the GIL but for a poll that really sleeps, lets Python's signal handlers
- * run, dumps Python's stacks when the process dies. Worker side. */
+ * run, dumps Python's stacks when the process dies, and keeps processes that the app forks off what is the worker's. Worker side. */
 #include "modules/python/python.h"
+#include "core/os/fd.h"
+#include "core/server/conn.h"
 
 #include "core/base/clock.h"
 
@@ -11,6 +13,71 @@
 #define DUMP_SIGNAL (SIGRTMIN + 3)
 
 static PyThreadState *saved; /* while the loop sleeps */
+static bool forked;
+
+/* ---- processes that the app forks ---- */
+
+/* The loop's descriptors are shared with the worker: whoever used them here would change the worker's loop, and stop its listeners. A child that
+ * stays must not keep addresses or clients. */
+static PyObject *on_fork(PyObject *self, PyObject *none)
+{
+    struct mc_worker *w = mc_worker_current;
+    (void)self;
+    (void)none;
+    forked = true;
+    for (size_t i = 0; w && i < w->nlisteners; i++)
+        mc_fd_close(&w->listeners[i].io.fd);
+    for (struct mc_link *l = w ? w->conns.next : NULL; l && l != &w->conns; l = l->next)
+        mc_fd_close(&mc_container(l, struct mc_conn, link)->io.fd);
+    return Py_NewRef(Py_None);
+}
+
+static PyMethodDef fork_hook = {"monoceros_after_fork", on_fork, METH_NOARGS, NULL};
+
+static int watch_forks(void)
+{
+    PyObject *os = PyImport_ImportModule("os"), *hook = os ? PyCFunction_New(&fork_hook, NULL) : NULL;
+    PyObject *method = hook ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
+    PyObject *none = method ? PyTuple_New(0) : NULL, *words = none ? Py_BuildValue("{s:O}", "after_in_child", hook) : NULL;
+    PyObject *done = words ? PyObject_Call(method, none, words) : NULL;
+    Py_XDECREF(done);
+    Py_XDECREF(words);
+    Py_XDECREF(none);
+    Py_XDECREF(method);
+    Py_XDECREF(hook);
+    Py_XDECREF(os);
+    return done ? MC_OK : MC_ERROR;
+}
+
+/* What Python would exit with. Logs and clears the exception, but for an exit with a number. */
+static int exit_code(void)
+{
+    PyObject *type, *value, *tb, *code = NULL;
+    if (!PyErr_Occurred())
+        return 0;
+    PyErr_Fetch(&type, &value, &tb);
+    PyErr_NormalizeException(&type, &value, &tb);
+    if (PyErr_GivenExceptionMatches(type, PyExc_SystemExit))
+        code = PyObject_GetAttrString(value, "code");
+    bool quiet = code && (code == Py_None || PyLong_Check(code));
+    int n = !quiet ? 1 : code == Py_None ? 0 : (int)PyLong_AsLong(code);
+    Py_XDECREF(code);
+    PyErr_Restore(type, value, tb); /* drops what the look at the code may have raised */
+    if (quiet)
+        PyErr_Clear();
+    else
+        mc_interp_log("Exception in a process that the app has forked");
+    return n;
+}
+
+void mc_life_check(void)
+{
+    if (mc_likely(!forked))
+        return;
+    mc_extension_leave(exit_code());
+}
+
+/* ---- the loop ---- */
 
 static void before_sleep(void *data)
 {
@@ -22,7 +89,9 @@ static void after_sleep(void *data)
 {
     struct mc_worker *w = data;
     PyEval_RestoreThread(saved);
-    if (mc_likely(PyErr_CheckSignals() == 0))
+    int rc = PyErr_CheckSignals();
+    mc_life_check();
+    if (mc_likely(rc == 0))
         return;
     bool exiting = mc_interp_exiting();
     mc_interp_log("Exception in a signal handler of the app");
@@ -155,7 +224,8 @@ int mc_life_init_worker(struct mc_worker *w)
     char err[256];
     if (!w->pool->python)
         return MC_OK;
-    if (mc_interp_init() != MC_OK || enable_faulthandler() != MC_OK || register_dump() != MC_OK || mc_environ_init(w) != MC_OK) {
+    if (mc_interp_init() != MC_OK || enable_faulthandler() != MC_OK || register_dump() != MC_OK || watch_forks() != MC_OK ||
+        mc_environ_init(w) != MC_OK) {
         mc_interp_log("Exception in worker process");
         return MC_EXIT_BOOT;
     }

@@ -41,6 +41,14 @@ void mc_interp_clear_dropped(void); /* references that were let go without the G
 /* Tie a reference to the request's arena (takes it over, also on failure): MC_OK, or MC_ERROR with MemoryError set. */
 int mc_interp_hold(struct mc_request *r, PyObject *o);
 
+/* ---- life.c ---- */
+/* After each call into the app: a process that the app has forked and that came back here ends, with the current exception's exit code. */
+void mc_life_check(void);
+
+/* ---- extension.c ---- */
+/* What ends an interpreter: threads joined, exit functions called, streams flushed. */
+MC_NORETURN void mc_extension_leave(int code);
+
 /* ---- app.c: finding and importing applications ---- */
 /* Import all Python apps of the pool that are not imported yet. MC_OK or MC_EXIT_BOOT/MC_EXIT_APP: logged, and one line in err. */
 int mc_app_import(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap);

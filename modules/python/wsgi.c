@@ -207,9 +207,11 @@ static int iterate(struct call *c, PyObject *iterator)
     int rc = MC_OK;
     /* Without a body nothing is asked for but what a generator needs to get to its start_response(). */
     while (rc == MC_OK && !(self->called && without_body(c->r)) && (item = PyIter_Next(iterator))) {
+        mc_life_check();
         rc = piece(c, item, only);
         Py_DECREF(item);
     }
+    mc_life_check();
     if (rc != MC_OK || PyErr_Occurred())
         return MC_ERROR;
     if (mc_responder_commit(self) != MC_OK)
@@ -260,6 +262,7 @@ static void close_result(struct call *c)
     if (found > 0) {
         mc_response_flush(c->r); /* what close() does may take long: the client has its answer before */
         done = PyObject_CallNoArgs(method);
+        mc_life_check();
         Py_DECREF(method);
     }
     if (!done)
@@ -290,6 +293,7 @@ static int call_app(struct call *c, PyObject *app, PyObject *env)
 {
     PyObject *args[3] = {NULL, env, c->calls->start}; /* args[0] is the callee's scratch (vectorcall) */
     c->result = mc_interp.vectorcall(app, args + 1, 2 | (size_t)1 << (8 * sizeof(size_t) - 1), NULL);
+    mc_life_check();
     int rc = c->result ? answer(c) : fail(c);
     Py_XDECREF(c->result);
     return rc;

@@ -62,6 +62,7 @@ def test_signals_to_the_arbiter_under_load(monoceros, load, dice):
     clients = load(site.address)
     clients.wait_answered(100)
     count = 3
+    sent = dict.fromkeys([signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1], 0)
     for _ in range(blows(400)):
         number = dice.choice([signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGCHLD, signal.SIGCONT])
         count += {signal.SIGTTIN: 1, signal.SIGTTOU: -1}.get(number, 0)
@@ -69,7 +70,9 @@ def test_signals_to_the_arbiter_under_load(monoceros, load, dice):
             count = min(max(count, 1), 12)
             continue
         site.signal(number)
-        time.sleep(0.05)                # signals of one kind do not queue
+        if number in sent:              # signals of one kind do not queue: wait until it is heard
+            sent[number] += 1
+            site.wait_log(f"Handling signal: {number.name[3:].lower()}", sent[number])
     site.wait_workers(count, 60)
     clients.stop()
     print("signals:", count, "workers", dict(clients.counts))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib import wire
+from lib.server import has_epoll
 
 NATIVE = """
 pool "web" { worker_class = {worker}  workers = 2 }
@@ -38,9 +39,22 @@ def test_all_ipv6_addresses_alone_take_ipv4_too(monoceros):
     assert site.ask("GET", "/").body == b"here"
 
 
+@pytest.mark.skipif(not has_epoll(), reason="poll has no such thing")
 def test_listeners_of_a_pool_that_never_blocks_wake_one_worker(monoceros):
     site = monoceros(config=NATIVE % '"{address}"')
     for pid in site.wait_workers(2):
         infos = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
         events = [int(word, 16) for info in infos for word in re.findall(r"tfd:.*events:\s*([0-9a-f]+)", info)]
         assert len([word for word in events if word & 1 << 28]) == 1      # EPOLLEXCLUSIVE
+
+
+def test_a_socket_path_that_another_server_has_taken_over(monoceros, tmp_path):
+    path = tmp_path / "sock"
+    text = NATIVE % f'"unix:{path}"'
+    first = monoceros(config=text, address=str(path))
+    path.unlink()
+    second = monoceros(config=text, address=str(path))
+    first.stop()
+    assert second.ask("GET", "/").body == b"here"
+    second.stop()
+    assert not path.exists()

@@ -183,10 +183,10 @@ def test_an_unread_body_does_not_disturb_the_next_request(site):
 
 def test_the_error_stream(site):
     assert site.ask("GET", "/logs").status == 200
-    site.wait_log(r"\[ERROR\] one whole line\n")
-    site.wait_log(r"\[ERROR\] a line in parts\n")
-    site.wait_log(r"\[ERROR\] and another with \u20ac and \\udcff\n")
-    site.wait_log(r"\[ERROR\] without an end\n")
+    site.wait_log(r"(?m)^one whole line\n")
+    site.wait_log(r"(?m)^a line in parts\n")
+    site.wait_log(r"(?m)^and another with \u20ac and \\udcff\n")
+    site.wait_log(r"(?m)^without an end\n")
 
 
 def test_pieces_are_sent_before_the_next_is_asked_for(monoceros):
@@ -211,5 +211,5 @@ def test_a_client_that_leaves_ends_the_iteration(monoceros):
     with server.connect() as c:
         c.send(request("GET", "/"))
         c.read_head()
-    server.wait_log(r"\[ERROR\] closed after \d+ pieces")
+    server.wait_log(r"(?m)^closed after \d+ pieces")
     assert "Error handling" not in server.log()

@@ -92,6 +92,15 @@ static void levels_filter(void **state)
     assert_int_equal(level, MC_LOG_CRITICAL);
 }
 
+static void text_of_an_app_stays_as_it_is(void **state)
+{
+    (void)state;
+    mc_log_init(file, MC_LOG_CRITICAL);
+    mc_log_text("a \x1b[1m\n\nb\n", 10);
+    mc_log_text("", 0);
+    assert_string_equal(logged(), "a \x1b[1m\n\nb\n");
+}
+
 static void control_bytes_are_escaped(void **state)
 {
     (void)state;
@@ -228,6 +237,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LOG_TEST(lines_have_the_known_format), LOG_TEST(levels_filter),
+        LOG_TEST(text_of_an_app_stays_as_it_is),
         LOG_TEST(control_bytes_are_escaped),   LOG_TEST(long_lines_are_whole_up_to_a_bound),
         LOG_TEST(lost_lines_are_counted),      LOG_TEST(a_pipe_that_nobody_reads_blocks_nobody),
         LOG_TEST(a_handler_may_log),           LOG_TEST(the_end_is_logged),

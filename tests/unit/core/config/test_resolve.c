@@ -296,6 +296,7 @@ static const struct {
     {"app a { module = m\n pool = x }\n" SERVER, "t.conf:2: there is no pool 'x'"},
     {"app a { module = m\n chdir = '/no/such/dir' }\n" SERVER, "t.conf:2: chdir: there is no directory /no/such/dir"},
     {"chdir = '/no/such/dir'\n" SERVER, "t.conf:1: chdir: there is no directory /no/such/dir"},
+    {"tmp_upload_dir = '/no/such/dir'\n" SERVER, "t.conf:1: tmp_upload_dir: there is no directory /no/such/dir"},
     {"app default { module = m }\nwsgi_app = n\n", "t.conf:1: app \"default\" is the name of APP 'n'"},
     {"\nuser = \"no such user\"\n" SERVER, "t.conf:2: user: there is no user 'no such user'"},
     {"group = \"no such group\"\n" SERVER, "t.conf:1: group: there is no group 'no such group'"},

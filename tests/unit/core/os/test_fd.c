@@ -205,6 +205,9 @@ static void a_dash_is_a_standard_stream(void **state)
     int fd = mc_fd_open_log("-", p[1]);
     assert_true(fd > 2 && fd != p[1]);
     assert_true(cloexec(fd));
+    /* A reader that stalls must not stop us, nor may those who share the pipe find it changed. */
+    assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    assert_false(fcntl(p[1], F_GETFL) & O_NONBLOCK);
     assert_int_equal(mc_fd_write_all(fd, "x", 1), MC_OK);
     assert_int_equal(read(p[0], &c, 1), 1);
     assert_int_equal(c, 'x');

@@ -64,7 +64,6 @@ static int child_status(void (*fn)(void))
 static void fresh_in_the_child(void)
 {
     int old = mc_signals_fd();
-    raise(SIGHUP);
     if (mc_signals_after_fork() != MC_OK || mc_signals_fd() == old || mc_signals_take() != 0)
         _exit(1);
     raise(SIGUSR1);
@@ -88,6 +87,34 @@ static void fork_starts_anew(void **state)
     assert_true(mc_signals_has(got, SIGCHLD));
 }
 
+static void its_own(int sig)
+{
+    (void)sig;
+}
+
+static void as_by_default(void)
+{
+    raise(SIGCHLD); /* by default nothing */
+    raise(SIGUSR2);
+    raise(SIGPIPE);
+    raise(SIGUSR1);
+}
+
+/* A child that makes no fresh start: our handlers do what none would do, those of others stay, and the parent hears nothing. */
+static void a_strange_child_lets_go(void **state)
+{
+    (void)state;
+    assert_int_equal(mc_signals_catch(set), MC_OK);
+    assert_true(signal(SIGUSR2, its_own) != SIG_ERR);
+    mc_signals_take();
+    int status = child_status(as_by_default);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGUSR1);
+    uint64_t got = mc_signals_take();
+    assert_true(!mc_signals_has(got, SIGUSR1) && mc_signals_has(got, SIGCHLD));
+    assert_true(signal(SIGUSR2, SIG_DFL) == its_own);
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -104,6 +131,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signals_become_bits),
         cmocka_unit_test(fork_starts_anew),
+        cmocka_unit_test(a_strange_child_lets_go),
         cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
