@@ -243,6 +243,22 @@ static int pull_body(struct mc_conn *c, struct mc_request *r)
     return news ? MC_OK : MC_AGAIN;
 }
 
+/* A loop handler with its whole body is at work: all that may still come is the next request, or the client's end. */
+static bool client_left(struct mc_conn *c)
+{
+    const struct mc_inbuf *in = &c->session.in;
+    while (c->io.ready & MC_READY_ERROR) {
+        if (in->data && in->len == in->cap && in->pos <= in->keep) {
+            return false;
+        }
+        ssize_t n = mc_conn_fill(c);
+        if (n <= 0) {
+            return n != MC_AGAIN;
+        }
+    }
+    return false;
+}
+
 static int step_run(struct mc_conn *c)
 {
     struct mc_request *r = c->request;
@@ -269,6 +285,9 @@ static int step_run(struct mc_conn *c)
         if (rc != MC_AGAIN) {
             return rc;
         }
+    }
+    if (!mc_request_blocking(r) && r->body.complete && client_left(c)) {
+        return MC_ERROR;
     }
     bool progress = c->progress;
     c->progress = false;

@@ -72,6 +72,7 @@ struct mc_worker {
     _Atomic(const char *) date;
     const struct mc_handler_ops **handlers; /* of each app, in the order of conf->apps; NULL: an app of another pool */
     bool loop_only;            /* no app of this pool blocks */
+    bool alone;                /* the only worker of its pool, and its loop goes on beside requests: nobody to leave connections to */
     _Atomic bool draining, stopped;
     _Atomic bool asked;        /* mc_worker_ask_drain() */
     uint64_t drain_start, drain_deadline, last_accept, rest_until;
@@ -86,6 +87,7 @@ struct mc_worker {
     void (*release)(void);
     void (*acquire)(void);
     int (*spawn)(void (*fn)(void *), void *arg, unsigned number);
+    void (*visit)(struct mc_worker *w); /* by the process's first thread, once a second while others serve: signal handlers of the app, lock_beat */
     _Atomic uint64_t lock_beat; /* ms when that lock was last to be had; 0: nobody looks. A loop without it must not hide an app that keeps it */
     void (*dump)(struct mc_request *r); /* stack of a request that is stuck, to the error log; NULL: backtrace of its thread */
     unsigned nstuck;           /* revoked requests whose threads have not come back */

@@ -85,18 +85,22 @@ static void before_sleep(void *data)
     saved = PyEval_SaveThread();
 }
 
-static void after_sleep(void *data)
+static void run_signal_handlers(struct mc_worker *w)
 {
-    struct mc_worker *w = data;
-    PyEval_RestoreThread(saved);
     int rc = PyErr_CheckSignals();
     mc_life_check();
     if (mc_likely(rc == 0))
         return;
     bool exiting = mc_interp_exiting();
     mc_interp_log("Exception in a signal handler of the app");
-    if (exiting && !w->draining)
-        mc_worker_drain(w);
+    if (exiting)
+        mc_worker_ask_drain(w);
+}
+
+static void after_sleep(void *data)
+{
+    PyEval_RestoreThread(saved);
+    run_signal_handlers(data);
 }
 
 /* Before the apps: a crash or a time-out while they are imported has its traceback, too. It chains to the handlers that are there already. */
@@ -168,40 +172,18 @@ static int spawn(void (*fn)(void *), void *arg, unsigned number)
     return rc;
 }
 
-/* ---- an app that keeps the GIL ---- */
+/* ---- what the first thread does while others serve ---- */
 
-/* Comes by once a second, if the GIL is to be had: else the worker is as good as dead, however well its loop turns. */
-static PyObject *beat(PyObject *self, PyObject *unused)
+/* Comes by if the GIL is to be had: else the worker is as good as dead, however well its loop turns. */
+static void visit(struct mc_worker *w)
 {
-    (void) self;
-    (void) unused;
-    mc_worker_current->lock_beat = mc_clock_ms();
-    mc_interp_clear_dropped(); /* when no app call comes by for a while */
-    return Py_NewRef(Py_None);
+    mc_interp_take_back();
+    w->lock_beat = mc_clock_ms();
+    run_signal_handlers(w);
+    mc_interp_give();
 }
 
-static PyMethodDef def_beat = {"beat", beat, METH_NOARGS, NULL};
-
-static int start_beat(void)
-{
-    static const char source[] = "import threading, time\n"
-                                 "def run(beat=beat, sleep=time.sleep):\n"
-                                 "    while True:\n"
-                                 "        beat()\n"
-                                 "        sleep(1)\n"
-                                 "threading.Thread(target=run, name='monoceros-beat', daemon=True).start()\n";
-    PyObject *names = PyDict_New(), *function = PyCFunction_NewEx(&def_beat, NULL, NULL);
-    PyObject *code = Py_CompileString(source, "<monoceros>", Py_file_input), *done = NULL;
-    if (names && function && code && PyDict_SetItemString(names, "beat", function) == 0)
-        done = PyEval_EvalCode(code, names, names);
-    if (!done)
-        mc_interp_log("Exception in worker process");
-    Py_XDECREF(code);
-    Py_XDECREF(function);
-    Py_XDECREF(names);
-    Py_XDECREF(done);
-    return done ? MC_OK : MC_EXIT_BOOT;
-}
+/* ---- stacks ---- */
 
 /* The stacks of all threads, without the GIL: faulthandler does it in a signal handler. */
 static void dump(struct mc_request *r)
@@ -236,8 +218,9 @@ int mc_life_init_worker(struct mc_worker *w)
     w->acquire = mc_interp_take_back;
     w->spawn = spawn;
     w->dump = dump;
+    w->visit = visit;
     if (w->ops->caps & MC_CAP_THREADS) /* the loop runs without the GIL; handlers take it */
-        return start_beat();
+        return MC_OK;
     w->loop.before_sleep = before_sleep;
     w->loop.after_sleep = after_sleep;
     w->loop.sleep_data = w;

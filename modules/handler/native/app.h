@@ -309,7 +309,8 @@ static inline int monoceros_length(struct monoceros_request *req, int64_t n)
     return req->api->length(req, n);
 }
 /* Bytes of the body. MONOCEROS_OK; MONOCEROS_ERROR. Blocking apps: may wait, when a client is very far behind. Loop apps never wait:
- * MONOCEROS_AGAIN: they were taken, but the client is slow: write no more until room(); MONOCEROS_BUSY: written nevertheless, and not taken. */
+ * MONOCEROS_AGAIN: they were taken, but the client is slow: write no more until room(); MONOCEROS_BUSY: written nevertheless, and not taken. body() may
+ * come meanwhile. */
 static inline int monoceros_write(struct monoceros_request *req, const void *p, size_t n)
 {
     return req->api->write(req, p, n);

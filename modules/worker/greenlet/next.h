@@ -2,6 +2,9 @@
 #ifndef MC_WORKER_GREENLET_NEXT_H
 #define MC_WORKER_GREENLET_NEXT_H
 
+/* Fortified headers define recv() and others themselves, inline; here they are defined for real. So this header comes first. */
+#undef _FORTIFY_SOURCE
+
 #include "modules/worker/greenlet/greenlet.h"
 
 #include <netdb.h>

@@ -1,4 +1,5 @@
-/* Worker type `gthread`: `threads` blocking handlers at a time, on threads + 1 threads, of which one leads: it has the loop.
+/* Worker type `gthread`: `threads` blocking handlers at a time, on threads + 1 threads, of which one leads: it has the loop. The process's first
+ * thread is none of them, so that it can end the process whatever the others do.
  *
  * Leader and followers. The leader turns the loop and runs ready requests itself while calls are short: no hand-off, no wake-up. After slow calls it
  * passes the loop on to a follower before it calls. And when a call that was expected to be short is not, a follower that watches takes the loop away
@@ -24,6 +25,7 @@ enum {
     WATCH_IDLE = 40,   /* looks without a new call after which the watcher goes to sleep */
     BURST_US = 1000,   /* run ready requests for so long before the loop has its turn */
     LEAVE_MS = 100,    /* at a stop: what threads inside apps get */
+    VISIT_MS = 1000,
 };
 
 struct gthread {
@@ -146,10 +148,21 @@ static void lead(struct gthread *g, uint64_t mine)
     pthread_mutex_lock(&g->lock);
     g->hold = 0;
     pthread_cond_broadcast(&g->wake);
+    pthread_cond_signal(&g->left);
     pthread_mutex_unlock(&g->lock);
 }
 
 /* ---- the followers ---- */
+
+static struct timespec after(unsigned ms)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += (long) (ms % 1000) * 1000000;
+    t.tv_sec += ms / 1000 + t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
 
 static void rest(struct gthread *g, unsigned ms)
 {
@@ -157,11 +170,7 @@ static void rest(struct gthread *g, unsigned ms)
     if (ms == 0) {
         pthread_cond_wait(&g->wake, &g->lock);
     } else {
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        t.tv_nsec += (long) ms * 1000000;
-        t.tv_sec += t.tv_nsec / 1000000000;
-        t.tv_nsec %= 1000000000;
+        struct timespec t = after(ms);
         pthread_cond_timedwait(&g->wake, &g->lock, &t);
     }
     g->waiting--;
@@ -305,37 +314,55 @@ static unsigned room(struct mc_worker *w)
     return taken < g->threads ? g->threads - taken : 0;
 }
 
+/* The number of threads that are there. */
+static unsigned make_threads(struct gthread *g)
+{
+    struct mc_worker *w = g->worker;
+    int (*spawn)(void (*)(void *), void *, unsigned) = w->spawn ? w->spawn : plain_spawn;
+    unsigned made = 0;
+    g->hold = ++g->epoch << 1; /* until all are there */
+    g->alive = g->threads + 1;
+    while (made <= g->threads && spawn(thread_main, g, made + 1) == MC_OK) {
+        made++;
+    }
+    if (made <= g->threads) {
+        mc_error("cannot start thread %u of %u: %s", made + 1, g->threads + 1, strerror(errno));
+        pthread_mutex_lock(&g->lock);
+        g->alive = made;
+        pthread_mutex_unlock(&g->lock);
+        g->threads = made > 1 ? made - 1 : 1;
+    }
+    return made;
+}
+
+/* What is left to the first thread while the others serve. */
+static void look_after(struct gthread *g)
+{
+    struct mc_worker *w = g->worker;
+    while (!w->stopped) {
+        struct timespec t = after(VISIT_MS);
+        if (w->visit) {
+            w->visit(w);
+        }
+        pthread_mutex_lock(&g->lock);
+        while (!w->stopped && pthread_cond_timedwait(&g->left, &g->lock, &t) == 0) {
+        }
+        pthread_mutex_unlock(&g->lock);
+    }
+}
+
 static void serve(struct mc_worker *w)
 {
     struct gthread *g = w->data;
-    int (*spawn)(void (*)(void *), void *, unsigned) = w->spawn ? w->spawn : plain_spawn;
-    unsigned made = 0;
-    g->alive = 1;          /* this one */
-    g->hold = ++g->epoch << 1; /* until all are there */
-    while (made < g->threads) {
-        pthread_mutex_lock(&g->lock);
-        g->alive++;
-        pthread_mutex_unlock(&g->lock);
-        if (spawn(thread_main, g, made + 1) != MC_OK) {
-            pthread_mutex_lock(&g->lock);
-            g->alive--;
-            pthread_mutex_unlock(&g->lock);
-            mc_error("cannot start thread %u of %u: %s", made + 1, g->threads, strerror(errno));
-            break;
-        }
-        made++;
-    }
-    g->threads = made ? made : 1;
+    unsigned made = make_threads(g);
     if (w->release) {
         w->release();
     }
-    pass_on(g);
-    thread_main(g);
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += LEAVE_MS * 1000000l;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    if (made > 0) {
+        pass_on(g);
+        look_after(g);
+    }
+    struct timespec until = after(LEAVE_MS);
     pthread_mutex_lock(&g->lock);
     while (g->alive > 0 && pthread_cond_timedwait(&g->left, &g->lock, &until) == 0) {
     }

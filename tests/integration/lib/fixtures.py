@@ -51,7 +51,8 @@ def factory(worker_class, directory, servers):
             python = bool(arguments) and not str(arguments[0]).startswith("-") or "type = wsgi" in (config or "")
         if python and not under_test.has_python():
             pytest.skip("built without the python module")
-        if python and worker_class in NATIVE and not {"-k", "--worker-class"} & set(arguments) and "worker_class" not in (config or ""):
+        named = {"-k", "--worker-class"} & set(arguments) or "worker_class" in (config or "").replace("worker_class = {worker}", "")
+        if python and worker_class in NATIVE and not named:
             pytest.skip(f"worker type {worker_class} takes no Python")
         place = directory / f"server{len(servers)}"
         place.mkdir()

@@ -110,21 +110,22 @@ def holds(pid, wanted):
     until(lambda: kinds(pid) == wanted, f"{pid} to hold only {wanted}, not {kinds(pid)}")
 
 
-def test_a_native_worker_holds_only_what_it_needs(monoceros):
+def test_a_native_worker_holds_only_what_it_needs(monoceros, worker_class):
     site = monoceros(config='workers = 3\naccesslog = "-"\nserver "a" { listen = "{address}" route "all" { respond { body = "here" } } }')
     site.wait_workers(3)
     log = str(site.log_path)
+    bells = 2 if worker_class == "gthread" else 1       # threads have one more, to call back whoever has the loop
     for pid in site.workers():      # stdio, error log, access log, listener, channel, its loop and its signals
-        holds(pid, ["/dev/null"] + [log] * 4 + ["socket"] * 2 + loop())
+        holds(pid, ["/dev/null"] + [log] * 4 + ["socket"] * 2 + ["anon_inode:[eventfd]"] * (bells - 1) + loop())
 
 
 def test_python_processes_hold_only_what_they_need(monoceros, worker_class):
     site = monoceros("unruly:app", "-w", "3", cwd=HERE)
     site.wait_workers(3)
     log = str(site.log_path)
-    for pid in procfs.children(site.pid):       # threads have one more, to call back whoever has the loop
-        bell = ["anon_inode:[eventfd]"] * (worker_class == "gthread" and pid in site.workers())
-        holds(pid, ["/dev/null"] + [log] * 3 + ["socket"] * 2 + bell + loop())
+    for pid in procfs.children(site.pid):
+        bells = 2 if worker_class == "gthread" and pid in site.workers() else 1
+        holds(pid, ["/dev/null"] + [log] * 3 + ["socket"] * 2 + ["anon_inode:[eventfd]"] * (bells - 1) + loop())
 
 
 def test_a_subprocess_inherits_nothing(monoceros):

@@ -130,6 +130,11 @@ static void defaults(struct mc_values *v)
 
 void rig_open(struct rig *g)
 {
+    rig_open_apps(g, NULL, 0);
+}
+
+void rig_open_apps(struct rig *g, struct mc_conf_app *apps, size_t n)
+{
     memset(g, 0, sizeof *g);
     mc_clock_fake(fake);
     struct mc_values v;
@@ -149,6 +154,12 @@ void rig_open(struct rig *g)
     g->conf.nservers = 1;
     g->conf.pools = &g->pool;
     g->conf.npools = 1;
+    g->conf.apps = apps;
+    g->conf.napps = n;
+    for (size_t i = 0; i < n; i++) {
+        apps[i].pool = &g->pool;
+        apps[i].index = (unsigned) i;
+    }
     int none = -1;
     MC_ASSERT(g->pool.worker != NULL);
     MC_ASSERT(mc_worker_open(&g->w, &g->conf, &g->pool, &g->slot, &none) == MC_OK);
@@ -162,6 +173,13 @@ void rig_route(struct rig *g, const char *prefix, const struct mc_handler_ops *o
     MC_ASSERT(i < RIG_ROUTES);
     g->modules[i] = (struct mc_module){ .name = "test", .kind = MC_MODULE_HANDLER, .ops.handler = ops };
     g->routes[i] = (struct mc_conf_route){ .name = prefix, .match = MC_MATCH_PREFIX, .pattern = mc_str(prefix), .module = &g->modules[i], .set = g->server.set };
+}
+
+void rig_route_app(struct rig *g, const char *prefix, struct mc_conf_app *app)
+{
+    size_t i = g->server.nroutes++;
+    MC_ASSERT(i < RIG_ROUTES);
+    g->routes[i] = (struct mc_conf_route){ .name = prefix, .match = MC_MATCH_PREFIX, .pattern = mc_str(prefix), .app = app, .set = g->server.set };
 }
 
 void rig_connect(struct rig *g)

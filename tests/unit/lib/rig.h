@@ -38,9 +38,12 @@ extern uint64_t rig_now; /* ms of the fake clock */
 extern const char *rig_worker; /* type of the worker that rig_open() makes: "sync" unless told */
 
 void rig_open(struct rig *g);
+/* With these apps, whose pool becomes the rig's. */
+void rig_open_apps(struct rig *g, struct mc_conf_app *apps, size_t n);
 void rig_close(struct rig *g);
 /* Add a route: handler ops that the test owns. */
 void rig_route(struct rig *g, const char *prefix, const struct mc_handler_ops *ops);
+void rig_route_app(struct rig *g, const char *prefix, struct mc_conf_app *app);
 void rig_connect(struct rig *g);
 void rig_send(struct rig *g, const char *bytes, size_t n); /* appended to the client's script */
 void rig_sendz(struct rig *g, const char *z);
