@@ -24,7 +24,7 @@ int mc_loop_open(struct mc_loop *l, const struct mc_event_ops *ops)
         return MC_OK;
     int why = errno;
     free(l->ready);
-    l->ready = NULL;
+    *l = (struct mc_loop){.ops = NULL}; /* nothing to close */
     errno = why;
     return MC_ERROR;
 }

@@ -281,7 +281,10 @@ static int open_loop(struct mc_arbiter *a)
     }
     mc_io_init(&a->signals, mc_signals_fd(), on_signals, a);
     a->signals.level = true;
-    return mc_io_watch(&a->loop, &a->signals, MC_WANT_READ);
+    if (mc_io_watch(&a->loop, &a->signals, MC_WANT_READ) == MC_OK)
+        return MC_OK;
+    mc_error("cannot watch for signals: %m");
+    return MC_ERROR;
 }
 
 static unsigned workers_of(const struct mc_conf_pool *p)
@@ -437,7 +440,10 @@ static int enter(struct mc_arbiter *a)
         umask((mode_t)set->umask_);
     mc_arbiter_set_env(&set->raw_env);
     a->pid = getpid();
-    return make_records(a);
+    if (make_records(a) == MC_OK)
+        return MC_OK;
+    mc_error("cannot make the scoreboard: %m");
+    return MC_ERROR;
 }
 
 static void finish(struct mc_arbiter *a)

@@ -76,6 +76,26 @@ static void on_message(const struct mc_msg *m, int fds[2])
         mc_warn("a message of kind %u is not for a worker", m->kind);
 }
 
+/* Only a worker whose arbiter has died switches the listeners off, because nobody else is left to do it: they are all workers'. */
+static void part(void)
+{
+    bool orphan = getppid() != self.start->arbiter;
+    for (size_t i = 0; orphan && i < self.worker.nlisteners; i++) {
+        const struct mc_listener *l = &self.worker.listeners[i];
+        if (!l->done)
+            mc_listeners_refuse_fd(l->io.fd, &l->conf->addr);
+    }
+    leave(orphan);
+}
+
+/* Leave, but who else does will be known in a moment only. */
+static void part_soon(void)
+{
+    mc_worker_drain(&self.worker);
+    if (mc_timer_set(&self.worker.loop, &self.alone, ALONE_MS) != MC_OK)
+        part();
+}
+
 static void on_channel(struct mc_io *io)
 {
     struct mc_msg m;
@@ -85,31 +105,28 @@ static void on_channel(struct mc_io *io)
     if (rc == MC_AGAIN)
         return;
     mc_io_unwatch(&self.worker.loop, io);
-    mc_info("Parent changed, shutting down: worker (pid:%ld)", (long)getpid());
-    /* Nobody else is left to do it. */
-    for (size_t i = 0; i < self.worker.nlisteners; i++) {
-        const struct mc_listener *l = &self.worker.listeners[i];
-        if (!l->done)
-            mc_listeners_refuse_fd(l->io.fd, &l->conf->addr);
+    if (getppid() != self.start->arbiter) {
+        mc_info("Parent changed, shutting down: worker (pid:%ld)", (long)getpid());
+        part();
+    } else {
+        /* The arbiter gave us up, or it is dying: then its descriptors are closed before it is gone. */
+        mc_info("The channel to the arbiter is closed, shutting down: worker (pid:%ld)", (long)getpid());
+        part_soon();
     }
-    leave(true);
 }
 
 static void on_alone(struct mc_timer *t)
 {
     (void)t;
-    leave(false);
+    part();
 }
 
 /* A TERM may be for us alone or (a supervisor's) for every process of the server. In the latter case the arbiter says so in a moment, and
  * whoever had closed the listener before would have reset the queue. */
 static void on_term(void)
 {
-    if (self.worker.draining)
-        return;
-    mc_worker_drain(&self.worker);
-    if (mc_timer_set(&self.worker.loop, &self.alone, ALONE_MS) != MC_OK)
-        leave(false);
+    if (!self.worker.draining)
+        part_soon();
 }
 
 static void on_signals(struct mc_io *io)
@@ -193,7 +210,7 @@ static int open_all(void)
     self.worker.recycle = recycle;
     if (catch_signals() != MC_OK || open_access() != MC_OK || watch(&self.channel, s->channel, on_channel) != MC_OK ||
         watch(&self.signals, mc_signals_fd(), on_signals) != MC_OK || mc_worker_listen(&self.worker) != MC_OK)
-        return fail(MC_EXIT_BOOT, "");
+        return fail(MC_EXIT_BOOT, "cannot open the access log or watch its descriptors");
     return MC_OK;
 }
 

@@ -167,7 +167,7 @@ void mc_listeners_refuse(struct mc_arbiter *a)
 
 void mc_listeners_close(struct mc_arbiter *a)
 {
-    for (size_t i = 0; i < a->conf->nlistens; i++) {
+    for (size_t i = 0; a->nkids > 0 && i < a->conf->nlistens; i++) { /* else the start had no memory for its records */
         if (a->listen_fds[i] < 0)
             continue;
         unlink_path(a, i);

@@ -294,6 +294,9 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     if (rc == MC_OK) {
         rc = open_listeners(w, listen_fds);
     }
+    if (rc != MC_OK) {
+        mc_critical("out of memory");
+    }
     if (rc == MC_OK && w->ops->start(w) != MC_OK) {
         rc = MC_EXIT_BOOT;
     }

@@ -2,6 +2,7 @@
  * words. Finding one is a few lines of Python, so they are Python here; what they raise is sorted into "not found" (exit code 4) and "failed to
  * boot" (3). Called in the zygote (preload, check) and in workers, GIL held. */
 #include "modules/python/python.h"
+#include "mc_config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@ static const char source[] =
     "\n"
     "def prepare(argument, *folders):\n"
     "    sys.argv = ['monoceros', argument]\n"
+    "    os.environ['SERVER_SOFTWARE'] = 'monoceros/" MC_VERSION "'\n" /* how apps find out what serves them */
     "    folders = list(dict.fromkeys(map(os.path.abspath, folders)))\n"
     "    sys.path[:] = folders + [path for path in sys.path if path not in folders]\n"
     "\n"
@@ -110,21 +112,22 @@ static int append(PyObject *list, const char *text)
     return rc;
 }
 
-/* sys.argv, and sys.path: where the apps live, then pythonpath, then what the interpreter has. */
+/* sys.argv, and sys.path: pythonpath, then where the apps live, then what the interpreter has (Gunicorn's order). */
 static int prepare(const struct mc_conf *conf, const struct mc_conf_pool *pool)
 {
     PyObject *words = PyList_New(0), *tuple = NULL, *done = NULL;
     int bad = !words;
     for (size_t i = 0; i < conf->napps && !bad; i++) {
-        const struct mc_conf_app *app = &conf->apps[i];
-        if (!ours(app, pool))
+        const struct mc_strv *paths = &conf->apps[i].set.pythonpath;
+        if (!ours(&conf->apps[i], pool))
             continue;
-        bad = (PyList_Size(words) == 0 && append(words, app->module) < 0) || append(words, app->chdir) < 0;
+        bad = PyList_Size(words) == 0 && append(words, conf->apps[i].module) < 0;
+        for (size_t k = 0; k < paths->n && !bad; k++)
+            bad = append(words, paths->v[k]) < 0;
     }
     for (size_t i = 0; i < conf->napps && !bad; i++) {
-        const struct mc_strv *paths = &conf->apps[i].set.pythonpath;
-        for (size_t k = 0; ours(&conf->apps[i], pool) && k < paths->n && !bad; k++)
-            bad = append(words, paths->v[k]) < 0;
+        const struct mc_conf_app *app = &conf->apps[i];
+        bad = ours(app, pool) && append(words, app->chdir) < 0;
     }
     if (!bad && PyList_Size(words) > 0 && (tuple = PyList_AsTuple(words)))
         done = PyObject_Call(tool("prepare"), tuple, NULL);

@@ -46,11 +46,14 @@ def own_handler():
 
 def stay():
     """A child that outlives its request, and the server."""
+    reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.setsid()
+        os.write(writing, b"away")
         time.sleep(60)
         os._exit(0)
+    os.read(reading, 10)
     return str(pid)
 
 

@@ -55,7 +55,7 @@ def environment(extra=None, python=False):
         # What is freed must not make a server look as if it grew: a small quarantine.
         env["ASAN_OPTIONS"] = f"detect_leaks={0 if python else 1}:handle_segv=0:allocator_may_return_null=1:quarantine_size_mb=4"
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
-        env.setdefault("TSAN_OPTIONS", "halt_on_error=0:report_signal_unsafe=0")
+        env.setdefault("TSAN_OPTIONS", "halt_on_error=0:report_signal_unsafe=0:handle_segv=0:handle_abort=0")
     env.update(extra or {})
     return env
 

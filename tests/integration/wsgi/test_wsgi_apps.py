@@ -28,7 +28,7 @@ def test_default_name_and_path(monoceros, tmp_path):
     extra.mkdir()
     server = monoceros("application", "--pythonpath", extra, cwd=HERE)
     words = server.ask("GET", "/").text.split("\n")
-    assert words[:4] == ["monoceros", "application", str(HERE), str(extra)] and "" not in words
+    assert words[:4] == ["monoceros", "application", str(extra), str(HERE)] and "" not in words
     assert words[-1] == "probe"
 
 
