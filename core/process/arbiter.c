@@ -192,6 +192,14 @@ static struct mc_kid *recycler(struct mc_arbiter *a, const struct mc_arb_pool *p
     return first;
 }
 
+static void tell_if_alone(struct mc_arbiter *a, const struct mc_arb_pool *p, bool alone)
+{
+    for (unsigned i = 0; i < a->nkids; i++) {
+        if (a->kids[i].pool == p && mc_kid_live(&a->kids[i]))
+            mc_slot_set(a->kids[i].slot->alone, alone);
+    }
+}
+
 static void tend_pool(struct mc_arbiter *a, struct mc_arb_pool *p)
 {
     bool booting;
@@ -214,6 +222,7 @@ static void tend_pool(struct mc_arbiter *a, struct mc_arb_pool *p)
         c.live--;
     }
     unsigned births = mc_policy_births(&p->births, wanted, c.live, c.unproved, a->loop.now);
+    tell_if_alone(a, p, c.live + births == 1); /* before a second one may be ready */
     while (births > 0 && mc_spawn_worker(a, p) == MC_OK) births--;
     if (p->births.next_ms > a->loop.now) mc_arbiter_wake_at(a, p->births.next_ms);
 }

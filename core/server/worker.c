@@ -57,8 +57,9 @@ bool mc_worker_has_room(const struct mc_worker *w)
     if (w->rest_until > w->loop.now || w->nconns >= (unsigned) w->pool->set.worker_connections + w->nidle) {
         return false;
     }
-    /* Requests that wait here already keep the door shut: another worker may be free. */
-    return w->loop_only || w->alone || w->ops->room((struct mc_worker *) w) > w->nqueued;
+    /* Requests that wait here already keep the door shut: another worker may be free. If there is none, fixed answers at least need not wait. */
+    bool alone = w->ops->serve != NULL && mc_slot_get(w->slot->alone) != 0;
+    return w->loop_only || alone || w->ops->room((struct mc_worker *) w) > w->nqueued;
 }
 
 bool mc_worker_shed(struct mc_worker *w)
@@ -273,7 +274,6 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     mc_post_init(&w->changed, on_changed, w);
     mc_post_init(&w->dispatch, dispatch, w);
     w->keepalive = pool->set.keepalive >= 0 ? pool->set.keepalive : w->ops->caps & MC_CAP_KEEPALIVE ? 2000 : 0;
-    w->alone = pool->set.workers == 1 && w->ops->serve != NULL;
 
     const struct mc_module *http1 = mc_module_find(MC_MODULE_PROTOCOL, "http1");
     const struct mc_event_ops *event = pick_event();

@@ -72,7 +72,6 @@ struct mc_worker {
     _Atomic(const char *) date;
     const struct mc_handler_ops **handlers; /* of each app, in the order of conf->apps; NULL: an app of another pool */
     bool loop_only;            /* no app of this pool blocks */
-    bool alone;                /* the only worker of its pool, and its loop goes on beside requests: nobody to leave connections to */
     _Atomic bool draining, stopped;
     _Atomic bool asked;        /* mc_worker_ask_drain() */
     uint64_t drain_start, drain_deadline, last_accept, rest_until;
