@@ -7,6 +7,7 @@
 const struct mc_setting_absent mc_settings_absent[] = {
     {"asgi_loop", "--asgi-loop", YET},
     {"asgi_lifespan", "--asgi-lifespan", YET},
+    {"websocket_max_message_size", "--websocket-max-message-size", YET},
     {"asgi_disconnect_grace_period", "--asgi-disconnect-grace-period", YET},
     {"root_path", "--root-path", YET},
     {"reload", "--reload", YET},
@@ -53,7 +54,6 @@ const struct mc_setting_absent mc_settings_absent[] = {
     {"default_proc_name", NULL, "does not exist here: use proc_name"},
     {"control_socket", "--control-socket", YET},
     {"control_socket_mode", "--control-socket-mode", YET},
-    {"control_socket_disable", "--no-control-socket", YET},
     {"on_starting", NULL, HOOK},
     {"on_reload", NULL, HOOK},
     {"when_ready", NULL, HOOK},

@@ -547,5 +547,10 @@ const struct mc_setting mc_settings[] = {
      IGNORED_FLAG,
      .flag = "--do-handshake-on-connect",
      .doc = "a matter of Python's ssl module"},
+    {.name = "control_socket_disable",
+     .type = MC_SET_BOOL,
+     IGNORED_FLAG,
+     .flag = "--no-control-socket",
+     .doc = "there is no control socket"},
     {.name = NULL},
 };
