@@ -1,4 +1,4 @@
-"""Builds the native apps of tests/apps/native."""
+"""Builds the native apps of tests/apps/greenlet."""
 
 import os
 import shlex
@@ -17,7 +17,7 @@ def flags(*packages):
 
 
 def build(directory, name, define=None, package=None):
-    """The shared library of tests/apps/native/NAME.c; skips when the library that it shows is not here."""
+    """The shared library of tests/apps/greenlet/NAME.c; skips when the library that it shows is not here."""
     more = []
     if package:
         found = flags(package)
@@ -26,7 +26,7 @@ def build(directory, name, define=None, package=None):
         more = [f"-DWITH_{define}", *found]
     target = directory / f"{name}.so"
     command = [*CC, "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2", "-shared", "-fPIC", "-pthread", f"-I{ROOT}",
-               "-o", str(target), str(APPS / "native" / f"{name}.c"), *more]
+               "-o", str(target), str(APPS / "greenlet" / f"{name}.c"), *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return target

@@ -1,4 +1,4 @@
-"""Blocking calls of native apps under the worker types that run several requests at once: one unchanged app (tests/apps/native/meet.c)."""
+"""Blocking calls of native apps under the worker types that run several requests at once: one unchanged app (tests/apps/greenlet/meet.c)."""
 
 import sys
 from pathlib import Path
