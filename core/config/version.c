@@ -37,7 +37,4 @@ void mc_help_build(struct mc_sb *out)
     mc_sb_addz(out, "modules:\n");
     for (const struct mc_module *const *m = mc_modules; *m; m++)
         mc_sb_addf(out, "  %-10s %s\n", mc_module_kind_name((*m)->kind), (*m)->name);
-    for (const struct mc_module_absent *a = mc_modules_absent; a->name; a++) {
-        mc_sb_addf(out, "  %-10s %s (left out; %s)\n", a->kind, a->name, a->flag);
-    }
 }

@@ -17,8 +17,8 @@ struct mc_uri {
 int mc_uri_split(struct mc_str target, bool options, struct mc_uri *out);
 
 /* The one normal form used by routing, access rules and files: percent-decoded once, dot segments removed, never above the root, repeated
- * slashes kept single. 400 on %00, bad %, or a path that climbs above the root. *out is NUL-terminated in the arena; it may alias path when
- * nothing had to change. Encoded slashes (%2f) decode to '/' (documented). */
+ * slashes kept single. 400 on %00, bad %, or a path that climbs above the root. *out aliases path when nothing had to change, so it is
+ * not NUL-terminated. Encoded slashes (%2f) decode to '/' (documented). */
 int mc_uri_normalise(struct mc_arena *a, struct mc_str path, struct mc_str *out);
 /* Percent-decode only (WSGI PATH_INFO): bytes as they come out; bad %XX is kept. Aliases the input when nothing had to change. */
 int mc_uri_decode(struct mc_arena *a, struct mc_str path, struct mc_str *out);
