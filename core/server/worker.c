@@ -288,14 +288,12 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     }
     mc_worker_current = w;
     int rc = mc_worker_load_apps(w);
-    if (rc == MC_OK) {
-        rc = parse_secure(w);
-    }
-    if (rc == MC_OK) {
-        rc = open_listeners(w, listen_fds);
-    }
     if (rc != MC_OK) {
+        return rc; /* said already */
+    }
+    if (parse_secure(w) != MC_OK || open_listeners(w, listen_fds) != MC_OK) {
         mc_critical("out of memory");
+        rc = MC_EXIT_BOOT;
     }
     if (rc == MC_OK && w->ops->start(w) != MC_OK) {
         rc = MC_EXIT_BOOT;

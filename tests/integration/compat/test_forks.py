@@ -17,6 +17,7 @@ def site(monoceros):
     return monoceros("forks:app", "-w", "1", cwd=HERE, expect_errors=True)
 
 
+@pytest.mark.workers("sync")    # Python sets signal handlers on the first thread only, and one of these apps does
 def test_children_end_and_the_worker_goes_on(site):
     pid = site.ask("GET", "/pid").text
     for path, text in (("/back", "0"), ("/exit", "5"), ("/none", "0"), ("/text", "1"), ("/raise", "1"), ("/terminate", "-15"), ("/handler", "heard0"),

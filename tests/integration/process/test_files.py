@@ -200,5 +200,8 @@ def test_two_pools(monoceros):
     assert int(site.ask("GET", "/").text) in site.workers()
     assert under_test.ask(("127.0.0.1", other), "GET", "/").text == "native"
     assert len([pid for pid in procfs.children(site.pid) if "zygote" in procfs.title(pid)]) == 1
-    listeners = {pid: [target for target in procfs.fds(pid).values() if target.startswith("socket:")] for pid in site.workers()}
-    assert all(len(sockets) == 2 for sockets in listeners.values()), listeners      # its listener and its channel
+
+    def sockets():
+        return {pid: [target for target in procfs.fds(pid).values() if target.startswith("socket:")] for pid in site.workers()}
+
+    until(lambda: all(len(held) == 2 for held in sockets().values()), "each worker to hold its listener and its channel only")
