@@ -232,6 +232,5 @@ int mc_child_worker(const struct mc_child_start *start)
     if (self.signals.registered)
         mc_io_unwatch(&self.worker.loop, &self.signals);
     mc_worker_close(&self.worker);
-    mc_access_close(&self.worker.access);
     return MC_EXIT_OK;
 }

@@ -54,7 +54,8 @@ static inline const struct mc_values *mc_request_set(const struct mc_request *r)
 }
 
 /* ---- loan.c ---- */
-enum { MC_LOAN_NONE, MC_LOAN_LENT, MC_LOAN_CALL /* inside the response or body API */, MC_LOAN_REVOKED };
+enum { MC_LOAN_NONE, MC_LOAN_LENT, MC_LOAN_CALL /* inside the response or body API */, MC_LOAN_BACK /* the handler has ended */,
+    MC_LOAN_REVOKED };
 /* Round every call of the API by a borrower; nests. false: the loan is revoked, touch nothing but r itself. */
 bool mc_loan_enter(struct mc_request *r);
 void mc_loan_leave(struct mc_request *r);

@@ -66,8 +66,8 @@ static void tell(struct mc_worker *w, struct mc_request *r, uint64_t us)
 {
     char line[512];
     size_t n = mc_str_escape(line, sizeof line, r->head.target);
-    mc_critical("REQUEST TIMEOUT (pid:%ld) %.*s %.*s after %llu s", (long) getpid(), (int) r->head.method.n, r->head.method.p, (int) n, line,
-        (unsigned long long) us / 1000000);
+    mc_critical("REQUEST TIMEOUT (pid:%ld) %.*s %.*s after %llu.%llu s", (long) getpid(), (int) r->head.method.n, r->head.method.p, (int) n, line,
+        (unsigned long long) us / 1000000, (unsigned long long) us / 100000 % 10);
     if (w->dump) {
         w->dump(r);
     } else if (r->loan != MC_LOAN_NONE) {

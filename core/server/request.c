@@ -190,6 +190,8 @@ void mc_request_execute(struct mc_request *r)
     r->runner = (unsigned long) pthread_self();
     mc_request_result(r, r->handler->start(r));
     r->end_us = mc_clock_ns() / 1000;
+    uint8_t expected = MC_LOAN_LENT; /* from here on, late or not, its response is whole */
+    (void) atomic_compare_exchange_strong(&r->loan, &expected, MC_LOAN_BACK);
 }
 
 void mc_request_unlend(struct mc_request *r)

@@ -355,6 +355,12 @@ void mc_worker_close(struct mc_worker *w)
     for (size_t i = 0; i < w->nlisteners; i++) {
         mc_worker_close_listener(&w->listeners[i]);
     }
+    if (w->left_behind > 0) { /* the process ends around them */
+        if (w->access) {
+            mc_access_flush(w->access);
+        }
+        return;
+    }
     for (size_t i = 0; mc_modules[i]; i++) {
         if (mc_modules[i]->exit_worker) {
             mc_modules[i]->exit_worker(w);

@@ -371,6 +371,7 @@ static void serve(struct mc_worker *w)
     if (w->acquire) {
         w->acquire();
     }
+    w->left_behind = stuck;
     if (stuck > 0) {
         mc_warn("%u threads are still inside the app: left behind", stuck);
     } else {
@@ -421,10 +422,8 @@ static void stop(struct mc_worker *w)
         return;
     }
     mc_io_unwatch(&w->loop, &g->bell_io);
-    if (g->alive == 0) { /* else somebody may still use it: the process ends anyway */
-        mc_fd_close(&g->bell);
-        free(g);
-    }
+    mc_fd_close(&g->bell);
+    free(g);
     w->data = NULL;
 }
 

@@ -27,7 +27,7 @@ def test_504_before_the_head(monoceros, tmp_path):
         stuck.send(wire.request("GET", f"/hold?file={tmp_path}/never"))
         answer = stuck.read()
         assert answer.status == 504 and not answer.keep and stuck.ended()
-        site.wait_log(rf"\[{old}\] \[CRITICAL\] REQUEST TIMEOUT \(pid:{old}\) GET /hold\?file=\S+ after [1-9] s")
+        site.wait_log(rf"\[{old}\] \[CRITICAL\] REQUEST TIMEOUT \(pid:{old}\) GET /hold\?file=\S+ after [1-9]\.\d s")
         site.wait_log(r"Autorestarting worker after current request. \(a request is stuck\)")
         assert int(kept.ask("GET", "/").text) == old        # it serves on meanwhile, and what it holds to the end
     until(lambda: not procfs.alive(old), "the old one to leave past the stuck thread")

@@ -254,6 +254,28 @@ static void test_not_inside_a_call(void **state)
     mc_request_return(r);
 }
 
+static int prompt(struct mc_request *r)
+{
+    mc_response_begin(r, 200, MC_STR_NONE);
+    return mc_response_end(r, "late, but whole", 15);
+}
+static const struct mc_handler_ops answers = { .needs = MC_NEED_BLOCKING, .body = MC_BODY_BUFFERED, .start = prompt };
+
+static void test_not_once_the_handler_has_ended(void **state)
+{
+    struct rig *g = *state;
+    rig_sendz(g, GET("/"));
+    struct mc_request *r = borrow(g);
+    r->handler = &answers;
+    mc_request_execute(r);
+    late(g); /* it is on its way back */
+    assert_int_equal(dumped + recycled, 0);
+    mc_request_return(r);
+    rig_turn(g);
+    assert_int_equal(rig_count(g, "late, but whole"), 1);
+    assert_false(g->closed);
+}
+
 static void test_only_the_late_ones(void **state)
 {
     struct rig *g = *state;
@@ -471,6 +493,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_back_before_the_connection_has_ended, setup, teardown),
         cmocka_unit_test_setup_teardown(test_taken_away_after_the_head, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_inside_a_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_not_once_the_handler_has_ended, setup, teardown),
         cmocka_unit_test_setup_teardown(test_only_the_late_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_wait_for_the_client_ends_with_the_request, setup, teardown),
         cmocka_unit_test_setup_teardown(test_loop_handlers, setup, teardown),
