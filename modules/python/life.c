@@ -88,7 +88,7 @@ static void after_sleep(void *data)
     bool exiting = mc_interp_exiting();
     mc_interp_log("Exception in a signal handler of the app");
     if (exiting && !w->draining)
-        mc_worker_drain(w);
+        mc_worker_retire(w);
 }
 
 /* Before the apps: a crash or a time-out while they are imported has its traceback, too. It chains to the handlers that are there already. */
