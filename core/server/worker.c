@@ -34,7 +34,7 @@ void mc_worker_clock(struct mc_worker *w)
         atomic_store_explicit(&w->date, next, memory_order_release);
     }
     if (w->asked && !w->draining) {
-        mc_worker_drain(w);
+        mc_worker_retire(w);
     }
 }
 
@@ -332,7 +332,7 @@ void mc_worker_run(struct mc_worker *w)
     }
 }
 
-void mc_worker_ask_drain(struct mc_worker *w)
+void mc_worker_ask_retire(struct mc_worker *w)
 {
     w->asked = true;
 }

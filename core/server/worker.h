@@ -73,7 +73,7 @@ struct mc_worker {
     const struct mc_handler_ops **handlers; /* of each app, in the order of conf->apps; NULL: an app of another pool */
     bool loop_only;            /* no app of this pool blocks */
     _Atomic bool draining, stopped;
-    _Atomic bool asked;        /* mc_worker_ask_drain() */
+    _Atomic bool asked;        /* mc_worker_ask_retire() */
     uint64_t drain_start, drain_deadline, last_accept, rest_until;
     struct mc_timer drain_timer, rest_timer;
     struct mc_post changed;
@@ -116,7 +116,7 @@ void mc_worker_run(struct mc_worker *w);
  * After graceful_timeout what is left is cut. */
 void mc_worker_drain(struct mc_worker *w);
 /* The same from any thread, as soon as the loop turns. */
-void mc_worker_ask_drain(struct mc_worker *w);
+void mc_worker_ask_retire(struct mc_worker *w);
 /* This worker is to be replaced (why: one phrase for the log). It serves on until its successor is ready. */
 void mc_worker_recycle(struct mc_worker *w, const char *why);
 /* Leave the queue to the other workers: stop accepting now, then as drain. Also turns a drain into this. */

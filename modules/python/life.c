@@ -94,7 +94,7 @@ static void run_signal_handlers(struct mc_worker *w)
     bool exiting = mc_interp_exiting();
     mc_interp_log("Exception in a signal handler of the app");
     if (exiting)
-        mc_worker_ask_drain(w);
+        mc_worker_ask_retire(w);
 }
 
 static void after_sleep(void *data)

@@ -18,7 +18,7 @@ struct call {
 static void ask_to_leave(void)
 {
     if (mc_worker_current)
-        mc_worker_ask_drain(mc_worker_current);
+        mc_worker_ask_retire(mc_worker_current);
 }
 
 /* Log and clear the exception; the worker leaves after this response when it was SystemExit or KeyboardInterrupt. */

@@ -27,7 +27,9 @@ def logs(environ):
 def app(environ, start_response):
     said = {"method": environ["REQUEST_METHOD"], "body": environ["wsgi.input"].read().decode(), "software": os.environ.get("SERVER_SOFTWARE"),
             "same": os.environ.get("SERVER_SOFTWARE") == environ["SERVER_SOFTWARE"], "root": len(logging.getLogger().handlers),
-            "main": sys.modules["__main__"].__name__}
+            "main": sys.modules["__main__"].__name__, "pid": os.getpid()}
+    if environ["PATH_INFO"] == "/leave":
+        sys.exit(9)
     if environ["PATH_INFO"] == "/spawn":
         said["spawned"] = spawned()
     if environ["PATH_INFO"] == "/log":

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from lib.limits import until
 from lib.server import APPS
 
 pytestmark = pytest.mark.python
@@ -35,3 +36,17 @@ def test_the_logging_of_apps_is_theirs(site):
 
 def test_processes_that_import_the_app_again(site):
     assert json.loads(site.ask("GET", "/spawn").text)["spawned"] == [9, 16]
+
+
+def test_sys_exit_replaces_the_worker_under_load(monoceros):
+    """It answers 500, then leaves although requests go on; they wait for the next one."""
+    site = monoceros("plain:app", "-w", "1", cwd=HERE, expect_errors=True)
+    pid = json.loads(site.ask("GET", "/").text)["pid"]
+    assert site.ask("GET", "/leave").status == 500
+
+    def replaced():
+        response = site.ask("GET", "/")
+        assert response.status == 200
+        return json.loads(response.text)["pid"] != pid
+
+    until(replaced, "another worker", 20)

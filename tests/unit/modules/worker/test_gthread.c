@@ -117,7 +117,7 @@ static int on_loop(struct mc_request *r)
 
 static int leave(struct mc_request *r)
 {
-    mc_worker_ask_drain(r->conn->worker);
+    mc_worker_ask_retire(r->conn->worker);
     enter();
     return answer(r, "bye", 3);
 }
