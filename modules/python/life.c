@@ -219,8 +219,10 @@ int mc_life_init_worker(struct mc_worker *w)
     w->spawn = spawn;
     w->dump = dump;
     w->visit = visit;
-    if (w->ops->caps & MC_CAP_THREADS) /* the loop runs without the GIL; handlers take it */
+    if (w->ops->caps & MC_CAP_THREADS) { /* the loop runs without the GIL; handlers take it */
+        w->lock_beat = mc_clock_ms();      /* the first request may keep the GIL before the first visit */
         return MC_OK;
+    }
     w->loop.before_sleep = before_sleep;
     w->loop.after_sleep = after_sleep;
     w->loop.sleep_data = w;
