@@ -54,7 +54,7 @@ def environment(extra=None, python=False):
         # CPython leaves memory behind at its exit: leaks are looked for in servers without it.
         env["ASAN_OPTIONS"] = f"detect_leaks={0 if python else 1}:handle_segv=0:allocator_may_return_null=1"
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
-        env.setdefault("TSAN_OPTIONS", "halt_on_error=0:report_signal_unsafe=0")
+        env.setdefault("TSAN_OPTIONS", "halt_on_error=0:report_signal_unsafe=0:handle_segv=0")
     env.update(extra or {})
     return env
 
