@@ -42,7 +42,11 @@ static int control(struct mc_loop *l, int op, struct mc_io *io, uint32_t events)
 {
     struct backend *b = l->backend;
     struct epoll_event ev = {.events = events, .data.ptr = io};
-    return epoll_ctl(b->fd, op, io->fd, &ev) == 0 ? MC_OK : MC_ERROR;
+    int rc = epoll_ctl(b->fd, op, io->fd, &ev);
+    /* A registration that could not be removed, with who knows what for its data: this one replaces it. */
+    if (rc < 0 && op == EPOLL_CTL_ADD && errno == EEXIST && epoll_ctl(b->fd, EPOLL_CTL_DEL, io->fd, NULL) == 0)
+        rc = epoll_ctl(b->fd, op, io->fd, &ev);
+    return rc == 0 ? MC_OK : MC_ERROR;
 }
 
 static int set_level(struct mc_loop *l, struct mc_io *io, unsigned want)

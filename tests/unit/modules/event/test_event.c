@@ -254,6 +254,24 @@ static void bad_descriptors_are_refused_or_told(void **state)
     }
 }
 
+/* A removal that failed left something in the set: the descriptor must be watchable all the same, or a listener would stay deaf. */
+static void a_forgotten_registration_is_replaced(void **state)
+{
+    struct fixture *f = *state;
+    struct mc_io gone;
+    struct seen seen = {0};
+    struct epoll_event stale = {.events = EPOLLIN, .data.ptr = &gone};
+    mc_io_init(&gone, f->pair[0], note, &seen);
+    if (f->loop.ops->fd(&f->loop) >= 0 && strcmp(ops->name, "epoll") == 0)
+        assert_int_equal(epoll_ctl(f->loop.ops->fd(&f->loop), EPOLL_CTL_ADD, f->pair[0], &stale), 0);
+    f->io.level = f->io.exclusive = true;
+    assert_int_equal(mc_io_watch(&f->loop, &f->io, MC_WANT_READ), MC_OK);
+    put(f->pair[1], 4);
+    turn(f);
+    assert_int_equal(f->seen.calls, 1);
+    assert_int_equal(seen.calls, 0);
+}
+
 /* --- many descriptors, and callbacks that remove others */
 
 static struct {
@@ -461,6 +479,7 @@ int main(void)
         CASE(level_ios_are_called_while_readable),
         CASE(exclusive_ios_can_change_too),
         CASE(bad_descriptors_are_refused_or_told),
+        CASE(a_forgotten_registration_is_replaced),
         CASE(callbacks_may_free_any_io),
         CASE(a_full_batch_starves_nobody),
         CASE(stale_events_do_not_reach_a_reused_io),
