@@ -18,7 +18,6 @@ KIT = Path(os.environ.get("MONOCEROS_OBJS") or Path(under_test.BINARY).parent) /
 pytestmark = [pytest.mark.skipif(not KIT.exists(), reason="no native apps are built"), pytest.mark.workers("gthread", "greenlet", "sync")]
 
 SITE = f"""
-threads = 4
 keepalive = 5
 SETTINGS
 app "kit" {{ type = native  module = "{KIT}" }}
@@ -30,8 +29,9 @@ server "all" {{
 """
 
 
-def site_of(monoceros, settings="", **options):
-    return monoceros(config=SITE.replace("SETTINGS", settings + "\nworker_class = {worker}"), python=False, **options)
+def site_of(monoceros, worker_class, settings="", **options):
+    threads = "threads = 4\n" if worker_class == "gthread" else ""        # with sync it would mean gthread
+    return monoceros(config=SITE.replace("SETTINGS", threads + settings + "\nworker_class = {worker}"), python=False, **options)
 
 
 def crowd(count, work):
@@ -70,8 +70,8 @@ def one_of_each(connection, chance):
         assert connection.ask("GET", "/fixed").text == "fixed"
 
 
-def test_all_kinds(monoceros):
-    site = site_of(monoceros)
+def test_all_kinds(monoceros, worker_class):
+    site = site_of(monoceros, worker_class)
 
     def work(number):
         chance = random.Random(number)
@@ -82,8 +82,8 @@ def test_all_kinds(monoceros):
     crowd(12, work)
 
 
-def test_clients_that_leave(monoceros):
-    site = site_of(monoceros, "send_timeout = 1")
+def test_clients_that_leave(monoceros, worker_class):
+    site = site_of(monoceros, worker_class, "send_timeout = 1")
 
     def work(number):
         chance = random.Random(number)
@@ -98,9 +98,9 @@ def test_clients_that_leave(monoceros):
 
 
 @pytest.mark.workers("gthread")
-def test_requests_that_are_taken_away(monoceros):
+def test_requests_that_are_taken_away(monoceros, worker_class):
     """They come back late, while others are served, again and again."""
-    site = site_of(monoceros, "workers = 2\nrequest_timeout = 300ms\ngraceful_timeout = 10", expect_errors=True)
+    site = site_of(monoceros, worker_class, "workers = 2\nrequest_timeout = 300ms\ngraceful_timeout = 10", expect_errors=True)
 
     def work(number):
         chance = random.Random(number)
@@ -121,8 +121,8 @@ def test_requests_that_are_taken_away(monoceros):
     assert site.log().count("Autorestarting") >= 1
 
 
-def test_term_under_load(monoceros, load):
-    site = site_of(monoceros, "workers = 2")
+def test_term_under_load(monoceros, worker_class, load):
+    site = site_of(monoceros, worker_class, "workers = 2")
     site.wait_workers(2)
     clients = load(site.address, clients=10, request=wire.request("GET", "/sleep?3", close=True))
     clients.wait_answered(100)
