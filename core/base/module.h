@@ -29,6 +29,21 @@ struct mc_worker;        /* core/server/worker.h */
 struct mc_conf;          /* core/config/conf.h */
 struct mc_conf_app;
 
+struct mc_conf_section;  /* core/config/conf.h */
+
+/* A section of the file that a module owns, such as `upstream "x" { … }`. Of an untitled one there is at most one in its place; titled ones repeat. */
+struct mc_section {
+    const char *name;
+    bool titled;
+    unsigned where;                           /* MC_AT_MAIN, MC_AT_SERVER, MC_AT_ROUTE; 0: only as another section's inner one */
+    const struct mc_setting *settings;        /* offsets into a struct of `size` bytes: zeroed, defaults applied, then the file */
+    size_t size;
+    const struct mc_section *const *inner;    /* NULL-terminated; or NULL */
+    /* Called when everything is read, outer sections and earlier ones first: check, and compile into the struct (memory of conf->arena). In the arbiter
+     * and again in each child (image: the text is normal form; open no file, ask nobody). MC_OK, or MC_ERROR with err filled. */
+    int (*check)(struct mc_conf *conf, struct mc_conf_section *s, bool image, char *err, size_t errcap);
+};
+
 /* What an app type or an action asks of the process that runs it. */
 enum {
     MC_NEED_BLOCKING = 1, /* its handler may block: executed by the worker module */
@@ -56,6 +71,7 @@ struct mc_module {
     const struct mc_setting *settings; /* ends with name == NULL */
     size_t conf_size;
     int (*check_conf)(const struct mc_conf *conf, void *action, char *err, size_t errcap); /* MC_OK, or MC_ERROR with err filled */
+    const struct mc_section *const *sections; /* NULL-terminated; or NULL */
     union {
         const struct mc_event_ops *event;
         const struct mc_worker_ops *worker;

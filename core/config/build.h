@@ -16,8 +16,8 @@ struct mc_build {
     char *err;   /* one line, no newline */
     size_t errcap;
     const char *start;        /* absolute directory that relative paths of the command line start from */
-    struct mc_scope *actions; /* a scope for each handler module that is an action of routes */
-    size_t nactions;
+    struct mc_scope *scopes; /* of handler modules that are actions of routes, and of the sections that core and modules bring */
+    size_t nscopes;
     void (*warn)(const char *line); /* NULL: nobody wants to know */
 };
 

@@ -49,6 +49,16 @@ struct mc_conf_where {
     int line;
 }; /* file NULL: command line, environment or built in */
 
+/* A section of a module (base/module.h), or of core: its settings, filled. */
+struct mc_conf_section {
+    struct mc_conf_section *next; /* in the same place; in the order of the file among those of one name */
+    const struct mc_section *type;
+    const char *title; /* NULL: none */
+    void *set;         /* type->size bytes */
+    struct mc_conf_section *inner;
+    struct mc_conf_where at;
+};
+
 struct mc_conf_pool {
     const char *name;
     unsigned index;
@@ -92,6 +102,9 @@ struct mc_conf_route {
     const struct mc_module *module; /* action of a handler module, or */
     void *action;                   /* …its settings struct */
     struct mc_conf_app *app;        /* an app; exactly one of module and app is set */
+    struct mc_conf_section *sections;
+    struct mc_filter_use *filters;  /* worker side: those that take part here, in the order of their phases (server/filter.h) */
+    size_t nfilters;
     struct mc_values set;
     struct mc_conf_where at;
 };
@@ -106,6 +119,7 @@ struct mc_conf_server {
     struct mc_conf_route *routes;
     size_t nroutes;
     struct mc_conf_pool *pool;
+    struct mc_conf_section *sections;
     struct mc_values set;
     /* parsed forms of set.* that requests need */
     struct mc_cidr *trusted;
@@ -124,6 +138,7 @@ struct mc_conf {
     size_t nservers; /* at least 1 */
     struct mc_conf_listen *listens;
     size_t nlistens; /* at least 1 */
+    struct mc_conf_section *sections;
     enum mc_log_level loglevel;
     uid_t uid;
     gid_t gid;       /* of set.user, set.group; -1: unchanged */
@@ -138,6 +153,15 @@ struct mc_conf *mc_conf_load(int argc, char **argv, enum mc_conf_todo *todo, int
 /* Again for a reload: same command line, environment and directory as the first time; NULL on errors (logged through mc_error). */
 struct mc_conf *mc_conf_reload(void);
 void mc_conf_free(struct mc_conf **c);
+
+/* The first section of a type in a list, or the next one after `prev`; NULL: none. */
+struct mc_conf_section *mc_conf_section(struct mc_conf_section *list, const struct mc_section *type, const struct mc_conf_section *prev);
+/* A titled one by its title, or NULL. */
+struct mc_conf_section *mc_conf_section_named(struct mc_conf_section *list, const struct mc_section *type, const char *title);
+
+/* The section that counts for a route: its own, else its server's, else that of the top level; NULL: none. An inner one replaces an outer one whole. */
+struct mc_conf_section *mc_conf_section_for(const struct mc_conf *c, const struct mc_conf_server *server, const struct mc_conf_route *route,
+                                            const struct mc_section *type);
 
 /* Normal form: a file that parses back to the same settings; every setting of every scope that differs from its outer scope is written. */
 int mc_conf_print(const struct mc_conf *c, struct mc_sb *out);

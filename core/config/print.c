@@ -55,6 +55,22 @@ static void print_values(struct mc_sb *out, int depth, const struct mc_setting *
     }
 }
 
+static int print_sections(struct mc_sb *out, int depth, struct mc_arena *tmp, const struct mc_conf_section *list)
+{
+    for (const struct mc_conf_section *s = list; s; s = s->next) {
+        void *defaults = mc_arena_calloc(tmp, s->type->size ? s->type->size : 1);
+        if (!defaults || (s->type->settings && mc_value_defaults(tmp, s->type->settings, defaults) != MC_OK))
+            return MC_ERROR;
+        open_section(out, depth, s->type->name, s->title);
+        if (s->type->settings)
+            print_values(out, depth + 1, s->type->settings, 0, s->set, defaults);
+        if (print_sections(out, depth + 1, tmp, s->inner) != MC_OK)
+            return MC_ERROR;
+        close_section(out, depth);
+    }
+    return MC_OK;
+}
+
 static int print_action(struct mc_sb *out, struct mc_arena *tmp, const struct mc_conf_route *r)
 {
     void *defaults = mc_arena_calloc(tmp, r->module->conf_size ? r->module->conf_size : 1);
@@ -81,6 +97,8 @@ static int print_route(struct mc_sb *out, struct mc_arena *tmp, const struct mc_
         print_text(out, 2, "app", r->app->name);
     else
         rc = print_action(out, tmp, r);
+    if (rc == MC_OK)
+        rc = print_sections(out, 2, tmp, r->sections);
     close_section(out, 1);
     return rc;
 }
@@ -106,6 +124,8 @@ static int print_server(struct mc_sb *out, struct mc_arena *tmp, const struct mc
     }
     print_text(out, 1, "pool", server->pool->name);
     print_values(out, 1, mc_settings, MC_AT_SERVER, &server->set, &server->pool->set);
+    if (print_sections(out, 1, tmp, server->sections) != MC_OK)
+        return MC_ERROR;
     for (size_t i = 0; i < server->nroutes; i++) {
         if (print_route(out, tmp, server, &server->routes[i]) != MC_OK)
             return MC_ERROR;
@@ -140,6 +160,8 @@ int mc_conf_print(const struct mc_conf *c, struct mc_sb *out)
     rc = defaults ? mc_value_defaults(&tmp, mc_settings, defaults) : MC_ERROR;
     if (rc == MC_OK)
         print_values(out, 0, mc_settings, MC_AT_MAIN, &c->set, defaults);
+    if (rc == MC_OK)
+        rc = print_sections(out, 0, &tmp, c->sections);
     for (size_t i = 0; rc == MC_OK && i < c->npools; i++) {
         open_section(out, 0, "pool", c->pools[i].name);
         print_values(out, 1, mc_settings, MC_AT_POOL, &c->pools[i].set, &c->set);

@@ -20,6 +20,9 @@ int mc_resolve(struct mc_build *b, const struct mc_resolve_from *from, struct mc
 
 /* Servers, listeners and routes; pools and apps are complete. */
 int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c);
+/* The sections of core and modules that stand in a block, and their compiled forms when all is read. */
+int mc_resolve_sections(struct mc_build *b, const struct mc_block *block, struct mc_conf_section **out);
+int mc_resolve_check_sections(struct mc_build *b, struct mc_conf *c, struct mc_conf_section *list);
 /* 0 in these limits means "the most", so that users of the values need not know. */
 void mc_resolve_limits(struct mc_values *set);
 /* By name, or the first when name is NULL; NULL after mc_build_fail(). */

@@ -57,7 +57,7 @@ static const struct mc_setting match_words[] = {
 const struct mc_scope mc_schema_match = {.name = "match", .own = match_words};
 static const struct mc_scope *const route_inner[] = {&mc_schema_match, NULL};
 const struct mc_scope mc_schema_route = {
-    .name = "route", .titled = true, .where = MC_AT_ROUTE, .own = route_words, .inner = route_inner, .actions = true};
+    .name = "route", .titled = true, .where = MC_AT_ROUTE, .own = route_words, .inner = route_inner};
 static const struct mc_scope *const server_inner[] = {&mc_schema_route, NULL};
 const struct mc_scope mc_schema_server = {
     .name = "server", .titled = true, .where = MC_AT_SERVER, .own = server_words, .inner = server_inner};
@@ -66,19 +66,58 @@ const struct mc_scope mc_schema_pool = {.name = "pool", .titled = true, .where =
 static const struct mc_scope *const main_inner[] = {&mc_schema_pool, &mc_schema_app, &mc_schema_server, NULL};
 const struct mc_scope mc_schema_main = {.name = "", .where = MC_AT_MAIN, .inner = main_inner};
 
-int mc_schema_open(struct mc_build *b)
+static const struct mc_section *const core_sections[] = {NULL};
+
+static size_t count_sections(const struct mc_section *const *list)
 {
     size_t n = 0;
+    while (list && list[n])
+        n++;
+    return n;
+}
+
+/* The scope of a section, with scopes for its inner ones. */
+static int make_scope(struct mc_build *b, struct mc_scope *scope, const struct mc_section *section)
+{
+    size_t n = count_sections(section->inner);
+    const struct mc_scope **inner = n ? mc_build_alloc(b, (n + 1) * sizeof *inner) : NULL;
+    struct mc_scope *scopes = n ? mc_build_alloc(b, n * sizeof *scopes) : NULL;
+    if (n && (!inner || !scopes))
+        return MC_ERROR;
+    for (size_t i = 0; i < n; i++) {
+        inner[i] = &scopes[i];
+        if (make_scope(b, &scopes[i], section->inner[i]) != MC_OK)
+            return MC_ERROR;
+    }
+    *scope = (struct mc_scope){
+        .name = section->name, .titled = section->titled, .own = section->settings, .inner = inner, .section = section, .in = section->where};
+    return MC_OK;
+}
+
+static int add_scopes(struct mc_build *b, const struct mc_section *const *list)
+{
+    for (; list && *list; list++) {
+        if (make_scope(b, &b->scopes[b->nscopes], *list) != MC_OK)
+            return MC_ERROR;
+        b->nscopes++;
+    }
+    return MC_OK;
+}
+
+int mc_schema_open(struct mc_build *b)
+{
+    size_t n = count_sections(core_sections);
     for (const struct mc_module *const *m = mc_modules; *m; m++)
-        n += (*m)->kind == MC_MODULE_HANDLER && (*m)->settings;
-    b->nactions = 0;
-    b->actions = mc_build_alloc(b, n * sizeof *b->actions);
-    if (!b->actions)
+        n += count_sections((*m)->sections) + ((*m)->kind == MC_MODULE_HANDLER && (*m)->settings);
+    b->nscopes = 0;
+    b->scopes = mc_build_alloc(b, n * sizeof *b->scopes);
+    if (!b->scopes || add_scopes(b, core_sections) != MC_OK)
         return MC_ERROR;
     for (const struct mc_module *const *m = mc_modules; *m; m++) {
-        if ((*m)->kind != MC_MODULE_HANDLER || !(*m)->settings)
-            continue;
-        b->actions[b->nactions++] = (struct mc_scope){.name = (*m)->name, .own = (*m)->settings, .module = *m};
+        if ((*m)->kind == MC_MODULE_HANDLER && (*m)->settings)
+            b->scopes[b->nscopes++] = (struct mc_scope){.name = (*m)->name, .own = (*m)->settings, .module = *m, .in = MC_AT_ROUTE};
+        if (add_scopes(b, (*m)->sections) != MC_OK)
+            return MC_ERROR;
     }
     return MC_OK;
 }
@@ -115,7 +154,12 @@ const struct mc_scope *mc_schema_inner(const struct mc_build *b, const struct mc
         n++;
     if (index < n)
         return scope->inner[index];
-    return scope->actions && index - n < b->nactions ? &b->actions[index - n] : NULL;
+    index -= n;
+    for (size_t i = 0; i < b->nscopes; i++) {
+        if (b->scopes[i].in & scope->where && index-- == 0)
+            return &b->scopes[i];
+    }
+    return NULL;
 }
 
 const struct mc_scope *mc_schema_find(const struct mc_build *b, const struct mc_scope *scope, const char *name)
@@ -161,6 +205,8 @@ const char *mc_schema_place(const struct mc_scope *scope)
         return "in a server section";
     if (scope == &mc_schema_route)
         return "in a route section";
+    if (scope->section)
+        return "in this section";
     return scope == &mc_schema_match ? "in a match section" : "in the section of a handler";
 }
 

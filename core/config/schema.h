@@ -10,8 +10,9 @@ struct mc_scope {
     unsigned where;                      /* takes the built-in settings with one of these MC_AT_ bits */
     const struct mc_setting *own;        /* words of this section only; ends with name == NULL; may be NULL */
     const struct mc_scope *const *inner; /* NULL-terminated; or NULL */
-    bool actions;                        /* takes the sections of handler modules */
-    const struct mc_module *module;      /* the handler module whose section this is */
+    const struct mc_module *module;      /* the handler module whose action this is */
+    const struct mc_section *section;    /* what it was made from */
+    unsigned in;                         /* module, section: may stand in scopes with one of these MC_AT_ bits */
 };
 
 /* The sections' own words. */
@@ -31,7 +32,7 @@ struct mc_match_words {
 
 extern const struct mc_scope mc_schema_main, mc_schema_pool, mc_schema_app, mc_schema_server, mc_schema_route, mc_schema_match;
 
-/* Fill b->actions from the module table. */
+/* Fill b->scopes from the module table and the sections of core. */
 int mc_schema_open(struct mc_build *b);
 /* Settings of a scope: its own, then built-in ones; NULL after the last. *i starts at 0 and is moved on. */
 const struct mc_setting *mc_schema_next(const struct mc_scope *scope, size_t *i);

@@ -195,7 +195,7 @@ static int set_action(struct sites *s, struct mc_conf_server *server, struct mc_
     const char *first = app ? "app" : NULL;
     for (const struct mc_block *i = block->inner; i; i = i->next) {
         if (!i->scope->module)
-            continue;
+            continue; /* a match, or a section that is no action */
         if (first)
             return mc_build_fail(s->b, i->at, "route \"%s\" has two actions, %s and %s: it takes one", route->name, first, i->scope->name);
         first = i->scope->name;
@@ -235,6 +235,8 @@ static int set_routes(struct sites *s, struct mc_conf_server *server, const stru
         if (match && set_match(s->b, route, match) != MC_OK)
             return MC_ERROR;
         if (set_action(s, server, route, i) != MC_OK)
+            return MC_ERROR;
+        if (mc_resolve_sections(s->b, i, &route->sections) != MC_OK)
             return MC_ERROR;
         if (all)
             mc_build_warn(s->b, i->at, "route \"%s\" is never reached: route \"%s\" takes every path", route->name, all);
@@ -279,7 +281,9 @@ static int one_server(struct sites *s, struct mc_conf_server *server, const stru
         if (check_names(b, server->listens[i], server) != MC_OK)
             return MC_ERROR;
     }
-    return set_trusted(b, server) == MC_OK ? set_routes(s, server, block) : MC_ERROR;
+    if (set_trusted(b, server) != MC_OK || mc_resolve_sections(b, block, &server->sections) != MC_OK)
+        return MC_ERROR;
+    return set_routes(s, server, block);
 }
 
 /* Without a server in the file: all of `bind` to the one app. */
@@ -319,6 +323,16 @@ static size_t count_listens(const struct mc_resolve_from *from)
 static int check_actions(struct sites *s)
 {
     char err[256] = "";
+    if (mc_resolve_check_sections(s->b, s->c, s->c->sections) != MC_OK)
+        return MC_ERROR;
+    for (size_t i = 0; i < s->c->nservers; i++) {
+        if (mc_resolve_check_sections(s->b, s->c, s->c->servers[i].sections) != MC_OK)
+            return MC_ERROR;
+        for (size_t k = 0; k < s->c->servers[i].nroutes; k++) {
+            if (mc_resolve_check_sections(s->b, s->c, s->c->servers[i].routes[k].sections) != MC_OK)
+                return MC_ERROR;
+        }
+    }
     for (size_t i = 0; i < s->c->nservers; i++) {
         for (size_t k = 0; k < s->c->servers[i].nroutes; k++) {
             struct mc_conf_route *route = &s->c->servers[i].routes[k];
@@ -357,6 +371,8 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
         return mc_build_fail(b, bind->at, "%s: server \"%s\" says where to listen (%s:%d): leave %s away", bind->label, block->title,
                              block->at.file, block->at.line, bind->label);
     }
+    if (from->file && mc_resolve_sections(b, from->file, &c->sections) != MC_OK)
+        return MC_ERROR;
     c->nservers = n ? n : 1;
     c->servers = mc_build_alloc(b, c->nservers * sizeof *c->servers);
     c->listens = mc_build_alloc(b, count_listens(from) * sizeof *c->listens);

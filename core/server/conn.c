@@ -39,7 +39,7 @@ struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, i
     c->magic = MC_MAGIC_CONN;
     c->worker = w;
     c->listener = l;
-    c->transport = t;
+    c->stream = (struct mc_stream){ .ops = t, .fd = fd, .setup = l };
     c->peer = *peer;
     c->state = MC_CONN_OPEN;
     mc_io_init(&c->io, fd, on_io, c);
@@ -88,7 +88,7 @@ void mc_conn_close(struct mc_conn *c)
     if (c->io.registered) {
         mc_io_unwatch(&w->loop, &c->io);
     }
-    c->transport->close(c);
+    c->stream.ops->close(&c->stream);
     c->session.ops->close(&c->session);
     c->session.in.pos = c->session.in.len;
     c->session.in.keep = 0;
@@ -178,14 +178,14 @@ static int make_room(struct mc_conn *c)
 ssize_t mc_conn_fill(struct mc_conn *c)
 {
     struct mc_inbuf *in = &c->session.in;
-    if (!(c->io.ready & MC_WANT_READ) && !c->transport->pending(c)) {
+    if (!(c->io.ready & MC_WANT_READ) && !c->stream.ops->pending(&c->stream)) {
         return MC_AGAIN;
     }
     if (make_room(c) != MC_OK) {
         return MC_ERROR;
     }
     size_t room = in->cap - in->len;
-    ssize_t n = c->transport->recv(c, in->data + in->len, room);
+    ssize_t n = c->stream.ops->recv(&c->stream, in->data + in->len, room);
     if (n > 0) {
         in->len += (size_t) n;
         mc_slot_add(c->worker->slot->bytes_in, n);
@@ -262,11 +262,11 @@ int mc_conn_flush(struct mc_conn *c)
             for (int i = 0; i < k; i++) {
                 asked += iov[i].iov_len;
             }
-            n = c->transport->send(c, iov, k);
+            n = c->stream.ops->send(&c->stream, iov, k);
         } else {
             const struct mc_seg *f = out->head;
             asked = f->len < SENDFILE_MAX ? (size_t) f->len : SENDFILE_MAX;
-            n = c->transport->sendfile(c, f->file->fd, f->off, asked);
+            n = c->stream.ops->sendfile(&c->stream, f->file->fd, f->off, asked);
         }
         int rc = sent(c, n);
         if (rc != MC_OK) {
@@ -296,7 +296,7 @@ int mc_conn_send_direct(struct mc_conn *c, const void *p, size_t n)
     }
     if (all_memory && covered == queued && writable(c)) {
         iov[k] = (struct iovec){ (void *) (uintptr_t) p, n };
-        ssize_t put = c->transport->send(c, iov, k + 1);
+        ssize_t put = c->stream.ops->send(&c->stream, iov, k + 1);
         int rc = sent(c, put);
         if (rc == MC_ERROR) {
             return rc;

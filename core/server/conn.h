@@ -29,14 +29,12 @@ struct mc_conn {
     bool progress;     /* bytes went out since the last wait for room */
     bool linger;       /* the client may still be sending: discard for a while before closing */
     bool lingering;    /* our side is shut down */
-    bool reset;        /* a cut close-delimited response: RST, or the client takes it for whole */
     struct mc_post again; /* more to do, but others first */
     unsigned orphans;  /* revoked requests that still point here: the struct stays until they are back */
     uint8_t parked;    /* state of the last wait + 1; 0 = none since the last progress */
     struct mc_worker *worker;
     const struct mc_listener *listener;
-    const struct mc_transport_ops *transport;
-    void *tls;
+    struct mc_stream stream;
     struct mc_io io;
     struct mc_timer timer;
     struct mc_session session;

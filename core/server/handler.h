@@ -8,11 +8,17 @@
 
 #include "core/http/request.h"
 
+enum { MC_REROUTE = -4 };
+
 enum mc_resume { MC_RESUME_ROOM, MC_RESUME_BODY };
 
 struct mc_handler_ops {
     unsigned needs;          /* MC_NEED_* */
     enum mc_body_mode body;  /* how it wants the request body */
+    /* At the head, before any of the body is read; may be NULL. MC_OK: this handler answers. MC_DECLINED: it does not, the routes behind this one are
+     * tried (404 behind the last). MC_REROUTE: it changed r->uri and r->path, and a route is looked for from the first one on (10 times at most, then
+     * 500). A status: refused. */
+    int (*prepare)(struct mc_request *r);
     /* Called once. MC_OK: the response is complete, or (loop handlers) goes on through resume(). A positive status: nothing was sent yet, the
      * server answers with its error page. MC_ERROR: the response is cut (the connection closes without a proper end). */
     int (*start)(struct mc_request *r);

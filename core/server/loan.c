@@ -115,7 +115,7 @@ static void take_away(struct mc_worker *w, struct mc_request *r)
     if (started) {
         mc_request_account(r, mc_clock_ns() / 1000);
         c->broken = true;
-        c->reset = true;
+        c->stream.reset = true;
         mc_conn_close(c);
     } else {
         answer(c, r);

@@ -1,13 +1,13 @@
 /* The plain transport: recv, sendmsg and sendfile on the socket itself. Worker side; called by the connection engine only. */
-#include "core/server/conn.h"
+#include "core/server/transport.h"
 
 #include <errno.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 
-static int plain_open(struct mc_conn *c)
+static int plain_open(struct mc_stream *s)
 {
-    (void) c;
+    (void) s;
     return MC_OK;
 }
 
@@ -19,55 +19,55 @@ static ssize_t outcome(ssize_t n)
     return errno == EAGAIN || errno == EWOULDBLOCK ? MC_AGAIN : MC_ERROR;
 }
 
-static ssize_t plain_recv(struct mc_conn *c, void *p, size_t n)
+static ssize_t plain_recv(struct mc_stream *s, void *p, size_t n)
 {
     ssize_t got;
     do {
-        got = recv(c->io.fd, p, n, 0);
+        got = recv(s->fd, p, n, 0);
     } while (got < 0 && errno == EINTR);
     return outcome(got);
 }
 
-static ssize_t plain_send(struct mc_conn *c, const struct iovec *iov, int n)
+static ssize_t plain_send(struct mc_stream *s, const struct iovec *iov, int n)
 {
     ssize_t put;
     do {
         if (n == 1) { /* send is measurably cheaper than sendmsg for the one-piece reply */
-            put = send(c->io.fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
+            put = send(s->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
         } else {
             struct msghdr m = { .msg_iov = (struct iovec *) iov, .msg_iovlen = (size_t) n };
-            put = sendmsg(c->io.fd, &m, MSG_NOSIGNAL);
+            put = sendmsg(s->fd, &m, MSG_NOSIGNAL);
         }
     } while (put < 0 && errno == EINTR);
     return outcome(put);
 }
 
-static ssize_t plain_sendfile(struct mc_conn *c, int fd, off_t off, size_t n)
+static ssize_t plain_sendfile(struct mc_stream *s, int fd, off_t off, size_t n)
 {
     ssize_t put;
     do {
         off_t at = off;
-        put = sendfile(c->io.fd, fd, &at, n);
+        put = sendfile(s->fd, fd, &at, n);
     } while (put < 0 && errno == EINTR);
     return outcome(put);
 }
 
-static bool plain_pending(const struct mc_conn *c)
+static bool plain_pending(const struct mc_stream *s)
 {
-    (void) c;
+    (void) s;
     return false;
 }
 
-static int plain_shutdown(struct mc_conn *c)
+static int plain_shutdown(struct mc_stream *s)
 {
-    return shutdown(c->io.fd, SHUT_WR) == 0 ? MC_OK : MC_ERROR;
+    return shutdown(s->fd, SHUT_WR) == 0 ? MC_OK : MC_ERROR;
 }
 
-static void plain_close(struct mc_conn *c)
+static void plain_close(struct mc_stream *s)
 {
-    if (c->reset) {
+    if (s->reset) {
         struct linger now = { .l_onoff = 1, .l_linger = 0 };
-        setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+        setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     }
 }
 

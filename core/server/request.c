@@ -34,7 +34,7 @@ struct mc_request *mc_request_new(struct mc_session *s)
     r->conn = s->owner;
     if (r->conn) {
         r->server = r->conn->listener->conf->servers[0];
-        r->tls = r->conn->tls != NULL;
+        r->tls = r->conn->stream.tls != NULL;
     }
     return r;
 }

@@ -299,7 +299,7 @@ static void do_abort(struct mc_request *r)
 {
     struct mc_response *p = &r->resp;
     if (p->state == MC_RESP_HEAD && !p->chunked && !p->bodyless && p->length < 0) {
-        r->conn->reset = true;
+        r->conn->stream.reset = true;
     }
     p->state = MC_RESP_ABORTED;
     r->session->close = true;

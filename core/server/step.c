@@ -55,7 +55,7 @@ static int close_after_output(struct mc_conn *c)
 
 static int step_open(struct mc_conn *c)
 {
-    int rc = c->transport->open(c);
+    int rc = c->stream.ops->open(&c->stream);
     if (rc == MC_AGAIN) {
         return wait_for(c, c->session.set->header_timeout, false);
     }
@@ -317,7 +317,7 @@ static int step_write(struct mc_conn *c)
     }
     const struct mc_inbuf *in = &c->session.in;
     bool unread = c->linger || in->pos < in->len || (c->io.ready & MC_WANT_READ);
-    if (in->eof || c->reset || !unread) {
+    if (in->eof || c->stream.reset || !unread) {
         return MC_ERROR;
     }
     enter(c, MC_CONN_LINGER);
@@ -330,7 +330,7 @@ static int step_linger(struct mc_conn *c)
     if (!c->lingering) {
         c->lingering = true;
         c->linger_left = MC_LINGER_BYTES;
-        if (c->transport->shutdown(c) == MC_ERROR) {
+        if (c->stream.ops->shutdown(&c->stream) == MC_ERROR) {
             return MC_ERROR;
         }
     }

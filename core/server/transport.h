@@ -1,4 +1,4 @@
-/* Transports: the only callers of recv, send and sendfile on client sockets. Never block. */
+/* Transports: the only callers of recv, send and sendfile on sockets of clients and upstreams. Never block. */
 #ifndef MC_SERVER_TRANSPORT_H
 #define MC_SERVER_TRANSPORT_H
 
@@ -6,17 +6,28 @@
 
 #include <sys/uio.h>
 
-struct mc_conn;
+struct mc_transport_ops;
+
+/* One side of a byte stream: part of a client connection (server/conn.h) and of a connection to an upstream. */
+struct mc_stream {
+    const struct mc_transport_ops *ops;
+    void *tls;   /* the transport's own state; NULL: plain, or not yet open */
+    int fd;      /* the owner's to close */
+    bool client; /* we connected: an upstream */
+    bool reset;  /* close() is to send RST, so that nobody takes what was cut for whole */
+    /* What open() needs. Client connections: struct mc_listener. Upstreams: see modules/transport/tls. */
+    const void *setup;
+};
 
 struct mc_transport_ops {
     const char *name;
-    int (*open)(struct mc_conn *c);                           /* MC_OK, MC_AGAIN (handshake goes on), MC_ERROR */
-    ssize_t (*recv)(struct mc_conn *c, void *p, size_t n);    /* > 0; 0 = end of stream; MC_AGAIN; MC_ERROR */
-    ssize_t (*send)(struct mc_conn *c, const struct iovec *iov, int n); /* > 0; MC_AGAIN; MC_ERROR */
-    ssize_t (*sendfile)(struct mc_conn *c, int fd, off_t off, size_t n); /* as send; 0: the file is shorter than promised */
-    bool (*pending)(const struct mc_conn *c);                 /* bytes already decrypted wait */
-    int (*shutdown)(struct mc_conn *c);                       /* no more sending: MC_OK, MC_AGAIN, MC_ERROR */
-    void (*close)(struct mc_conn *c);                         /* free transport state; the fd is closed by the caller */
+    int (*open)(struct mc_stream *s);                           /* MC_OK, MC_AGAIN (handshake goes on), MC_ERROR */
+    ssize_t (*recv)(struct mc_stream *s, void *p, size_t n);    /* > 0; 0 = end of stream; MC_AGAIN; MC_ERROR */
+    ssize_t (*send)(struct mc_stream *s, const struct iovec *iov, int n); /* > 0; MC_AGAIN; MC_ERROR */
+    ssize_t (*sendfile)(struct mc_stream *s, int fd, off_t off, size_t n); /* as send; 0: the file is shorter than promised */
+    bool (*pending)(const struct mc_stream *s);                 /* recv() may give bytes though the socket announces none */
+    int (*shutdown)(struct mc_stream *s);                       /* no more sending: MC_OK, MC_AGAIN, MC_ERROR */
+    void (*close)(struct mc_stream *s);                         /* free transport state; the fd is closed by the owner */
 };
 
 extern const struct mc_transport_ops mc_transport_plain;

@@ -13,20 +13,20 @@ static uint64_t fake(void)
     return rig_now;
 }
 
-static struct rig *rig_of(const struct mc_conn *c)
+static struct rig *rig_of(const struct mc_stream *s)
 {
-    return mc_container(c->worker, struct rig, w);
+    return mc_container(mc_container(s, struct mc_conn, stream)->worker, struct rig, w);
 }
 
-static int t_open(struct mc_conn *c)
+static int t_open(struct mc_stream *s)
 {
-    (void) c;
+    (void) s;
     return MC_OK;
 }
 
-static ssize_t t_recv(struct mc_conn *c, void *p, size_t n)
+static ssize_t t_recv(struct mc_stream *s, void *p, size_t n)
 {
-    struct rig *g = rig_of(c);
+    struct rig *g = rig_of(s);
     if (g->dead) {
         return MC_ERROR;
     }
@@ -59,9 +59,9 @@ static void keep(struct rig *g, const void *p, size_t n)
     g->out[g->out_len] = '\0';
 }
 
-static ssize_t t_send(struct mc_conn *c, const struct iovec *iov, int n)
+static ssize_t t_send(struct mc_stream *s, const struct iovec *iov, int n)
 {
-    struct rig *g = rig_of(c);
+    struct rig *g = rig_of(s);
     ssize_t done = 0;
     if (g->dead) {
         return MC_ERROR;
@@ -79,9 +79,9 @@ static ssize_t t_send(struct mc_conn *c, const struct iovec *iov, int n)
     return done;
 }
 
-static ssize_t t_sendfile(struct mc_conn *c, int fd, off_t off, size_t n)
+static ssize_t t_sendfile(struct mc_stream *s, int fd, off_t off, size_t n)
 {
-    struct rig *g = rig_of(c);
+    struct rig *g = rig_of(s);
     char buf[8192];
     if (g->room == 0) {
         return MC_AGAIN;
@@ -96,23 +96,23 @@ static ssize_t t_sendfile(struct mc_conn *c, int fd, off_t off, size_t n)
     return got;
 }
 
-static bool t_pending(const struct mc_conn *c)
+static bool t_pending(const struct mc_stream *s)
 {
-    (void) c;
+    (void) s;
     return false;
 }
 
-static int t_shutdown(struct mc_conn *c)
+static int t_shutdown(struct mc_stream *s)
 {
-    rig_of(c)->was_shutdown = true;
+    rig_of(s)->was_shutdown = true;
     return MC_OK;
 }
 
-static void t_close(struct mc_conn *c)
+static void t_close(struct mc_stream *s)
 {
-    struct rig *g = rig_of(c);
+    struct rig *g = rig_of(s);
     g->closed = true;
-    g->was_reset = c->reset;
+    g->was_reset = s->reset;
     g->c = NULL;
 }
 
