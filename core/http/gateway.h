@@ -17,6 +17,7 @@ struct mc_exchange {
     struct mc_str upgrade;     /* "websocket"; empty: none */
     bool keep;                 /* we would like to keep the connection */
     bool is_head;
+    bool te_trailers;          /* the client takes trailers: say TE: trailers */
     /* The answer, filled by the codec */
     struct mc_head reply;      /* status, reason, fields (slices in the arena), content_length; framing: how the codec saw it */
     struct mc_fields trailers;
@@ -50,5 +51,8 @@ struct mc_gateway_ops {
     /* The next event from p[0,n); *used bytes are consumed by it (with MC_GW_MORE too: the rest comes again, with more behind). eof: no more will come. */
     void (*input)(struct mc_exchange *x, const char *p, size_t n, bool eof, size_t *used, struct mc_gw_event *ev);
 };
+
+/* HTTP/1.1 (RFC 9112), gateway_http1.c */
+extern const struct mc_gateway_ops mc_gateway_http1;
 
 #endif

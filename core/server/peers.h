@@ -31,7 +31,13 @@ struct mc_peers {
     size_t npeers;
     unsigned nidle;           /* kept connections of all peers */
     void *resolver, *health;  /* state of resolve and health */
-    struct mc_link waiting;   /* calls that wait for the first DNS answer */
+    struct mc_link waiting;   /* struct mc_peer_wait: calls that wait for the first DNS answer */
+};
+
+/* Who waits: put into mc_peers.waiting by the caller; taken out, then called, when there is an answer (or none is to come: choosing will say so). */
+struct mc_peer_wait {
+    struct mc_link link;
+    void (*wake)(struct mc_peer_wait *w);
 };
 
 /* What a choice depends on. */
