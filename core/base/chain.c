@@ -18,7 +18,7 @@ struct mc_file *mc_file_new(int fd)
 
 struct mc_file *mc_file_ref(struct mc_file *f)
 {
-    f->refs++;
+    __atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
     return f;
 }
 
@@ -28,8 +28,9 @@ void mc_file_unref(struct mc_file **f)
     *f = NULL;
     if (!file)
         return;
-    MC_ASSERT(file->refs > 0);
-    if (--file->refs > 0)
+    unsigned before = __atomic_fetch_sub(&file->refs, 1, __ATOMIC_ACQ_REL);
+    MC_ASSERT(before > 0);
+    if (before > 1)
         return;
     close(file->fd);
     free(file);

@@ -7,7 +7,8 @@
 
 #include <sys/uio.h>
 
-/* A shared, counted file descriptor; closed with the last reference. Counting is not atomic: one owner thread at a time. */
+/* A shared, counted file descriptor; closed with the last reference. Counting is atomic: a cache of the loop may share one with a queue
+ * that a thread empties. */
 struct mc_file {
     int fd;
     unsigned refs;

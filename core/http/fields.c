@@ -17,16 +17,19 @@ static const struct known {
     enum mc_field_id id;
 } known[][4] = {
     [2] = {{"te", MC_F_TE}},
-    [4] = {{"host", MC_F_HOST}, {"date", MC_F_DATE}},
-    [5] = {{"proxy", MC_F_PROXY}},
+    [4] = {{"host", MC_F_HOST}, {"date", MC_F_DATE}, {"vary", MC_F_VARY}, {"etag", MC_F_ETAG}},
+    [5] = {{"proxy", MC_F_PROXY}, {"range", MC_F_RANGE}},
     [6] = {{"cookie", MC_F_COOKIE}, {"expect", MC_F_EXPECT}, {"server", MC_F_SERVER}},
     [7] = {{"referer", MC_F_REFERER}, {"upgrade", MC_F_UPGRADE}, {"trailer", MC_F_TRAILER}},
-    [10] = {{"connection", MC_F_CONNECTION}, {"user-agent", MC_F_USER_AGENT}, {"keep-alive", MC_F_KEEP_ALIVE}},
+    [8] = {{"if-match", MC_F_IF_MATCH}, {"if-range", MC_F_IF_RANGE}},
+    [10] = {{"connection", MC_F_CONNECTION}, {"user-agent", MC_F_USER_AGENT}, {"keep-alive", MC_F_KEEP_ALIVE}, {"set-cookie", MC_F_SET_COOKIE}},
     [12] = {{"content-type", MC_F_CONTENT_TYPE}},
-    [13] = {{"authorization", MC_F_AUTHORIZATION}},
+    [13] = {{"authorization", MC_F_AUTHORIZATION}, {"if-none-match", MC_F_IF_NONE_MATCH}, {"cache-control", MC_F_CACHE_CONTROL}},
     [14] = {{"content-length", MC_F_CONTENT_LENGTH}, {"http2-settings", MC_F_HTTP2_SETTINGS}},
-    [16] = {{"proxy-connection", MC_F_PROXY_CONNECTION}},
-    [17] = {{"transfer-encoding", MC_F_TRANSFER_ENCODING}},
+    [15] = {{"accept-encoding", MC_F_ACCEPT_ENCODING}},
+    [16] = {{"proxy-connection", MC_F_PROXY_CONNECTION}, {"content-encoding", MC_F_CONTENT_ENCODING}},
+    [17] = {{"transfer-encoding", MC_F_TRANSFER_ENCODING}, {"if-modified-since", MC_F_IF_MODIFIED_SINCE}},
+    [19] = {{"if-unmodified-since", MC_F_IF_UNMODIFIED_SINCE}},
 };
 
 static bool is(const char *lower, struct mc_str name)
