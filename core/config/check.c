@@ -42,6 +42,12 @@ static bool is_alnum(int c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z');
 }
 
+int mc_check_server(const char *value, char *err, size_t cap)
+{
+    struct mc_addr ignored;
+    return mc_addr_numeric(value, 53, &ignored) == MC_OK ? MC_OK : say(err, cap, "an address of numbers such as 127.0.0.1:53", value);
+}
+
 /* RFC 9110 §5.6.2 */
 static bool is_token(struct mc_str s)
 {

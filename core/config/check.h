@@ -13,5 +13,6 @@ int mc_check_field_name(const char *value, char *err, size_t cap); /* a header n
 int mc_check_text(const char *value, char *err, size_t cap);       /* fits into a header field */
 int mc_check_filled(const char *value, char *err, size_t cap);     /* not empty */
 int mc_check_host(const char *value, char *err, size_t cap);       /* a server name: host, "*.host"; any case */
+int mc_check_server(const char *value, char *err, size_t cap);     /* IP or IP:PORT, [V6] or [V6]:PORT */
 
 #endif

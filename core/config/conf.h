@@ -15,6 +15,7 @@ struct mc_values {
     const char *chdir, *pidfile, *proc_name, *errorlog, *loglevel, *accesslog, *access_log_format, *tmp_upload_dir;
     int64_t umask_; /* octal, default 0 as Gunicorn's */
     bool daemon, initgroups;
+    struct mc_strv resolver; /* name servers of upstreams, ADDRESS[:PORT] */
     struct mc_strv bind, raw_env, forwarded_allow_ips, secure_scheme_headers, forwarder_headers;
     const char *header_map; /* drop, refuse, dangerous */
     int64_t backlog;        /* default 2048 */
@@ -92,13 +93,31 @@ struct mc_conf_listen {
     size_t nservers;
 };
 
+/* A further condition of a route: all of them must hold. */
+enum mc_cond_kind { MC_COND_METHOD, MC_COND_HOST, MC_COND_SCHEME, MC_COND_CLIENT, MC_COND_HEADER, MC_COND_QUERY, MC_COND_COOKIE };
+struct mc_conf_cond {
+    enum mc_cond_kind kind;
+    bool absent;           /* header, query, cookie: it must not be there */
+    struct mc_str name;    /* of a header, parameter or cookie */
+    struct mc_strv words;  /* methods, scheme */
+    struct mc_cidr *nets;  /* client */
+    size_t nnets;
+    void **regexes;        /* pcre2_code *: one of them must match; none: being there is enough */
+    unsigned *first;       /* where the groups of each begin in r->captures */
+    size_t nregexes;
+};
+
 enum mc_match_kind { MC_MATCH_ALL, MC_MATCH_EXACT, MC_MATCH_PREFIX, MC_MATCH_REGEX };
 
 struct mc_conf_route {
     const char *name;
     enum mc_match_kind match;
     struct mc_str pattern;          /* exact path, prefix or regex text; matched against the normalised path */
-    void *regex;                    /* pcre2_code *, JIT-compiled */
+    void *regex;                    /* pcre2_code *, JIT-compiled; its groups are the first of r->captures */
+    struct mc_conf_cond *conds;
+    size_t nconds;
+    unsigned ncaptures;             /* groups of all its patterns, each with its whole match */
+    struct mc_match_words *words;   /* match { } as written, for the normal form; NULL: none */
     const struct mc_module *module; /* action of a handler module, or */
     void *action;                   /* …its settings struct */
     struct mc_conf_app *app;        /* an app; exactly one of module and app is set */
@@ -112,7 +131,9 @@ struct mc_conf_route {
 struct mc_conf_server {
     const char *name;
     unsigned index;
-    struct mc_str *names; /* lower case; exact "example.org", wildcard "*.example.org"; none: any name */
+    struct mc_str *names; /* lower case; exact "example.org", wildcard "*.example.org", "~PATTERN" as it stands; none: any name */
+    void **regexes;       /* pcre2_code * of those that are patterns, NULL of the others; NULL when none is */
+    unsigned ncaptures;   /* the most groups that one of them has, with the whole match; 0: none is a pattern */
     size_t nnames;
     struct mc_conf_listen **listens;
     size_t nlistens;

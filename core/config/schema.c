@@ -3,6 +3,7 @@
 #include "core/config/schema.h"
 
 #include "core/config/check.h"
+#include "core/config/upstream.h"
 
 static const struct mc_setting app_words[] = {
     {.name = "type", .type = MC_SET_STRING, .offset = offsetof(struct mc_app_words, type), .dflt = "wsgi", .doc = "kind of the app"},
@@ -66,7 +67,7 @@ const struct mc_scope mc_schema_pool = {.name = "pool", .titled = true, .where =
 static const struct mc_scope *const main_inner[] = {&mc_schema_pool, &mc_schema_app, &mc_schema_server, NULL};
 const struct mc_scope mc_schema_main = {.name = "", .where = MC_AT_MAIN, .inner = main_inner};
 
-static const struct mc_section *const core_sections[] = {NULL};
+static const struct mc_section *const core_sections[] = {&mc_section_upstream, NULL};
 
 static size_t count_sections(const struct mc_section *const *list)
 {
@@ -294,7 +295,7 @@ static const char *suggestion(const struct mc_build *b, const struct mc_scope *s
 
 int mc_schema_unknown(struct mc_build *b, struct mc_conf_where at, const struct mc_scope *scope, const char *name, bool section)
 {
-    static const char *const later[] = {"upstream", "tls", "log", "limit", "metrics", "control", "proxy", "static", "redirect", "status"};
+    static const char *const later[] = {"tls", "log", "limit", "metrics", "control", "proxy", "static", "redirect", "status"};
     const char *what = section ? "section" : "setting", *flag = missing_module(name), *guess;
     const struct mc_setting_absent *absent = mc_schema_absent(name, NULL);
     if (flag)

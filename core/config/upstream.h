@@ -6,7 +6,7 @@
 
 enum mc_balance { MC_BALANCE_ROUND_ROBIN, MC_BALANCE_LEAST_CONN, MC_BALANCE_HASH };
 
-/* peer "10.0.0.11:8080" { weight = 2 … }: HOST:PORT, unix:PATH, [V6]:PORT, or with `service` set an SRV name. The title is the address. */
+/* peer "10.0.0.11:8080" { weight = 2 … }: HOST:PORT, unix:PATH, [V6]:PORT, or with `service` set a domain without port. The title is the address. */
 struct mc_conf_peer {
     int64_t weight;       /* 1-65535 [1] */
     int64_t max_fails;    /* so many failures within fail_timeout take it out of turn; 0: never [1] */
@@ -15,10 +15,17 @@ struct mc_conf_peer {
     bool backup;          /* asked only when no other peer can be */
     bool down;
     const char *service;  /* SRV: "_http._tcp"; NULL: A and AAAA */
+    struct mc_strv addresses; /* of the name, instead of asking for it; without a resolver module the arbiter fills it once */
     /* filled by the section's check */
     const char *host;     /* a name to resolve; NULL: addr is final */
     uint16_t port;
     struct mc_addr addr;
+    struct mc_addr *addrs; /* of addresses; naddrs > 0: the name is not asked for */
+    size_t naddrs;
+};
+
+struct mc_status_range {
+    uint16_t first, last;
 };
 
 /* health { path = "/healthz" … } */
@@ -28,6 +35,8 @@ struct mc_conf_health {
     int64_t interval, timeout; /* ms [5 s, 2 s] */
     int64_t fails, passes; /* so many in a row change the state [3, 2] */
     struct mc_strv expect; /* statuses: {"200-299", "304"} */
+    struct mc_status_range *ranges; /* of expect */
+    size_t nranges;
 };
 
 struct mc_conf_upstream {
@@ -39,7 +48,8 @@ struct mc_conf_upstream {
     int64_t keepalive_timeout; /* ms [60 s] */
     int64_t keepalive_requests; /* on one connection [1000] */
     int64_t resolve;          /* ms: never ask for a name again sooner than this [as the TTL says, at least 1 s] */
-    /* filled by check */
+    struct mc_strv resolver;  /* name servers, ADDRESS[:PORT]; none: those of the system */
+    /* filled by check; name is NULL before */
     enum mc_balance balance;
     struct mc_conf_peer **peers; /* in the order of the file; title in names[i] */
     const char **names;
@@ -50,7 +60,8 @@ struct mc_conf_upstream {
 extern const struct mc_section mc_section_upstream;
 
 /* What `to = "…"` of an action may say: "upstream:NAME", or one address: "http://HOST[:PORT]", "https://HOST[:PORT]", "HOST:PORT", "unix:PATH"; the last ones make
- * an upstream of their own with one peer. *tls is set by https. NULL with err. Call it from check hooks only (the arena must be open). */
+ * an upstream of their own with one peer. "https://upstream:NAME" is a named one over TLS. *tls is set by https. NULL with err. Call it from check hooks only
+ * (the arena must be open). The same text gives the same upstream. */
 const struct mc_conf_upstream *mc_conf_upstream_to(struct mc_conf *c, const char *to, bool *tls, char *err, size_t errcap);
 
 #endif

@@ -39,8 +39,7 @@ static int parse_fd(const char *digits, const char *text, struct mc_addr *out, c
     return MC_OK;
 }
 
-/* "host" and "port" of the text; the port is empty when there is none. */
-static int split(const char *text, struct mc_str *host, struct mc_str *port, char *err, size_t errcap)
+int mc_addr_split(const char *text, struct mc_str *host, struct mc_str *port, char *err, size_t errcap)
 {
     const char *colon = strrchr(text, ':'), *after = text;
     if (text[0] == '[') {
@@ -95,7 +94,7 @@ static int parse_inet(const char *text, struct mc_addr *out, char *err, size_t e
     struct mc_str host, port;
     char name[256];
     uint64_t number = DEFAULT_PORT, ignored;
-    if (split(text, &host, &port, err, errcap) != MC_OK)
+    if (mc_addr_split(text, &host, &port, err, errcap) != MC_OK)
         return MC_ERROR;
     if (port.p && mc_str_to_u64(port, 65535, &number) != MC_OK) {
         snprintf(err, errcap, "invalid port '%.*s' in '%s'", (int)port.n, port.p, text);
@@ -146,6 +145,40 @@ int mc_addr_parse(const char *text, struct mc_addr *out, char *err, size_t errca
         return MC_ERROR;
     }
     return parse_inet(text, out, err, errcap);
+}
+
+void mc_addr_inet(struct mc_addr *a, int family, const void *raw, uint16_t port)
+{
+    *a = (struct mc_addr){.fd = -1, .family = family};
+    a->u.sa.sa_family = (sa_family_t)family;
+    if (family == AF_INET) {
+        memcpy(&a->u.in.sin_addr, raw, 4);
+        a->u.in.sin_port = htons(port);
+        a->len = sizeof(a->u.in);
+    } else {
+        memcpy(&a->u.in6.sin6_addr, raw, 16);
+        a->u.in6.sin6_port = htons(port);
+        a->len = sizeof(a->u.in6);
+    }
+}
+
+int mc_addr_numeric(const char *text, uint16_t dflt, struct mc_addr *out)
+{
+    char ignored[8], name[INET6_ADDRSTRLEN];
+    struct mc_str host, port;
+    uint64_t number = dflt;
+    uint8_t raw[16];
+    int family = text[0] == '[' ? AF_INET6 : AF_INET;
+    if (mc_addr_split(text, &host, &port, ignored, sizeof(ignored)) != MC_OK || host.n >= sizeof(name))
+        return MC_ERROR;
+    if (port.p && mc_str_to_u64(port, 65535, &number) != MC_OK)
+        return MC_ERROR;
+    memcpy(name, host.p, host.n);
+    name[host.n] = '\0';
+    if (number == 0 || inet_pton(family, name, raw) != 1)
+        return MC_ERROR;
+    mc_addr_inet(out, family, raw, (uint16_t)number);
+    return MC_OK;
 }
 
 bool mc_addr_equal(const struct mc_addr *a, const struct mc_addr *b)

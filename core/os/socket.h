@@ -33,6 +33,12 @@ struct mc_addr {
 /* MC_OK, or MC_ERROR with a message in err ("invalid port 'x' in 'localhost:x'"). Host names are resolved
  * (IPv4 first, as Gunicorn does): may wait. */
 int mc_addr_parse(const char *text, struct mc_addr *out, char *err, size_t errcap);
+/* "host" and "port" of HOST:PORT, HOST, [V6]:PORT, [V6], :PORT; port.p is NULL when there is none. MC_ERROR with err. */
+int mc_addr_split(const char *text, struct mc_str *host, struct mc_str *port, char *err, size_t errcap);
+/* From 4 or 16 bytes. */
+void mc_addr_inet(struct mc_addr *a, int family, const void *raw, uint16_t port);
+/* IP:PORT, [V6]:PORT, or (dflt is the port then, unless 0) IP, [V6]. Asks nobody. MC_OK or MC_ERROR. */
+int mc_addr_numeric(const char *text, uint16_t dflt, struct mc_addr *out);
 bool mc_addr_equal(const struct mc_addr *a, const struct mc_addr *b);
 /* "127.0.0.1:8000", "[::1]:8000", "unix:/run/x.sock": normal form, parses back. */
 void mc_addr_print(const struct mc_addr *a, char *out, size_t cap);
