@@ -78,16 +78,16 @@ static void file_only(struct mc_sb *out)
     const char *separator = "";
     struct mc_sb names;
     mc_sb_init(&names, 4096);
-    mc_sb_addz(&names, "  In the file only:");
+    mc_sb_addz(out, "  In the file only:");
+    pad(out, COLUMN - 19);
     for (const struct mc_setting *s = mc_settings; s->name; s++) {
         if (s->flag)
             continue;
-        mc_sb_addf(&names, "%s %s", separator, s->name);
-        separator = ",";
+        mc_sb_addf(&names, "%s%s", separator, s->name);
+        separator = ", ";
     }
-    mc_sb_addz(&names, "; and the sections pool, app, server and route.");
-    mc_sb_addz(out, mc_sb_z(&names));
-    mc_sb_addc(out, '\n');
+    mc_sb_addz(&names, "; and the sections pool, app, server, route and upstream.");
+    wrap(out, COLUMN, mc_sb_z(&names));
     mc_sb_fini(&names);
 }
 

@@ -82,7 +82,7 @@ static const struct {
     {"server s { @ = x }\n", "t.conf:1: unexpected '@'"},
     {"reload = yes\n", "t.conf:1: setting 'reload' is not built yet in this version"},
     {"logger_class = x\n", "t.conf:1: setting 'logger_class' does not exist here"},
-    {"upstream \"x\" { }\n", "t.conf:1: section 'upstream' is not built yet in this version"},
+    {"metrics { }\n", "t.conf:1: section 'metrics' is not built yet in this version"},
     {"server s {\n tls { }\n}\n", "t.conf:2: section 'tls' needs a module that was left out of this build: configure it with --with-tls"},
     {"server s {\n route r { proxy { to = x } } }\n",
      "t.conf:2: section 'proxy' needs a module that was left out of this build: configure it with --with-proxy"},
