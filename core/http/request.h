@@ -52,12 +52,21 @@ struct mc_response {
     bool paused;             /* the handler was told MC_AGAIN and waits for room */
 };
 
+/* What only the server knows of a request's connection; served through r->fact. */
+enum mc_fact {
+    MC_FACT_SERVER_ADDR, MC_FACT_SERVER_PORT, MC_FACT_PEER_ADDR, MC_FACT_PEER_PORT, MC_FACT_PROXY_ADDR, MC_FACT_PROXY_PORT, MC_FACT_REQUEST_ID,
+    MC_FACT_TLS_PROTOCOL, MC_FACT_TLS_CIPHER, MC_FACT_TLS_SNI, MC_FACT_TLS_ALPN, MC_FACT_TLS_RESUMED, MC_FACT_TLS_VERIFY, MC_FACT_TLS_SUBJECT,
+    MC_FACT_TLS_ISSUER, MC_FACT_TLS_SERIAL, MC_FACT_TLS_FINGERPRINT, MC_FACT_TLS_CERT,
+    MC_FACT_COUNT
+};
+
 enum mc_req_state {
     MC_REQ_HEAD,    /* head parsed, not routed */
     MC_REQ_BODY,    /* body arriving */
     MC_REQ_QUEUED,  /* waits for an executor */
     MC_REQ_RUNNING, /* in its handler */
     MC_REQ_DONE,    /* response complete */
+    MC_REQ_ADMIT,   /* a filter has not decided yet whether it may pass */
     MC_REQ_COUNT
 };
 
@@ -82,6 +91,15 @@ struct mc_request {
 
     const struct mc_conf_server *server;
     const struct mc_conf_route *route; /* NULL: none matched */
+    void *server_pattern;       /* pcre2_code * of the server's name that matched the host, when it is a pattern */
+    struct mc_str *server_captures; /* its groups; the server's ncaptures, or NULL */
+    struct mc_str *captures;    /* groups of the route's patterns; the route's ncaptures, or NULL */
+    const union mc_sockaddr *client; /* the peer, or whom a trusted proxy names; NULL in pure tests */
+    struct mc_str user;         /* whom a filter has recognised; p NULL: nobody */
+    struct mc_str request_id;   /* made when $request_id is asked for */
+    struct mc_fields refusal_fields; /* go with the answer of a filter that refuses */
+    void *filtered;             /* server/filter.c: the filters that this request has passed */
+    bool (*fact)(struct mc_request *r, enum mc_fact f, struct mc_str *out); /* false: there is none. NULL in pure tests */
     const struct mc_handler_ops *handler;
     void *hctx;           /* the handler's own state, in the arena */
 

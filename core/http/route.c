@@ -1,71 +1,9 @@
-/* Which server and which route a request belongs to. Patterns are compiled by the configuration; matching is bounded here, so that a
- * pattern that backtracks for ever costs one request a 500 and not the worker its life.
+/* Which server and which route a request belongs to. Patterns are compiled by the configuration and matched within bounds (pattern.c).
  * Called by the server between head and handler. Worker side. */
 #include "core/http/route.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-#include <pthread.h>
-#include <stdlib.h>
-
-enum { MATCH_LIMIT = 200000, DEPTH_LIMIT = 20000, HEAP_LIMIT_KIB = 4096, JIT_STACK_MIN = 32 * 1024, JIT_STACK_MAX = 512 * 1024 };
-
-/* What a match needs besides the pattern; one a thread, made at its first match. */
-struct matcher {
-    pcre2_match_data *data;
-    pcre2_match_context *context;
-    pcre2_jit_stack *stack;
-};
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_key_t key;
-static bool have_key;
-
-static void matcher_free(void *v)
-{
-    struct matcher *m = v;
-    pcre2_match_data_free(m->data);
-    pcre2_match_context_free(m->context);
-    pcre2_jit_stack_free(m->stack);
-    free(m);
-}
-
-static void make_key(void)
-{
-    have_key = pthread_key_create(&key, matcher_free) == 0;
-}
-
-static struct matcher *matcher_get(void)
-{
-    pthread_once(&once, make_key);
-    struct matcher *m = have_key ? pthread_getspecific(key) : NULL;
-    if (m || !have_key || !(m = calloc(1, sizeof(*m))))
-        return m;
-    m->data = pcre2_match_data_create(1, NULL);
-    m->context = pcre2_match_context_create(NULL);
-    m->stack = pcre2_jit_stack_create(JIT_STACK_MIN, JIT_STACK_MAX, NULL);
-    if (!m->data || !m->context || pthread_setspecific(key, m) != 0) {
-        matcher_free(m);
-        return NULL;
-    }
-    pcre2_set_match_limit(m->context, MATCH_LIMIT);
-    pcre2_set_depth_limit(m->context, DEPTH_LIMIT);
-    pcre2_set_heap_limit(m->context, HEAP_LIMIT_KIB);
-    if (m->stack)
-        pcre2_jit_stack_assign(m->context, NULL, m->stack); /* without one the machine stack's 32 KiB are used */
-    return m;
-}
-
-static int match_regex(const void *regex, struct mc_str path)
-{
-    struct matcher *m = matcher_get();
-    if (!m)
-        return MC_ERROR;
-    int rc = pcre2_match(regex, (PCRE2_SPTR)path.p, path.n, 0, 0, m->data, m->context);
-    if (rc == PCRE2_ERROR_NOMATCH)
-        return MC_DECLINED;
-    return rc < 0 ? MC_ERROR : MC_OK; /* 0: more groups than the match data holds, which nobody reads */
-}
+#include "core/http/params.h"
+#include "core/http/pattern.h"
 
 static bool match_prefix(struct mc_str prefix, struct mc_str path)
 {
@@ -74,7 +12,7 @@ static bool match_prefix(struct mc_str prefix, struct mc_str path)
     return path.n == prefix.n || prefix.n == 0 || prefix.p[prefix.n - 1] == '/' || path.p[prefix.n] == '/';
 }
 
-int mc_route_match(const struct mc_conf_route *route, struct mc_str path)
+static int match_path(const struct mc_conf_route *route, struct mc_str path, struct mc_str *groups, unsigned n)
 {
     switch (route->match) {
     case MC_MATCH_ALL:
@@ -84,24 +22,61 @@ int mc_route_match(const struct mc_conf_route *route, struct mc_str path)
     case MC_MATCH_PREFIX:
         return match_prefix(route->pattern, path) ? MC_OK : MC_DECLINED;
     case MC_MATCH_REGEX:
-        return match_regex(route->regex, path);
+        return mc_pattern_match(route->regex, path, groups, n);
     }
     return MC_ERROR;
 }
 
-int mc_route_find(struct mc_request *r)
+int mc_route_match(const struct mc_conf_route *route, struct mc_str path)
 {
-    const struct mc_conf_server *s = r->server;
-    for (size_t i = 0; i < s->nroutes; i++) {
-        int rc = mc_route_match(&s->routes[i], r->path);
-        if (rc == MC_DECLINED)
-            continue;
-        if (rc != MC_OK)
-            return 500;
-        r->route = &s->routes[i];
-        return MC_OK;
+    return match_path(route, path, NULL, 0);
+}
+
+/* ---- further conditions */
+
+/* MC_OK when one of the condition's patterns matches, or it has none. */
+static int match_value(struct mc_request *r, const struct mc_conf_cond *c, struct mc_str value)
+{
+    int rc = c->nregexes == 0 ? MC_OK : MC_DECLINED;
+    for (size_t i = 0; rc == MC_DECLINED && i < c->nregexes; i++) {
+        struct mc_str *groups = r->captures && !c->absent ? r->captures + c->first[i] : NULL;
+        rc = mc_pattern_match(c->regexes[i], value, groups, mc_pattern_groups(c->regexes[i]));
     }
-    return 404;
+    return rc;
+}
+
+static int match_fields(struct mc_request *r, const struct mc_conf_cond *c)
+{
+    int rc = MC_DECLINED;
+    for (uint32_t i = 0; rc == MC_DECLINED && i < r->head.fields.n; i++) {
+        if (mc_str_eq_nocase(r->head.fields.v[i].name, c->name))
+            rc = match_value(r, c, r->head.fields.v[i].value);
+    }
+    return rc;
+}
+
+static int match_arg(struct mc_request *r, const struct mc_conf_cond *c)
+{
+    struct mc_str value, plain;
+    if (!mc_param_arg(r->uri.query, c->name, &value))
+        return MC_DECLINED;
+    if (mc_uri_decode(&r->arena, value, &plain) != MC_OK)
+        return MC_ERROR;
+    return match_value(r, c, plain);
+}
+
+static bool listed(const struct mc_strv *words, struct mc_str s)
+{
+    for (size_t i = 0; i < words->n; i++) {
+        if (mc_str_eq(mc_str(words->v[i]), s))
+            return true;
+    }
+    return false;
+}
+
+static bool match_client(const struct mc_request *r, const struct mc_conf_cond *c)
+{
+    return r->client && mc_cidr_match(c->nets, c->nnets, r->client);
 }
 
 /* Does "*.example.org" cover this host? It stands for one or more labels. */
@@ -113,14 +88,105 @@ static bool covers(struct mc_str name, struct mc_str host)
     return host.n > suffix.n && mc_str_eq_nocase((struct mc_str){host.p + host.n - suffix.n, suffix.n}, suffix);
 }
 
-const struct mc_conf_server *mc_route_server(const struct mc_conf_listen *l, struct mc_str host)
+static struct mc_str without_dot(struct mc_str host)
 {
-    const struct mc_conf_server *best = l->servers[0];
-    size_t length = 0;
-    if (l->nservers == 1)
-        return best;
     if (host.n && host.p[host.n - 1] == '.')
         host.n--;
+    return host;
+}
+
+/* As the names of a server; patterns see lower case. */
+static int match_host(struct mc_request *r, const struct mc_conf_cond *c)
+{
+    struct mc_str host = without_dot(r->head.host);
+    for (size_t i = 0; i < c->words.n; i++) {
+        struct mc_str name = mc_str(c->words.v[i]);
+        if (mc_str_eq_nocase(name, host) || covers(name, host))
+            return MC_OK;
+    }
+    if (c->nregexes == 0)
+        return MC_DECLINED;
+    struct mc_str low = mc_route_lower(r, host);
+    return low.p ? match_value(r, c, low) : MC_ERROR;
+}
+
+static int match_cond(struct mc_request *r, const struct mc_conf_cond *c)
+{
+    struct mc_str value;
+    int rc = MC_ERROR;
+    switch (c->kind) {
+    case MC_COND_METHOD:
+        return listed(&c->words, r->head.method) ? MC_OK : MC_DECLINED;
+    case MC_COND_SCHEME:
+        return listed(&c->words, r->https ? MC_STR("https") : MC_STR("http")) ? MC_OK : MC_DECLINED;
+    case MC_COND_CLIENT:
+        return match_client(r, c) ? MC_OK : MC_DECLINED;
+    case MC_COND_HOST:
+        return match_host(r, c);
+    case MC_COND_HEADER:
+        rc = match_fields(r, c);
+        break;
+    case MC_COND_QUERY:
+        rc = match_arg(r, c);
+        break;
+    case MC_COND_COOKIE:
+        rc = mc_param_cookie(&r->head.fields, c->name, &value) ? match_value(r, c, value) : MC_DECLINED;
+        break;
+    }
+    if (c->absent && rc != MC_ERROR)
+        return rc == MC_OK ? MC_DECLINED : MC_OK;
+    return rc;
+}
+
+/* ---- routes */
+
+static int match_route(struct mc_request *r, const struct mc_conf_route *route)
+{
+    r->captures = NULL;
+    if (route->ncaptures) {
+        r->captures = mc_arena_calloc(&r->arena, route->ncaptures * sizeof *r->captures);
+        if (!r->captures)
+            return MC_ERROR;
+    }
+    int rc = match_path(route, r->path, r->captures, route->regex ? mc_pattern_groups(route->regex) : 0);
+    for (size_t i = 0; rc == MC_OK && i < route->nconds; i++)
+        rc = match_cond(r, &route->conds[i]);
+    return rc;
+}
+
+int mc_route_find(struct mc_request *r)
+{
+    const struct mc_conf_server *s = r->server;
+    size_t from = r->route ? (size_t)(r->route - s->routes) + 1 : 0;
+    for (size_t i = from; i < s->nroutes; i++) {
+        int rc = match_route(r, &s->routes[i]);
+        if (rc == MC_DECLINED)
+            continue;
+        if (rc != MC_OK)
+            return 500;
+        r->route = &s->routes[i];
+        return MC_OK;
+    }
+    r->route = NULL;
+    r->captures = NULL;
+    return 404;
+}
+
+/* ---- servers */
+
+struct mc_str mc_route_lower(struct mc_request *r, struct mc_str host)
+{
+    struct mc_str low = mc_arena_dup(&r->arena, host);
+    for (size_t i = 0; low.p && i < low.n; i++)
+        ((char *)(uintptr_t)low.p)[i] = (char)mc_lower((unsigned char)low.p[i]);
+    return low;
+}
+
+/* By exact name, then by the longest wildcard. */
+static const struct mc_conf_server *by_name(const struct mc_conf_listen *l, struct mc_str host)
+{
+    const struct mc_conf_server *best = NULL;
+    size_t length = 0;
     for (size_t i = 0; i < l->nservers; i++) {
         const struct mc_conf_server *s = l->servers[i];
         for (size_t k = 0; k < s->nnames; k++) {
@@ -133,4 +199,54 @@ const struct mc_conf_server *mc_route_server(const struct mc_conf_listen *l, str
         }
     }
     return best;
+}
+
+/* By the first pattern; *code tells which. */
+static const struct mc_conf_server *by_pattern(const struct mc_conf_listen *l, struct mc_str host, void **code)
+{
+    char low[256];
+    if (host.n == 0 || host.n > sizeof low)
+        return NULL;
+    for (size_t i = 0; i < l->nservers; i++) {
+        const struct mc_conf_server *s = l->servers[i];
+        for (size_t k = 0; s->regexes && k < s->nnames; k++) {
+            for (size_t n = 0; n < host.n; n++)
+                low[n] = (char)mc_lower((unsigned char)host.p[n]);
+            if (!s->regexes[k] || mc_pattern_match(s->regexes[k], (struct mc_str){low, host.n}, NULL, 0) != MC_OK)
+                continue;
+            *code = s->regexes[k];
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static const struct mc_conf_server *pick(const struct mc_conf_listen *l, struct mc_str host, void **code)
+{
+    *code = NULL;
+    if (l->nservers == 1 && l->servers[0]->ncaptures == 0)
+        return l->servers[0];
+    host = without_dot(host);
+    const struct mc_conf_server *s = by_name(l, host);
+    s = s ? s : by_pattern(l, host, code);
+    return s ? s : l->servers[0];
+}
+
+const struct mc_conf_server *mc_route_server(const struct mc_conf_listen *l, struct mc_str host)
+{
+    void *code;
+    return pick(l, host, &code);
+}
+
+int mc_route_find_server(struct mc_request *r, const struct mc_conf_listen *l)
+{
+    r->server = pick(l, r->head.host, &r->server_pattern);
+    r->server_captures = NULL;
+    if (!r->server_pattern)
+        return MC_OK;
+    struct mc_str low = mc_route_lower(r, without_dot(r->head.host));
+    r->server_captures = mc_arena_calloc(&r->arena, r->server->ncaptures * sizeof *r->server_captures);
+    if (!low.p || !r->server_captures)
+        return 503;
+    return mc_pattern_match(r->server_pattern, low, r->server_captures, r->server->ncaptures) == MC_OK ? MC_OK : 500;
 }

@@ -214,3 +214,27 @@ int mc_uri_host(struct mc_str s, struct mc_str *host, struct mc_str *port)
     *host = (struct mc_str){s.p, n};
     return MC_OK;
 }
+
+/* RFC 3986: 1 = stands in a path as itself; 2 = may stand in a target, where it has a meaning of its own. */
+static const uint8_t uri_ok[256] = {
+    ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['-'] = 1, ['.'] = 1, ['_'] = 1, ['~'] = 1, ['!'] = 1, ['$'] = 1, ['&'] = 1, ['\''] = 1,
+    ['('] = 1,         [')'] = 1,         ['*'] = 1,         ['+'] = 1, [','] = 1, [';'] = 1, ['='] = 1, [':'] = 1, ['@'] = 1, ['/'] = 1,
+    ['?'] = 2,         ['#'] = 2,         ['%'] = 2,         ['['] = 2, [']'] = 2,
+};
+
+void mc_uri_encode(struct mc_sb *out, struct mc_str s, bool path)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    size_t plain = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (uri_ok[c] == 1 || (!path && uri_ok[c] == 2))
+            continue;
+        char text[3] = {'%', hex[c >> 4], hex[c & 15]};
+        mc_sb_add(out, s.p + plain, i - plain);
+        mc_sb_add(out, text, sizeof text);
+        plain = i + 1;
+    }
+    if (s.n > plain)
+        mc_sb_add(out, s.p + plain, s.n - plain);
+}

@@ -22,6 +22,9 @@ int mc_uri_split(struct mc_str target, bool options, struct mc_uri *out);
 int mc_uri_normalise(struct mc_arena *a, struct mc_str path, struct mc_str *out);
 /* Percent-decode only (WSGI PATH_INFO): bytes as they come out; bad %XX is kept. Aliases the input when nothing had to change. */
 int mc_uri_decode(struct mc_arena *a, struct mc_str path, struct mc_str *out);
+/* Percent-encode. path: s is a decoded path, so '?', '#' and '%' stand for themselves and are encoded, '/' is kept; else s may be a piece of a target
+ * as it was sent, and only what no URI may hold raw is encoded: controls, blanks, quotes, "<>\\^`{|}", bytes over 0x7e. */
+void mc_uri_encode(struct mc_sb *out, struct mc_str s, bool path);
 
 /* Host field or authority: host (reg-name, IPv4, [IPv6]) and optional port <= 65535. MC_OK or 400. host keeps the brackets; port "" when none. */
 int mc_uri_host(struct mc_str s, struct mc_str *host, struct mc_str *port);
