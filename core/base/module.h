@@ -32,6 +32,9 @@ struct mc_conf;          /* core/config/conf.h */
 struct mc_conf_app;
 
 struct mc_conf_section;  /* core/config/conf.h */
+struct mc_conf_where;
+struct mc_gather;        /* core/config/secrets.h */
+struct mc_secrets;
 
 /* A section of the file that a module owns, such as `upstream "x" { … }`. Of an untitled one there is at most one in its place; titled ones repeat. */
 struct mc_section {
@@ -87,6 +90,16 @@ struct mc_module {
     const struct mc_app_type *apps; /* ends with name == NULL; or NULL */
     const char *(*version)(void);   /* versions of libraries for -V ("OpenSSL 3.0.22"), or NULL */
     unsigned takes; /* worker modules: the MC_NEED_* of apps that they can run */
+    /* When the whole configuration is read, behind all checks of sections; may fill it up. *at says where the error is. As mc_section.check. */
+    int (*check_all)(struct mc_conf *conf, bool image, struct mc_conf_where *at, char *err, size_t errcap);
+    /* In the arbiter: read the secrets of a pool's workers, at the start, on HUP and when a watched file has changed. MC_OK, or MC_ERROR with err
+     * (later than the start, the workers keep what they have). */
+    int (*gather)(struct mc_gather *g);
+    /* In a short-lived child of the arbiter, after gather() has set `renew`: ask others for what is to be added (`out` is empty at first and given to the
+     * next gather() as a part of `old`). May wait for its peers. MC_OK, or MC_ERROR with err. */
+    int (*fetch)(struct mc_gather *g);
+    /* In a worker, before it is ready and whenever there are others: take the secrets into use. MC_OK, or MC_ERROR (logged; nothing has changed). */
+    int (*adopt)(struct mc_worker *w, const struct mc_secrets *s);
     int (*init_worker)(struct mc_worker *w);  /* after privileges are dropped, before ready: MC_OK or MC_ERROR (logged) */
     void (*exit_worker)(struct mc_worker *w);
 };

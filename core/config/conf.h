@@ -19,6 +19,8 @@ struct mc_values {
     struct mc_strv bind, raw_env, forwarded_allow_ips, secure_scheme_headers, forwarder_headers;
     const char *header_map; /* drop, refuse, dangerous */
     int64_t backlog;        /* default 2048 */
+    const char *certfile, *keyfile, *ca_certs, *ciphers; /* Gunicorn's TLS: for servers without a tls section */
+    int64_t cert_reqs;      /* 0 none, 1 optional, 2 required */
     /* pool */
     const char *worker_class, *user, *group;
     int64_t workers; /* 0 = auto */
@@ -44,6 +46,8 @@ struct mc_values {
     const char *config;
     bool check_config, print_config;
 };
+
+struct mc_tls_client; /* tls_client.h */
 
 struct mc_conf_where {
     const char *file;
@@ -88,6 +92,8 @@ struct mc_conf_listen {
     unsigned index;
     struct mc_addr addr;
     bool tls;
+    int64_t handshake_timeout; /* ms */
+    int64_t handshakes;        /* unfinished at once, of one worker; 0: any number */
     struct mc_conf_pool *pool;
     struct mc_conf_server **servers; /* in file order; the first is the default */
     size_t nservers;
@@ -142,6 +148,7 @@ struct mc_conf_server {
     struct mc_conf_pool *pool;
     struct mc_conf_section *sections;
     struct mc_values set;
+    unsigned client_policy; /* equal numbers: the same demands on client certificates, 0: none (a TLS module's) */
     /* parsed forms of set.* that requests need */
     struct mc_cidr *trusted;
     size_t ntrusted; /* forwarded_allow_ips */
@@ -157,6 +164,8 @@ struct mc_conf {
     size_t napps;
     struct mc_conf_server *servers;
     size_t nservers; /* at least 1 */
+    struct mc_tls_client *tls_clients; /* those who call upstreams over TLS */
+    unsigned ntls_clients;
     struct mc_conf_listen *listens;
     size_t nlistens; /* at least 1 */
     struct mc_conf_section *sections;

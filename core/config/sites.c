@@ -304,7 +304,8 @@ static int plain_server(struct sites *s)
     if (bind->n == 0)
         return mc_build_fail(b, given ? given->at : MC_NOWHERE, "bind: there is no address");
     for (size_t i = 0; i < bind->n; i++) {
-        if (add_listen(s, server, given ? given->at : MC_NOWHERE, bind->v[i]) != MC_OK)
+        const char *text = s->c->set.certfile ? mc_build_printf(b, "%s tls", bind->v[i]) : bind->v[i];
+        if (!text || add_listen(s, server, given ? given->at : MC_NOWHERE, text) != MC_OK)
             return MC_ERROR;
     }
     return set_trusted(b, server);
@@ -342,6 +343,17 @@ static int check_actions(struct sites *s)
                 continue;
             return mc_build_fail(s->b, route->at, "%s", err);
         }
+    }
+    return MC_OK;
+}
+
+static int check_modules(struct sites *s)
+{
+    char err[320] = "";
+    for (size_t i = 0; mc_modules[i]; i++) {
+        struct mc_conf_where at = MC_NOWHERE;
+        if (mc_modules[i]->check_all && mc_modules[i]->check_all(s->c, s->b->image, &at, err, sizeof err) != MC_OK)
+            return mc_build_fail(s->b, at, "%s", err);
     }
     return MC_OK;
 }
@@ -386,5 +398,5 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
     if (n == 0 && plain_server(&s) != MC_OK)
         return MC_ERROR;
     warn_idle_pools(&s);
-    return check_actions(&s);
+    return check_actions(&s) == MC_OK ? check_modules(&s) : MC_ERROR;
 }

@@ -15,7 +15,8 @@ struct mc_stream {
     int fd;      /* the owner's to close */
     bool client; /* we connected: an upstream */
     bool reset;  /* close() is to send RST, so that nobody takes what was cut for whole */
-    /* What open() needs. Client connections: struct mc_listener. Upstreams: see modules/transport/tls. */
+    const char *why; /* after MC_ERROR: one phrase that lives for ever, or NULL (errno tells) */
+    /* What open() needs. Client connections: struct mc_listener. Upstreams over TLS: struct mc_tls_client (config/tls_client.h). */
     const void *setup;
 };
 
@@ -28,6 +29,7 @@ struct mc_transport_ops {
     bool (*pending)(const struct mc_stream *s);                 /* recv() may give bytes though the socket announces none */
     int (*shutdown)(struct mc_stream *s);                       /* no more sending: MC_OK, MC_AGAIN, MC_ERROR */
     void (*close)(struct mc_stream *s);                         /* free transport state; the fd is closed by the owner */
+    void (*rest)(struct mc_stream *s);                          /* nothing went on for a while: give memory back; may be NULL */
 };
 
 extern const struct mc_transport_ops mc_transport_plain;
