@@ -67,6 +67,7 @@ enum mc_req_state {
     MC_REQ_RUNNING, /* in its handler */
     MC_REQ_DONE,    /* response complete */
     MC_REQ_ADMIT,   /* a filter has not decided yet whether it may pass */
+    MC_REQ_ADMITTED, /* it has */
     MC_REQ_COUNT
 };
 
@@ -112,6 +113,7 @@ struct mc_request {
     char *orphan_head;    /* … and the block that its head lies in */
     size_t orphan_cap;
     bool sent_continue;
+    uint8_t reroutes;     /* how often its target was changed on the way to a handler */
     bool gone;            /* the client left */
 };
 

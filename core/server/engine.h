@@ -35,9 +35,12 @@ static inline bool mc_conn_closing(const struct mc_conn *c) { return c->session.
 /* ---- request.c ---- */
 struct mc_request *mc_request_new(struct mc_session *s);
 void mc_request_free(struct mc_request *r);
-/* Head complete: server, scheme, route, handler, body mode and limits. A refusal becomes the request's handler (it answers when the body is
- * read), or, when the body must not be read, is answered now. MC_OK, or MC_ERROR: answered, the connection closes. */
+/* Head complete: server, scheme, route, filters, handler, body mode and limits. A refusal becomes the request's handler (it answers when the body is
+ * read), or, when the body must not be read, is answered now. MC_OK; MC_ERROR: answered, the connection closes; MC_AGAIN: a filter has not decided
+ * yet (r->state is MC_REQ_ADMIT until it has, then MC_REQ_ADMITTED). */
 int mc_request_route(struct mc_request *r);
+/* Go on after MC_AGAIN; same returns. */
+int mc_request_admitted(struct mc_request *r);
 /* The handler may start: give it to the worker module or run it here. */
 void mc_request_dispatch(struct mc_request *r);
 /* Apply a handler's return value. */

@@ -27,9 +27,11 @@ struct mc_filter_ops {
      * MC_OK: yes; MC_DECLINED: no; MC_ERROR: logged, the worker does not start. */
     int (*attach)(struct mc_conf *conf, const struct mc_conf_server *server, const struct mc_conf_route *route, void **data);
     /* Before the handler's prepare(), when nothing of the body has been read. MC_OK: go on; a status: refused (fields that were put into
-     * r->refusal_fields go with the answer); MC_AGAIN: it will call mc_request_admit() when it knows. May be NULL. */
+     * r->refusal_fields go with the answer); MC_AGAIN: it will call mc_request_admit() when it knows. A request that comes to another route for which
+     * attach() gave the same data is not asked again. May be NULL. */
     int (*access)(struct mc_request *r, void *data);
-    /* r is over or given up: an access() that said MC_AGAIN and has not called mc_request_admit(), or one that counts. May be NULL. */
+    /* r is over or given up; called once for each access() of r with these data, also for one that refused, or that said MC_AGAIN and has not called
+     * mc_request_admit(). May be NULL. */
     void (*leave)(struct mc_request *r, void *data);
     /* Before the head is encoded: may change status, fields and length of r->resp. `last` with the whole body's length when it is known to be in hand,
      * else -1. MC_OK: body() is wanted, *state is given to it; MC_DECLINED: not. May be NULL. */
@@ -42,6 +44,11 @@ struct mc_filter_ops {
 void mc_request_admit(struct mc_request *r, int rc);
 /* From body(): these bytes to the filter behind `index`, or out. MC_OK, MC_AGAIN (taken, pause), MC_ERROR. */
 int mc_filter_next(struct mc_request *r, unsigned index, const void *p, size_t n, bool last);
+/* ---- inside core/server ---- */
+/* r->route is new, or a filter has decided: the access() of its filters that r has not passed yet. MC_OK, MC_AGAIN or a status. */
+int mc_filter_access(struct mc_request *r);
+/* r is over: the leave() of all filters whose access() was called. */
+void mc_filter_leave(struct mc_request *r);
 /* Fill filters of every route of the servers of a pool. MC_OK or MC_ERROR (logged). */
 int mc_filter_attach(struct mc_conf *conf, const struct mc_conf_pool *pool);
 

@@ -26,6 +26,10 @@ struct mc_handler_ops {
     void (*abort)(struct mc_request *r); /* the client is gone or timed out; the response API gives MC_ERROR from now on */
 };
 
+/* For prepare(): r gets another target, such as "/new/path?query" (percent-encoded); then return MC_REROUTE. target is kept, not copied.
+ * MC_OK, or a status: 400 (not a target), 503 (out of memory). */
+int mc_request_retarget(struct mc_request *r, struct mc_str target);
+
 /* ---- response ---- */
 /* Start, or (while the head is not out) start anew: earlier fields are dropped. status 200-599. The reason may be empty. Slices are kept until the head is
  * encoded, not copied. MC_OK, MC_ERROR (head already out, or the client is gone). */

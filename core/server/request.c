@@ -5,9 +5,12 @@
 #include "core/http/route.h"
 #include "core/http/uri.h"
 #include "core/server/access.h"
+#include "core/server/filter.h"
 
 #include <pthread.h>
 #include <string.h>
+
+enum { REROUTES_MAX = 10 };
 
 /* Stands in for the handler of a request that is refused once its body has been read. hctx is the status. */
 static int answer_status(struct mc_request *r)
@@ -35,6 +38,7 @@ struct mc_request *mc_request_new(struct mc_session *s)
     if (r->conn) {
         r->server = r->conn->listener->conf->servers[0];
         r->tls = r->conn->stream.tls != NULL;
+        r->client = &r->conn->peer;
     }
     return r;
 }
@@ -50,7 +54,25 @@ void mc_request_free(struct mc_request *r)
 
 /* ---- routing ---- */
 
-static int find_route(struct mc_request *r)
+int mc_request_retarget(struct mc_request *r, struct mc_str target)
+{
+    struct mc_uri uri = { .path = MC_STR_NONE };
+    struct mc_str path;
+    int rc = mc_uri_split(target, false, &uri);
+    if (rc != MC_OK) {
+        return rc;
+    }
+    rc = mc_uri_normalise(&r->arena, uri.path, &path);
+    if (rc != MC_OK) {
+        return rc;
+    }
+    r->uri = uri;
+    r->path = path;
+    return MC_OK;
+}
+
+/* What does not change with the route. */
+static int locate(struct mc_request *r)
 {
     int rc;
     if (r->uri.path.p == NULL) {
@@ -62,9 +84,45 @@ static int find_route(struct mc_request *r)
     if (r->path.p == NULL && (rc = mc_uri_normalise(&r->arena, r->uri.path, &r->path)) != MC_OK) {
         return rc;
     }
-    r->server = mc_route_server(r->conn->listener->conf, r->head.host);
-    rc = mc_forwarded_scheme(r);
-    return rc == MC_OK ? mc_route_find(r) : rc;
+    rc = mc_route_find_server(r, r->conn->listener->conf);
+    return rc == MC_OK ? mc_forwarded_scheme(r) : rc;
+}
+
+/* May the request enter r->route, and does its handler want it? */
+static int enter_route(struct mc_request *r)
+{
+    int rc = mc_filter_access(r);
+    if (rc != MC_OK) {
+        return rc;
+    }
+    r->handler = r->route->app ? r->conn->worker->handlers[r->route->app->index] : r->route->module->ops.handler;
+    return r->handler->prepare ? r->handler->prepare(r) : MC_OK;
+}
+
+/* Until a handler takes it: MC_OK, MC_AGAIN or a status. again: r->route is entered once more. */
+static int find_handler(struct mc_request *r, bool again)
+{
+    for (;;) {
+        int rc = again ? MC_OK : mc_route_find(r);
+        again = false;
+        rc = rc == MC_OK ? enter_route(r) : rc;
+        switch (rc) {
+        case MC_DECLINED:
+            continue;
+        case MC_REROUTE:
+            if (r->reroutes++ < REROUTES_MAX) {
+                r->route = NULL;
+                continue;
+            }
+            mc_error("a request was given %d other targets without reaching a handler: see the routes of server \"%s\"", REROUTES_MAX, r->server->name);
+            return 500;
+        case MC_OK:
+        case MC_AGAIN:
+            return rc;
+        default:
+            return rc > 0 ? rc : 500;
+        }
+    }
 }
 
 /* A body that nobody wants is read and dropped when that is cheap; else the connection ends. */
@@ -83,16 +141,15 @@ static int refuse_later(struct mc_request *r, int status)
     return MC_ERROR;
 }
 
-int mc_request_route(struct mc_request *r)
+static int settle(struct mc_request *r, int rc)
 {
-    r->is_head = mc_str_eq(r->head.method, MC_STR("HEAD"));
-    r->body.framing = r->head.framing;
-    r->body.length = r->head.content_length;
-    int rc = find_route(r);
+    if (rc == MC_AGAIN) {
+        r->state = MC_REQ_ADMIT;
+        return rc;
+    }
     if (rc != MC_OK) {
         return refuse_later(r, rc);
     }
-    r->handler = r->route->app ? r->conn->worker->handlers[r->route->app->index] : r->route->module->ops.handler;
     r->body.mode = r->handler->body;
     int64_t limit = mc_request_set(r)->limit_request_body;
     if (limit > 0 && r->head.content_length > limit) {
@@ -105,6 +162,20 @@ int mc_request_route(struct mc_request *r)
         }
     }
     return MC_OK;
+}
+
+int mc_request_route(struct mc_request *r)
+{
+    r->is_head = mc_str_eq(r->head.method, MC_STR("HEAD"));
+    r->body.framing = r->head.framing;
+    r->body.length = r->head.content_length;
+    int rc = locate(r);
+    return settle(r, rc == MC_OK ? find_handler(r, false) : rc);
+}
+
+int mc_request_admitted(struct mc_request *r)
+{
+    return settle(r, find_handler(r, true));
 }
 
 /* ---- running ---- */
@@ -272,6 +343,9 @@ void mc_request_account(struct mc_request *r, uint64_t end)
 void mc_request_finish(struct mc_request *r)
 {
     struct mc_conn *c = r->conn;
+    if (r->filtered) {
+        mc_filter_leave(r);
+    }
     mc_request_account(r, r->end_us ? r->end_us : mc_clock_ns() / 1000);
     if (!r->body.complete && r->head.framing != MC_BODY_NONE) {
         c->session.close = c->linger = true;

@@ -316,6 +316,9 @@ static int do_error(struct mc_request *r, int status)
     if (status == 405) { /* RFC 9110 §15.5.6 asks for it */
         do_field(r, MC_STR("Allow"), MC_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
+    for (uint32_t i = 0; i < r->refusal_fields.n; i++) {
+        do_field(r, r->refusal_fields.v[i].name, r->refusal_fields.v[i].value);
+    }
     int rc = do_end(r, page, mc_page_error(page, sizeof page, status));
     if (rc != MC_OK && !mc_request_over(r)) {
         do_abort(r);

@@ -133,21 +133,33 @@ static int refuse(struct mc_conn *c, struct mc_request *r, int status)
     return MC_OK;
 }
 
+/* The head has found its handler, or its answer, or waits for a filter. */
+static int routed(struct mc_conn *c, struct mc_request *r, int rc)
+{
+    if (rc == MC_AGAIN) {
+        enter(c, MC_CONN_RUN);
+        return MC_OK;
+    }
+    r->state = MC_REQ_BODY;
+    if (rc != MC_OK) {
+        enter(c, MC_CONN_RUN); /* answered already */
+    } else if (r->body.mode == MC_BODY_STREAMED && r->head.framing != MC_BODY_NONE) {
+        enter(c, MC_CONN_RUN);
+        mc_request_dispatch(r);
+    } else {
+        enter(c, MC_CONN_BODY);
+    }
+    return MC_OK;
+}
+
 static int on_head(struct mc_conn *c, struct mc_request *r)
 {
     MC_ASSERT(r->magic == MC_MAGIC_REQUEST);
     c->request = r;
     c->requests++;
     r->start_us = mc_clock_ns() / 1000;
-    r->state = MC_REQ_BODY;
     enter(c, MC_CONN_BODY);
-    if (mc_request_route(r) != MC_OK) {
-        enter(c, MC_CONN_RUN); /* answered already */
-    } else if (r->body.mode == MC_BODY_STREAMED && r->head.framing != MC_BODY_NONE) {
-        enter(c, MC_CONN_RUN);
-        mc_request_dispatch(r);
-    }
-    return MC_OK;
+    return routed(c, r, mc_request_route(r));
 }
 
 static int step_input(struct mc_conn *c)
@@ -259,6 +271,18 @@ static bool client_left(struct mc_conn *c)
     return false;
 }
 
+/* It wakes us when it has decided; what was answered before goes out meanwhile. */
+static int wait_for_filter(struct mc_conn *c, struct mc_request *r)
+{
+    int out = mc_conn_flush(c);
+    if (out == MC_ERROR || (r->head.framing == MC_BODY_NONE && client_left(c))) {
+        return MC_ERROR;
+    }
+    bool progress = c->progress;
+    c->progress = false;
+    return wait_for(c, out == MC_AGAIN ? mc_request_set(r)->send_timeout : 0, progress);
+}
+
 static int step_run(struct mc_conn *c)
 {
     struct mc_request *r = c->request;
@@ -267,6 +291,12 @@ static int step_run(struct mc_conn *c)
     }
     if (r->state == MC_REQ_QUEUED) {
         return wait_for(c, 0, false);
+    }
+    if (r->state == MC_REQ_ADMITTED) {
+        return routed(c, r, mc_request_admitted(r));
+    }
+    if (r->state == MC_REQ_ADMIT) {
+        return wait_for_filter(c, r);
     }
     int out = mc_conn_flush(c);
     if (out == MC_ERROR) {

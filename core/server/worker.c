@@ -4,6 +4,7 @@
 #include "core/os/fd.h"
 #include "core/server/access.h"
 #include "core/server/engine.h"
+#include "core/server/filter.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -300,6 +301,9 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     }
     if (rc == MC_OK) {
         rc = open_modules(w);
+    }
+    if (rc == MC_OK && mc_filter_attach((struct mc_conf *) (uintptr_t) conf, pool) != MC_OK) { /* this process's own copy */
+        rc = MC_EXIT_BOOT;
     }
     if (rc == MC_OK) {
         mc_loop_refresh(&w->loop);

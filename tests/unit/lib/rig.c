@@ -116,7 +116,7 @@ static void t_close(struct mc_stream *s)
     g->c = NULL;
 }
 
-static const struct mc_transport_ops scripted = { "scripted", t_open, t_recv, t_send, t_sendfile, t_pending, t_shutdown, t_close };
+static const struct mc_transport_ops scripted = { "scripted", t_open, t_recv, t_send, t_sendfile, t_pending, t_shutdown, t_close, NULL };
 
 static void defaults(struct mc_values *v)
 {
@@ -137,6 +137,7 @@ void rig_open_apps(struct rig *g, struct mc_conf_app *apps, size_t n)
 {
     memset(g, 0, sizeof *g);
     mc_clock_fake(fake);
+    mc_arena_init(&g->conf.arena);
     struct mc_values v;
     defaults(&v);
     g->room = SIZE_MAX / 2;
@@ -260,6 +261,7 @@ unsigned rig_count(struct rig *g, const char *needle)
 void rig_close(struct rig *g)
 {
     mc_worker_close(&g->w);
+    mc_arena_fini(&g->conf.arena);
     if (g->peer_fd > 0) {
         close(g->peer_fd);
     }
