@@ -115,3 +115,50 @@ int mc_check_host(const char *value, char *err, size_t cap)
         return say(err, cap, "a host name such as example.org or *.example.org", value);
     return MC_OK;
 }
+
+static const char *unmarked(const char *value)
+{
+    return value + (value[0] == '!');
+}
+
+int mc_check_name(const char *value, char *err, size_t cap)
+{
+    const char *name = unmarked(value);
+    if (name[0] == '~')
+        return mc_check_filled(name + 1, err, cap);
+    return mc_check_host(name, err, cap);
+}
+
+int mc_check_method(const char *value, char *err, size_t cap)
+{
+    const char *name = unmarked(value);
+    for (const char *p = name; *p; p++) {
+        if (*p >= 'a' && *p <= 'z')
+            return say(err, cap, "a method in capitals such as GET", value);
+    }
+    return is_token(mc_str(name)) ? MC_OK : say(err, cap, "a method such as GET", value);
+}
+
+int mc_check_scheme(const char *value, char *err, size_t cap)
+{
+    const char *name = unmarked(value);
+    return strcmp(name, "http") == 0 || strcmp(name, "https") == 0 ? MC_OK : say(err, cap, "http or https", value);
+}
+
+int mc_check_client(const char *value, char *err, size_t cap)
+{
+    return mc_check_cidr(unmarked(value), err, cap);
+}
+
+int mc_check_cond_header(const char *value, char *err, size_t cap)
+{
+    const char *name = unmarked(value);
+    return is_token(mc_str_trim((struct mc_str){name, strcspn(name, ":")})) ? MC_OK : say(err, cap, "'NAME' or 'NAME: PATTERN'", value);
+}
+
+int mc_check_cond_name(const char *value, char *err, size_t cap)
+{
+    const char *name = unmarked(value);
+    size_t n = strcspn(name, "=");
+    return n > 0 && strcspn(name, " \t;&") >= n ? MC_OK : say(err, cap, "'NAME' or 'NAME=PATTERN'", value);
+}

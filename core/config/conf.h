@@ -113,6 +113,10 @@ struct mc_conf_cond {
     size_t nregexes;
 };
 
+enum { MC_CONF_GROUPS = 32 /* of one pattern, with the whole match */ };
+/* How many groups a pattern (pcre2_code *) has, with the whole match. */
+unsigned mc_conf_groups(const void *code);
+
 enum mc_match_kind { MC_MATCH_ALL, MC_MATCH_EXACT, MC_MATCH_PREFIX, MC_MATCH_REGEX };
 
 struct mc_conf_route {

@@ -84,12 +84,12 @@ static int print_action(struct mc_sb *out, struct mc_arena *tmp, const struct mc
 
 static int print_route(struct mc_sb *out, struct mc_arena *tmp, const struct mc_conf_server *server, const struct mc_conf_route *r)
 {
-    static const char *const kinds[] = {[MC_MATCH_EXACT] = "exact", [MC_MATCH_PREFIX] = "prefix", [MC_MATCH_REGEX] = "path"};
+    static const struct mc_match_words nothing;
     int rc = MC_OK;
     open_section(out, 1, "route", r->name);
-    if (r->match != MC_MATCH_ALL) {
+    if (r->words) {
         open_section(out, 2, "match", NULL);
-        print_text(out, 3, kinds[r->match], r->pattern.p);
+        print_values(out, 3, mc_schema_match.own, 0, r->words, &nothing);
         close_section(out, 2);
     }
     print_values(out, 2, mc_settings, MC_AT_ROUTE, &r->set, &server->set);

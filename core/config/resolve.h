@@ -31,7 +31,10 @@ struct mc_conf_pool *mc_resolve_pool(struct mc_build *b, struct mc_conf *c, cons
 struct mc_conf_where mc_resolve_where(const struct mc_resolve_from *from, const char *name);
 const struct mc_given *mc_resolve_given(const struct mc_resolve_from *from, const char *name);
 
-/* Compile a pattern for paths; the arena frees it. NULL after mc_build_fail(). */
-void *mc_resolve_regex(struct mc_build *b, struct mc_conf_where at, const char *pattern);
+/* Compile a pattern (label: the setting, for messages; fold: letters of either case); the arena frees it. NULL after mc_build_fail(). */
+void *mc_resolve_regex(struct mc_build *b, struct mc_conf_where at, const char *label, const char *pattern, bool fold);
+/* match.c: the conditions of a route; the names of a server that are patterns. */
+int mc_resolve_match(struct mc_build *b, struct mc_conf_route *route, const struct mc_block *match);
+int mc_resolve_name_patterns(struct mc_build *b, struct mc_conf_server *server, const struct mc_given *names);
 
 #endif

@@ -28,6 +28,7 @@ struct mc_route_words {
 };
 struct mc_match_words {
     const char *exact, *prefix, *path;
+    struct mc_strv method, host, scheme, client, header, query, cookie;
 };
 
 extern const struct mc_scope mc_schema_main, mc_schema_pool, mc_schema_app, mc_schema_server, mc_schema_route, mc_schema_match;

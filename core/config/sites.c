@@ -108,7 +108,7 @@ static int set_names(struct mc_build *b, struct mc_conf_server *server, const st
         struct mc_str low = mc_arena_dup(b->arena, mc_str(names->v[i]));
         if (!low.p)
             return mc_build_fail(b, MC_NOWHERE, "out of memory");
-        for (char *p = (char *)(uintptr_t)low.p; *p; p++)
+        for (char *p = (char *)(uintptr_t)low.p; *p && low.p[0] != '~'; p++)
             *p = (char)mc_lower((unsigned char)*p);
         for (size_t k = 0; k < server->nnames; k++) {
             if (mc_str_eq(server->names[k], low))
@@ -152,24 +152,6 @@ static int set_trusted(struct mc_build *b, struct mc_conf_server *server)
 }
 
 /* ---- routes */
-
-static int set_match(struct mc_build *b, struct mc_conf_route *route, const struct mc_block *match)
-{
-    const struct mc_given *g = match->given;
-    struct mc_conf_where at = g ? g->words[0].at : match->at;
-    if (!g || g->next)
-        return mc_build_fail(b, match->at, "match: write one of exact, prefix and path");
-    route->pattern = mc_str(g->words[0].text);
-    if (strcmp(g->setting->name, "path") == 0) {
-        route->match = MC_MATCH_REGEX;
-        route->regex = mc_resolve_regex(b, at, route->pattern.p);
-        return route->regex ? MC_OK : MC_ERROR;
-    }
-    route->match = strcmp(g->setting->name, "exact") == 0 ? MC_MATCH_EXACT : MC_MATCH_PREFIX;
-    if (route->pattern.p[0] != '/')
-        return mc_build_fail(b, at, "%s: a path begins with /, not as '%.80s'", g->label, route->pattern.p);
-    return MC_OK;
-}
 
 static int set_app(struct sites *s, struct mc_conf_server *server, struct mc_conf_route *route, const struct mc_given *g)
 {
@@ -232,7 +214,7 @@ static int set_routes(struct sites *s, struct mc_conf_server *server, const stru
         route->set = server->set;
         if (mc_tree_apply_all(s->b, i->given, NULL, &route->set) != MC_OK)
             return MC_ERROR;
-        if (match && set_match(s->b, route, match) != MC_OK)
+        if (match && mc_resolve_match(s->b, route, match) != MC_OK)
             return MC_ERROR;
         if (set_action(s, server, route, i) != MC_OK)
             return MC_ERROR;
@@ -240,7 +222,7 @@ static int set_routes(struct sites *s, struct mc_conf_server *server, const stru
             return MC_ERROR;
         if (all)
             mc_build_warn(s->b, i->at, "route \"%s\" is never reached: route \"%s\" takes every path", route->name, all);
-        if (route->match == MC_MATCH_ALL)
+        if (route->match == MC_MATCH_ALL && route->nconds == 0)
             all = route->name;
     }
     if (server->nroutes == 0)
@@ -276,6 +258,8 @@ static int one_server(struct sites *s, struct mc_conf_server *server, const stru
             return MC_ERROR;
     }
     if (set_names(b, server, mc_tree_given(block->given, "names"), &words.names) != MC_OK)
+        return MC_ERROR;
+    if (mc_resolve_name_patterns(b, server, mc_tree_given(block->given, "names")) != MC_OK)
         return MC_ERROR;
     for (size_t i = 0; i < server->nlistens; i++) {
         if (check_names(b, server->listens[i], server) != MC_OK)

@@ -40,7 +40,7 @@ static struct matcher *matcher_get(void)
     struct matcher *m = have_key ? pthread_getspecific(key) : NULL;
     if (m || !have_key || !(m = calloc(1, sizeof(*m))))
         return m;
-    m->data = pcre2_match_data_create(MC_PATTERN_GROUPS, NULL);
+    m->data = pcre2_match_data_create(MC_CONF_GROUPS, NULL);
     m->context = pcre2_match_context_create(NULL);
     m->stack = pcre2_jit_stack_create(JIT_STACK_MIN, JIT_STACK_MAX, NULL);
     if (!m->data || !m->context || pthread_setspecific(key, m) != 0) {
@@ -66,7 +66,7 @@ int mc_pattern_match(const void *code, struct mc_str subject, struct mc_str *gro
     if (rc < 0)
         return MC_ERROR;
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(m->data);
-    unsigned found = rc == 0 ? MC_PATTERN_GROUPS : (unsigned)rc;
+    unsigned found = rc == 0 ? MC_CONF_GROUPS : (unsigned)rc;
     for (unsigned i = 0; groups && i < n; i++) {
         bool there = i < found && at[2 * i] != PCRE2_UNSET && at[2 * i + 1] >= at[2 * i]; /* \K can turn them round */
         groups[i] = there ? (struct mc_str){subject.p + at[2 * i], at[2 * i + 1] - at[2 * i]} : MC_STR("");
@@ -74,16 +74,9 @@ int mc_pattern_match(const void *code, struct mc_str subject, struct mc_str *gro
     return MC_OK;
 }
 
-unsigned mc_pattern_groups(const void *code)
-{
-    uint32_t n = 0;
-    (void)pcre2_pattern_info(code, PCRE2_INFO_CAPTURECOUNT, &n);
-    return n + 1;
-}
-
 int mc_pattern_number(const void *code, unsigned group)
 {
-    return group < mc_pattern_groups(code) ? (int)group : -1;
+    return group < mc_conf_groups(code) ? (int)group : -1;
 }
 
 /* The number of a named group, or -1. */

@@ -4,13 +4,9 @@
 
 #include "core/http/request.h"
 
-enum { MC_PATTERN_GROUPS = 32 /* of one pattern, with the whole match */ };
-
 /* MC_OK, MC_DECLINED (no match), MC_ERROR (the match limit was hit: no pattern can hang a worker). groups (may be NULL): the first n are filled, those
  * that took no part are empty. */
 int mc_pattern_match(const void *code, struct mc_str subject, struct mc_str *groups, unsigned n);
-/* How many groups it has, with the whole match. */
-unsigned mc_pattern_groups(const void *code);
 /* group, if the pattern has it; else -1. */
 int mc_pattern_number(const void *code, unsigned group);
 /* Where r->captures of a request of this route holds a group of this name, or -1; *decoded: it is one of `path`. */

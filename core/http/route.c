@@ -40,7 +40,7 @@ static int match_value(struct mc_request *r, const struct mc_conf_cond *c, struc
     int rc = c->nregexes == 0 ? MC_OK : MC_DECLINED;
     for (size_t i = 0; rc == MC_DECLINED && i < c->nregexes; i++) {
         struct mc_str *groups = r->captures && !c->absent ? r->captures + c->first[i] : NULL;
-        rc = mc_pattern_match(c->regexes[i], value, groups, mc_pattern_groups(c->regexes[i]));
+        rc = mc_pattern_match(c->regexes[i], value, groups, mc_conf_groups(c->regexes[i]));
     }
     return rc;
 }
@@ -74,11 +74,6 @@ static bool listed(const struct mc_strv *words, struct mc_str s)
     return false;
 }
 
-static bool match_client(const struct mc_request *r, const struct mc_conf_cond *c)
-{
-    return r->client && mc_cidr_match(c->nets, c->nnets, r->client);
-}
-
 /* Does "*.example.org" cover this host? It stands for one or more labels. */
 static bool covers(struct mc_str name, struct mc_str host)
 {
@@ -110,32 +105,37 @@ static int match_host(struct mc_request *r, const struct mc_conf_cond *c)
     return low.p ? match_value(r, c, low) : MC_ERROR;
 }
 
-static int match_cond(struct mc_request *r, const struct mc_conf_cond *c)
+static int hold(bool yes)
+{
+    return yes ? MC_OK : MC_DECLINED;
+}
+
+static int match_kind(struct mc_request *r, const struct mc_conf_cond *c)
 {
     struct mc_str value;
-    int rc = MC_ERROR;
     switch (c->kind) {
     case MC_COND_METHOD:
-        return listed(&c->words, r->head.method) ? MC_OK : MC_DECLINED;
+        return hold(listed(&c->words, r->head.method));
     case MC_COND_SCHEME:
-        return listed(&c->words, r->https ? MC_STR("https") : MC_STR("http")) ? MC_OK : MC_DECLINED;
+        return hold(listed(&c->words, r->https ? MC_STR("https") : MC_STR("http")));
     case MC_COND_CLIENT:
-        return match_client(r, c) ? MC_OK : MC_DECLINED;
+        return hold(r->client && mc_cidr_match(c->nets, c->nnets, r->client));
     case MC_COND_HOST:
         return match_host(r, c);
     case MC_COND_HEADER:
-        rc = match_fields(r, c);
-        break;
+        return match_fields(r, c);
     case MC_COND_QUERY:
-        rc = match_arg(r, c);
-        break;
+        return match_arg(r, c);
     case MC_COND_COOKIE:
-        rc = mc_param_cookie(&r->head.fields, c->name, &value) ? match_value(r, c, value) : MC_DECLINED;
-        break;
+        return mc_param_cookie(&r->head.fields, c->name, &value) ? match_value(r, c, value) : MC_DECLINED;
     }
-    if (c->absent && rc != MC_ERROR)
-        return rc == MC_OK ? MC_DECLINED : MC_OK;
-    return rc;
+    return MC_ERROR;
+}
+
+static int match_cond(struct mc_request *r, const struct mc_conf_cond *c)
+{
+    int rc = match_kind(r, c);
+    return c->absent && rc != MC_ERROR ? hold(rc == MC_DECLINED) : rc;
 }
 
 /* ---- routes */
@@ -148,7 +148,7 @@ static int match_route(struct mc_request *r, const struct mc_conf_route *route)
         if (!r->captures)
             return MC_ERROR;
     }
-    int rc = match_path(route, r->path, r->captures, route->regex ? mc_pattern_groups(route->regex) : 0);
+    int rc = match_path(route, r->path, r->captures, route->regex ? mc_conf_groups(route->regex) : 0);
     for (size_t i = 0; rc == MC_OK && i < route->nconds; i++)
         rc = match_cond(r, &route->conds[i]);
     return rc;
