@@ -50,6 +50,8 @@ struct mc_response {
     bool direct;             /* plain bytes: they may also go straight to the session's output */
     int64_t sent;            /* body bytes handed to the protocol so far (before chunking) */
     bool paused;             /* the handler was told MC_AGAIN and waits for room */
+    bool filtered;           /* the filters have seen the head */
+    struct mc_filter_run *run; /* those at work on the body (server/filter_body.c); NULL: none */
 };
 
 /* What only the server knows of a request's connection; served through r->fact. */

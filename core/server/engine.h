@@ -80,6 +80,29 @@ int mc_body_store(struct mc_request *r, struct mc_str data);
 /* May the handler be given more now (streamed bodies)? */
 bool mc_body_has_room(const struct mc_request *r);
 
+/* ---- response.c ---- */
+/* The end of the chain of filters: body bytes as they leave, the head before them. MC_OK or MC_ERROR. */
+int mc_response_emit(struct mc_request *r, const void *p, size_t n, bool last);
+/* On the loop: a piece of what waits for its filters; the end of the response with the last one, a cut when that fails. */
+int mc_response_pump(struct mc_request *r);
+/* Output is to be sent, kept or waited for, as the kind of the handler asks. Same returns as mc_response_write(). */
+int mc_response_settle(struct mc_request *r);
+
+/* ---- filter_body.c ---- */
+/* Show the head to the filters of the route. n: body bytes at hand, all of them if `last`. Sets r->resp.run when one wants the body. MC_OK or MC_ERROR. */
+int mc_filter_head(struct mc_request *r, size_t n, bool last);
+/* Body bytes of the handler, or a range of a file, into the filters. What a loop handler gives faster than it can be filtered is kept and waits for
+ * mc_filter_pump(). MC_OK, MC_AGAIN (some waits), MC_ERROR (also: the body is shorter than was promised). */
+int mc_filter_write(struct mc_request *r, const void *p, size_t n, bool last);
+int mc_filter_file(struct mc_request *r, struct mc_file *f, off_t off, off_t n);
+/* What filters hold back is wanted now. */
+int mc_filter_flush(struct mc_request *r);
+/* On the loop: the next piece of what waits. MC_OK: there may be more, or the handler goes on; MC_DECLINED: that was the end; MC_ERROR: to be cut. */
+int mc_filter_pump(struct mc_request *r);
+bool mc_filter_waiting(const struct mc_request *r);
+/* The response begins anew. */
+void mc_filter_reset(struct mc_request *r);
+
 /* ---- page.c ---- */
 /* Body of a plain error page; returns its length. Never contains text of the client. */
 size_t mc_page_error(char *out, size_t cap, int status);

@@ -36,7 +36,9 @@ struct mc_filter_ops {
     /* Before the head is encoded: may change status, fields and length of r->resp. `last` with the whole body's length when it is known to be in hand,
      * else -1. MC_OK: body() is wanted, *state is given to it; MC_DECLINED: not. May be NULL. */
     int (*head)(struct mc_request *r, void *data, int64_t whole, void **state);
-    /* Body bytes on their way out; gives what they become to mc_filter_next(). Returns as mc_response_write(). */
+    /* Body bytes on their way out; gives what they become to mc_filter_next(), `last` exactly once. p NULL, n 0 and not last: what is held back is wanted now
+     * (a flush); the call goes on to the next filter as it came, behind the bytes. On the loop, or on the thread of a blocking handler. Returns as
+     * mc_response_write(). */
     int (*body)(struct mc_request *r, void *state, unsigned index, const void *p, size_t n, bool last);
 };
 

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+static void do_abort(struct mc_request *r);
+
 static int usable(const struct mc_request *r)
 {
     return !r->gone && !r->conn->broken && r->resp.state != MC_RESP_NONE && r->resp.state < MC_RESP_DONE;
@@ -25,6 +27,7 @@ static int do_begin(struct mc_request *r, int status, struct mc_str reason)
     p->fields.n = p->trailers.n = 0;
     p->length = -1;
     p->has_date = p->has_server = false;
+    mc_filter_reset(r);
     return MC_OK;
 }
 
@@ -157,6 +160,11 @@ static int settle(struct mc_request *r, bool last)
     return MC_OK;
 }
 
+int mc_response_settle(struct mc_request *r)
+{
+    return settle(r, false);
+}
+
 /* ---- head and body ---- */
 
 static int encode_head(struct mc_request *r, const void *p, size_t n, bool last)
@@ -180,9 +188,18 @@ static int encode_head(struct mc_request *r, const void *p, size_t n, bool last)
     return MC_OK;
 }
 
+/* The filters of the route see the head once, before it is encoded. */
+static int filter_head(struct mc_request *r, size_t n, bool last)
+{
+    if (mc_likely(r->route == NULL || r->route->nfilters == 0) || r->resp.filtered || r->resp.state != MC_RESP_BEGUN) {
+        return MC_OK;
+    }
+    return mc_filter_head(r, n, last);
+}
+
 static int do_head(struct mc_request *r)
 {
-    return usable(r) ? encode_head(r, NULL, 0, false) : MC_ERROR;
+    return usable(r) && filter_head(r, 0, false) == MC_OK ? encode_head(r, NULL, 0, false) : MC_ERROR;
 }
 
 /* Never more bytes than were announced. */
@@ -227,26 +244,37 @@ static int put(struct mc_request *r, const void *p, size_t n, bool last)
     return MC_OK;
 }
 
-static int do_write(struct mc_request *r, const void *p, size_t n)
+int mc_response_emit(struct mc_request *r, const void *p, size_t n, bool last)
 {
-    if (!usable(r)) {
-        return MC_ERROR;
-    }
-    if (put(r, p, clip(r, n), false) != MC_OK) {
-        return MC_ERROR;
-    }
-    return settle(r, false);
+    return usable(r) ? put(r, p, clip(r, n), last) : MC_ERROR;
 }
 
-static int do_end(struct mc_request *r, const void *p, size_t n)
+/* Through the filters. What waits there goes on by itself; a loop handler is asked to pause meanwhile. */
+static int give(struct mc_request *r, const void *p, size_t n, bool last)
+{
+    if (mc_likely(r->resp.run == NULL)) {
+        return put(r, p, clip(r, n), last);
+    }
+    int rc = mc_filter_write(r, p, n, last);
+    if (rc == MC_AGAIN && !last) {
+        r->resp.paused = true;
+    }
+    return rc;
+}
+
+static int do_write(struct mc_request *r, const void *p, size_t n)
+{
+    if (!usable(r) || filter_head(r, n, false) != MC_OK) {
+        return MC_ERROR;
+    }
+    int rc = give(r, p, n, false);
+    return rc == MC_OK ? settle(r, false) : rc;
+}
+
+/* The last byte is encoded. */
+static int finish(struct mc_request *r)
 {
     struct mc_response *resp = &r->resp;
-    if (!usable(r)) {
-        return MC_ERROR;
-    }
-    if (put(r, p, clip(r, n), true) != MC_OK) {
-        return MC_ERROR;
-    }
     resp->state = MC_RESP_DONE;
     if (!resp->bodyless && resp->length > resp->sent) {
         mc_warn("the response is shorter than its Content-Length: %lld of %lld bytes", (long long) resp->sent, (long long) resp->length);
@@ -258,9 +286,38 @@ static int do_end(struct mc_request *r, const void *p, size_t n)
     return settle(r, true);
 }
 
+static int do_end(struct mc_request *r, const void *p, size_t n)
+{
+    if (!usable(r) || filter_head(r, n, true) != MC_OK) {
+        return MC_ERROR;
+    }
+    int rc = give(r, p, n, true);
+    if (rc != MC_OK) {
+        return rc == MC_AGAIN ? MC_OK : rc; /* the loop goes on with it: mc_response_finish() */
+    }
+    return finish(r);
+}
+
+int mc_response_pump(struct mc_request *r)
+{
+    int rc = usable(r) ? mc_filter_pump(r) : MC_ERROR;
+    if (rc == MC_ERROR) {
+        do_abort(r);
+    }
+    return rc == MC_DECLINED ? finish(r) : rc;
+}
+
 static int do_file(struct mc_request *r, struct mc_file *f, off_t off, off_t n)
 {
-    if (!usable(r) || n < 0 || encode_head(r, NULL, 0, false) != MC_OK) {
+    if (!usable(r) || n < 0 || filter_head(r, 0, false) != MC_OK) {
+        return MC_ERROR;
+    }
+    if (r->resp.run) {
+        int rc = mc_filter_file(r, f, off, n);
+        r->resp.paused |= rc == MC_AGAIN;
+        return rc == MC_OK ? settle(r, false) : rc;
+    }
+    if (encode_head(r, NULL, 0, false) != MC_OK) {
         return MC_ERROR;
     }
     off_t left = r->resp.bodyless ? 0 : (off_t) clip(r, (size_t) n);
@@ -290,6 +347,9 @@ static int do_interim(struct mc_request *r, int status, const struct mc_fields *
 
 static int do_flush(struct mc_request *r)
 {
+    if (r->resp.run && mc_filter_flush(r) == MC_ERROR) {
+        return MC_ERROR;
+    }
     return mc_conn_flush(r->conn) == MC_ERROR ? MC_ERROR : MC_OK;
 }
 

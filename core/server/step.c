@@ -46,6 +46,23 @@ static int wait_for(struct mc_conn *c, int64_t ms, bool progress)
     return mc_conn_park(c, ms);
 }
 
+static void step_again(struct mc_post *p)
+{
+    struct mc_conn *c = p->data;
+    if (!c->lent) {
+        mc_conn_step(c);
+    }
+}
+
+/* Come back to this connection at the end of the turn. */
+static void again(struct mc_conn *c)
+{
+    if (c->again.fn == NULL) {
+        mc_post_init(&c->again, step_again, c);
+    }
+    mc_post_add(&c->worker->loop, &c->again);
+}
+
 static int close_after_output(struct mc_conn *c)
 {
     c->session.close = true;
@@ -302,6 +319,13 @@ static int step_run(struct mc_conn *c)
     if (out == MC_ERROR) {
         return MC_ERROR;
     }
+    if (r->resp.run && mc_filter_waiting(r) && c->session.out.total < MC_OUT_LOW) {
+        if (mc_response_pump(r) == MC_ERROR || mc_request_over(r)) {
+            return MC_OK;
+        }
+        again(c); /* a piece at a time: filters cost */
+        return wait_for(c, mc_request_set(r)->send_timeout, true);
+    }
     if (r->resp.paused && c->session.out.total < MC_OUT_LOW) {
         r->resp.paused = false;
         mc_request_result(r, r->handler->resume(r, MC_RESUME_ROOM));
@@ -395,23 +419,6 @@ static const struct {
 const char *mc_conn_state_name(unsigned state)
 {
     return state < MC_CONN_STATES ? states[state].name : "?";
-}
-
-static void step_again(struct mc_post *p)
-{
-    struct mc_conn *c = p->data;
-    if (!c->lent) {
-        mc_conn_step(c);
-    }
-}
-
-/* Come back to this connection at the end of the turn. */
-static void again(struct mc_conn *c)
-{
-    if (c->again.fn == NULL) {
-        mc_post_init(&c->again, step_again, c);
-    }
-    mc_post_add(&c->worker->loop, &c->again);
 }
 
 void mc_request_wake(struct mc_request *r)
