@@ -4,6 +4,7 @@
 #include "core/os/fd.h"
 #include "core/server/access.h"
 #include "core/server/engine.h"
+#include "core/server/peers.h"
 #include "core/server/filter.h"
 
 #include <errno.h>
@@ -269,6 +270,8 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     mc_list_init(&w->heads);
     mc_list_init(&w->ready);
     mc_list_init(&w->running);
+    mc_list_init(&w->upstreams);
+    mc_list_init(&w->resolvers);
     mc_timer_init(&w->tick, tick, w);
     mc_timer_init(&w->rest_timer, rested, w);
     mc_timer_init(&w->drain_timer, mc_worker_drain_tick, w);
@@ -370,6 +373,7 @@ void mc_worker_close(struct mc_worker *w)
             mc_modules[i]->exit_worker(w);
         }
     }
+    mc_peers_close(w);
     w->ops->stop(w);
     if (w->access) {
         mc_access_close(&w->access);

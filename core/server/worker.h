@@ -66,6 +66,8 @@ struct mc_worker {
     struct mc_link running;    /* those in their handlers, oldest first */
     unsigned nrunning;
     struct mc_access *access;  /* NULL: no access log */
+    struct mc_link upstreams;  /* struct mc_peers */
+    struct mc_link resolvers;  /* names.c */
     struct mc_timer tick;      /* once a second: date, heartbeat, access log flush */
     struct mc_post dispatch;
     char dates[4][32];         /* by turns, because a handler on another thread may still be reading the one before */
