@@ -22,6 +22,7 @@ enum source {
     ARGS,
     IS_ARGS,
     PATH,
+    REST,
     REQUEST_URI,
     METHOD,
     SCHEME,
@@ -60,6 +61,7 @@ static const struct {
     {MC_STR("query_string"), ARGS, 0},
     {MC_STR("is_args"), IS_ARGS, 0},
     {MC_STR("uri"), PATH, 0},
+    {MC_STR("rest"), REST, 0},
     {MC_STR("request_uri"), REQUEST_URI, 0},
     {MC_STR("request_method"), METHOD, 0},
     {MC_STR("scheme"), SCHEME, 0},
@@ -110,7 +112,7 @@ static bool find_name(struct mc_str name, struct part *out)
     for (size_t i = 0; i < MC_COUNT(names); i++) {
         if (!mc_str_eq(names[i].name, name))
             continue;
-        *out = (struct part){.source = names[i].source, .number = (unsigned)names[i].fact, .decoded = names[i].source == PATH};
+        *out = (struct part){.source = names[i].source, .number = (unsigned)names[i].fact, .decoded = names[i].source == PATH || names[i].source == REST};
         return true;
     }
     for (size_t i = 0; i < MC_COUNT(families); i++) {
@@ -319,6 +321,16 @@ static int host(struct mc_request *r, struct mc_str *out)
     return MC_OK;
 }
 
+/* The path behind the route's prefix, or all of it, without the slash in front. */
+static struct mc_str rest(const struct mc_request *r)
+{
+    struct mc_str path = r->path;
+    size_t n = r->route && r->route->match == MC_MATCH_PREFIX && r->route->pattern.n <= path.n ? r->route->pattern.n : 0;
+    while (n < path.n && path.p[n] == '/')
+        n++;
+    return (struct mc_str){path.p + n, path.n - n};
+}
+
 /* The first name that is one; of a server without names what the client asked for. */
 static int server_name(struct mc_request *r, struct mc_str *out)
 {
@@ -355,6 +367,8 @@ static struct mc_str of_line(const struct mc_request *r, enum source source)
         return r->uri.query.n ? MC_STR("?") : MC_STR("");
     case PATH:
         return r->path;
+    case REST:
+        return rest(r);
     case REQUEST_URI:
         return h->target;
     case METHOD:
