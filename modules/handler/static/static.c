@@ -161,8 +161,10 @@ static int prepare(struct mc_request *r)
         return MC_OK;
     }
     int rc = search(r, f);
-    if (rc == 404 && s->fallthrough)
+    if (rc == 404 && s->fallthrough) {
+        r->hctx = NULL;
         return MC_DECLINED;
+    }
     if (rc == MC_OK && f->entry->kind == MC_STATIC_FILE && !f->slash && s->ncodings)
         rc = choose_coding(r, f);
     return rc;
@@ -201,12 +203,6 @@ static int redirect(struct mc_request *r)
 static int start(struct mc_request *r)
 {
     const struct mc_static_found *f = r->hctx;
-    if (!f) {
-        int rc = prepare(r);
-        if (rc != MC_OK)
-            return rc == MC_DECLINED ? 404 : rc;
-        f = r->hctx;
-    }
     if (f->status)
         return answer_other(r, f->status);
     if (f->slash)
