@@ -41,5 +41,6 @@ MC_NORETURN void mc_bug(const char *file, int line, const char *what);
 #define MC_MAGIC_ARENA 0x4d434152u
 #define MC_MAGIC_WORKER 0x4d43574bu
 #define MC_MAGIC_SLOT 0x4d43534cu
+#define MC_MAGIC_UP 0x4d435550u
 
 #endif

@@ -67,6 +67,9 @@ struct mc_protocol_ops {
     int (*file)(struct mc_request *r, struct mc_file *f, off_t off, off_t n, bool last);
     /* An interim response: 100 without fields, 103 with. */
     int (*interim)(struct mc_request *r, int status, const struct mc_fields *fields);
+    /* Answer r with 101 (upgrade: the value of Upgrade; fields may be NULL): from now on its body are the raw bytes of the connection, both ways. MC_OK or
+     * MC_ERROR. NULL: the protocol has no such thing. */
+    int (*switch_to)(struct mc_request *r, struct mc_str upgrade, const struct mc_fields *fields);
     /* r is over (complete or aborted) and will be freed: the codec forgets it and may parse the next one. */
     void (*finish)(struct mc_request *r);
     void (*close)(struct mc_session *s);

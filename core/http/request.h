@@ -52,6 +52,9 @@ struct mc_response {
     bool paused;             /* the handler was told MC_AGAIN and waits for room */
     bool filtered;           /* the filters have seen the head */
     struct mc_filter_run *run; /* those at work on the body (server/filter_body.c); NULL: none */
+    bool spool;              /* loop handlers: what the client does not take goes to memory and file as that of blocking ones does, before MC_AGAIN */
+    bool switched;           /* 101: a tunnel */
+    bool half_closed;        /* nothing more will be written to it */
 };
 
 /* What only the server knows of a request's connection; served through r->fact. */

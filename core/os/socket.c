@@ -168,3 +168,22 @@ int mc_socket_accept(int fd, union mc_sockaddr *peer)
     }
     return conn;
 }
+
+int mc_socket_connect(const struct mc_addr *a)
+{
+    int fd = socket(a->family, FLAGS, 0);
+    if (fd < 0)
+        return -1;
+    if (a->family != AF_UNIX)
+        (void)set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (connect(fd, &a->u.sa, a->len) < 0 && errno != EINPROGRESS && errno != EINTR)
+        return fail(fd);
+    return fd;
+}
+
+int mc_socket_error(int fd)
+{
+    int err = 0;
+    socklen_t n = sizeof(err);
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &n) < 0 ? errno : err;
+}

@@ -59,6 +59,10 @@ struct mc_listen_opts {
 int mc_socket_listen(const struct mc_addr *a, const struct mc_listen_opts *o);
 /* Accept one: fd >= 0; -1 with errno (EAGAIN: none). */
 int mc_socket_accept(int fd, union mc_sockaddr *peer);
+/* Begin to connect (TCP_NODELAY set): fd, writable when it is decided; or -1 with errno. A full queue of a unix socket is EAGAIN. */
+int mc_socket_connect(const struct mc_addr *a);
+/* What became of it: 0, or an errno. */
+int mc_socket_error(int fd);
 /* Packets that arrive with a lower TTL (hop limit) are dropped, on a listener those that would open a connection; 0: none. Connections
  * inherit it when their handshake ends. MC_OK or MC_ERROR (not a TCP socket). */
 int mc_socket_min_ttl(int fd, int ttl);

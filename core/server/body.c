@@ -68,7 +68,7 @@ int mc_body_store(struct mc_request *r, struct mc_str data)
     struct mc_body *b = &r->body;
     const struct mc_values *set = mc_request_set(r);
     b->received += (int64_t) data.n;
-    if (set->limit_request_body > 0 && b->received > set->limit_request_body) {
+    if (set->limit_request_body > 0 && !r->resp.switched && b->received > set->limit_request_body) {
         b->failed = true;
         return 413;
     }
@@ -126,6 +126,28 @@ static ssize_t take(struct mc_request *r, void *p, size_t n)
         return MC_ERROR;
     }
     return b->complete ? 0 : MC_AGAIN;
+}
+
+ssize_t mc_body_peek(struct mc_request *r, off_t off, void *p, size_t n)
+{
+    struct mc_body *b = &r->body;
+    size_t done = 0;
+    for (const struct mc_seg *g = b->data.head; g && done < n; g = g->next) {
+        off_t len = g->kind == MC_SEG_MEM ? (off_t) (g->last - g->pos) : g->len;
+        if (off >= len) {
+            off -= len;
+            continue;
+        }
+        size_t want = (off_t) (n - done) < len - off ? n - done : (size_t) (len - off);
+        if (g->kind == MC_SEG_MEM) {
+            memcpy((char *) p + done, g->pos + off, want);
+        } else if (pread(g->file->fd, (char *) p + done, want, g->off + off) != (ssize_t) want) {
+            return MC_ERROR;
+        }
+        done += want;
+        off = 0;
+    }
+    return (ssize_t) done;
 }
 
 ssize_t mc_body_read(struct mc_request *r, void *p, size_t n)

@@ -69,6 +69,15 @@ static inline bool mc_response_started(const struct mc_request *r) { return r->r
 ssize_t mc_body_read(struct mc_request *r, void *p, size_t n);
 /* Bytes that can be read without waiting (all of them for a buffered body). */
 int64_t mc_body_available(const struct mc_request *r);
-/* Position within a buffered body: rewinding is not supported. */
+/* Copy out bytes from offset `off` of what was received and not yet read, and leave them there: > 0, 0 behind the last one, MC_ERROR. */
+ssize_t mc_body_peek(struct mc_request *r, off_t off, void *p, size_t n);
+
+/* ---- tunnels (loop handlers) ---- */
+/* In place of a response: 101 with Upgrade: `protocol` and these fields (may be NULL). From then on mc_body_read() gives what the client sends as it stands, 0 at
+ * its half-close, and mc_response_write() sends as it stands. No filter and no request_timeout applies any more. mc_response_end() closes the connection.
+ * MC_OK; MC_ERROR: there is a head already, or the protocol cannot. */
+int mc_response_switch(struct mc_request *r, struct mc_str protocol, const struct mc_fields *fields);
+/* Nothing more will be written, but the client may go on sending. */
+int mc_response_half_close(struct mc_request *r);
 
 #endif

@@ -43,7 +43,9 @@ struct mc_relay {
     bool streaming;            /* the body is taken as it comes */
     /* Optional: change or add to the reply before it is passed on; called when the head is begun, all fields added. MC_OK, or a status: not passed on. */
     int (*on_head)(struct mc_relay *q);
+    void (*prologue)(struct mc_relay *q, struct mc_chain *out); /* as mc_call_ops's; or NULL */
     void *data;                /* the handler's */
+    struct mc_post post;       /* relay.c: a head whose body does not come with it */
 };
 
 /* policy from the texts; resolves `to`. MC_OK or MC_ERROR with err. what: the action's name, for messages. */

@@ -117,7 +117,7 @@ static void spool_failed(const char *dir)
     static struct mc_log_limit limit;
     unsigned missed;
     if (mc_log_limited(&limit, &missed)) {
-        mc_error("cannot keep a response in %s: %s; the app waits for its client instead", dir, strerror(errno));
+        mc_error("cannot keep a response in %s: %s; its maker waits for the client instead", dir, strerror(errno));
     }
 }
 
@@ -138,6 +138,29 @@ static int settle_blocking(struct mc_request *r)
     return MC_OK;
 }
 
+/* A loop handler that would rather be rid of its output: there is room for it in memory, or in the file. */
+static bool kept(struct mc_request *r)
+{
+    struct mc_conn *c = r->conn;
+    const struct mc_values *set = mc_request_set(r);
+    const struct mc_chain *out = &c->session.out;
+    if (!r->resp.spool) {
+        return false;
+    }
+    if (out->mem <= (size_t) set->response_buffer) {
+        return true;
+    }
+    /* The file is cut back only when all of it was sent, so its length is what counts, not what waits in it. */
+    if (c->spool_end + (off_t) out->mem > set->response_buffer_file) {
+        return false;
+    }
+    if (mc_conn_spool(c) != MC_OK) {
+        spool_failed(c->worker->conf->set.tmp_upload_dir);
+        return false;
+    }
+    return true;
+}
+
 static int settle(struct mc_request *r, bool last)
 {
     struct mc_conn *c = r->conn;
@@ -152,7 +175,7 @@ static int settle(struct mc_request *r, bool last)
         if (mc_conn_flush(c) == MC_ERROR) {
             return MC_ERROR;
         }
-        if (!last && c->session.out.total > MC_OUT_HIGH) {
+        if (!last && c->session.out.total > MC_OUT_HIGH && !kept(r)) {
             r->resp.paused = true;
             return MC_AGAIN;
         }

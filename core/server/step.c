@@ -340,7 +340,13 @@ static int step_run(struct mc_conn *c)
             return rc;
         }
     }
-    if (!mc_request_blocking(r) && r->body.complete && client_left(c)) {
+    if (out == MC_OK && r->resp.half_closed && !c->lingering) {
+        c->lingering = true;
+        if (c->stream.ops->shutdown(&c->stream) == MC_ERROR) {
+            return MC_ERROR;
+        }
+    }
+    if (!mc_request_blocking(r) && r->body.complete && !r->resp.switched && client_left(c)) {
         return MC_ERROR;
     }
     bool progress = c->progress;
@@ -348,7 +354,7 @@ static int step_run(struct mc_conn *c)
     if (out == MC_AGAIN) {
         return wait_for(c, mc_request_set(r)->send_timeout, progress);
     }
-    bool body = r->body.mode == MC_BODY_STREAMED && !r->body.complete && mc_body_has_room(r);
+    bool body = r->body.mode == MC_BODY_STREAMED && !r->body.complete && !r->resp.switched && mc_body_has_room(r);
     return wait_for(c, body ? mc_request_set(r)->body_timeout : 0, true);
 }
 

@@ -3,7 +3,7 @@
  *
  * How to use it: fill a zeroed struct mc_call (policy, ops, owner, x: the request; memory that lives as long as the call, such as the arena of a request),
  * mc_call_start(), then wait for the ops. They are called from the loop only, never from within mc_call_start() or another mc_call_ function; each
- * may call mc_call_ functions. done() or mc_call_cancel() is the end: after them the engine does not know the call any more. */
+ * may call mc_call_ functions; source(), replay() and prologue() also from mc_call_start(). done() or mc_call_cancel() is the end: after them the engine does not know the call any more. */
 #ifndef MC_SERVER_UPSTREAM_H
 #define MC_SERVER_UPSTREAM_H
 
@@ -72,7 +72,7 @@ struct mc_call {
     bool quiet;                      /* log nothing (health checks) */
     /* for logs and variables */
     struct mc_peer *peer;            /* asked now or last */
-    char peer_text[80];
+    char peer_text[sizeof ((struct mc_peer *) 0)->text];
     enum mc_call_fault fault;        /* of the last try */
     unsigned tries;
     uint64_t started, connected, headed; /* ms, loop clock; 0: not yet */
@@ -82,10 +82,16 @@ struct mc_call {
     struct mc_peer_wait wait;
     struct mc_post post;
     const struct mc_peer *tried[MC_CALL_TRIED];
+    unsigned ntried;
     int64_t offset;                  /* of the body, in this try */
-    bool running, paused, thirsty /* source() said MC_AGAIN */, body_done, wired /* a byte of the request was sent */, passed /* head() or interim() was called */;
-    bool tunnel, up_ended, client_ended, stale_once, sendoff /* sending is over: the peer does not read */;
-    int late;                        /* a failure that post tells */
+    bool running, starting;
+    bool paused;                     /* data() said MC_AGAIN */
+    bool thirsty;                    /* source() said so */
+    bool taken;                      /* source() gave something, in whichever try */
+    bool body_done, wired /* a byte of the request was sent */, mute /* the peer does not read any more */, passed /* interim() or head() was called */;
+    bool tunnel, up_ended, stale_before, progress;
+    uint8_t phase;                   /* what the timer measures */
+    int send_errno, late;            /* late: done()'s status, told by post */
 };
 
 /* Begin. MC_OK (all else comes through ops, failures too), MC_ERROR: out of memory. */

@@ -23,6 +23,7 @@ enum step {
     STEP_HEAD, /* a head is looked for */
     STEP_BODY, /* h->r's body arrives */
     STEP_WAIT, /* h->r is complete; finish() is awaited */
+    STEP_RAW,  /* h->r is a tunnel */
     STEP_DEAD, /* no more requests from here */
 };
 
@@ -186,6 +187,21 @@ static void input_chunked(struct mc_session *s, struct mc_input *ev)
     }
 }
 
+static void input_raw(struct mc_session *s, struct mc_input *ev)
+{
+    struct http1 *h = s->proto;
+    struct mc_inbuf *in = &s->in;
+    ev->r = h->r;
+    if (in->pos < in->len) {
+        ev->kind = MC_IN_DATA;
+        ev->data = (struct mc_str){in->data + in->pos, in->len - in->pos};
+        in->pos = in->len;
+    } else if (in->eof) {
+        h->step = STEP_DEAD;
+        ev->kind = MC_IN_END;
+    }
+}
+
 static void input(struct mc_session *s, struct mc_input *ev)
 {
     struct http1 *h = s->proto;
@@ -209,6 +225,9 @@ static void input(struct mc_session *s, struct mc_input *ev)
     case STEP_WAIT:
         ev->r = h->r;
         ev->busy = true;
+        return;
+    case STEP_RAW:
+        input_raw(s, ev);
         return;
     case STEP_DEAD:
         ev->kind = MC_IN_EOF;
@@ -498,6 +517,36 @@ static int interim(struct mc_request *r, int status, const struct mc_fields *fie
     return mc_chain_add(out, start, (size_t)(w - start));
 }
 
+static int switch_to(struct mc_request *r, struct mc_str upgrade, const struct mc_fields *fields)
+{
+    struct mc_session *s = r->session;
+    struct http1 *h = s->proto;
+    struct mc_str server = server_tokens(r);
+    size_t need = HEAD_ROOM + server.n + upgrade.n + (fields ? fields_size(fields) : 0);
+    if (r->head.version == 0 || h->r != r || h->step != STEP_WAIT)
+        return MC_ERROR;
+    unsigned char *start = mc_arena_alloc(&r->arena, need), *w = start;
+    if (!start)
+        return MC_ERROR;
+    w = put_status(w, 101, MC_STR_NONE);
+    if (server.n) {
+        w = PUT(w, "Server: ");
+        w = put_str(w, server);
+        w = PUT(w, "\r\n");
+    }
+    if (fields)
+        w = put_fields(w, fields);
+    w = PUT(w, "Upgrade: ");
+    w = put_str(w, upgrade);
+    w = PUT(w, "\r\nConnection: upgrade\r\n\r\n");
+    MC_ASSERT((size_t)(w - start) <= need);
+    if (mc_chain_add(&s->out, start, (size_t)(w - start)) != MC_OK)
+        return MC_ERROR;
+    h->step = STEP_RAW;
+    s->close = true;
+    return MC_OK;
+}
+
 static const struct mc_protocol_ops ops = {
     .name = "http/1.1",
     .alpn = "http/1.1",
@@ -507,6 +556,7 @@ static const struct mc_protocol_ops ops = {
     .body = body,
     .file = file,
     .interim = interim,
+    .switch_to = switch_to,
     .finish = finish,
     .close = close_session,
 };
