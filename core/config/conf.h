@@ -152,6 +152,7 @@ struct mc_conf_server {
     struct mc_conf_pool *pool;
     struct mc_conf_section *sections;
     struct mc_values set;
+    void *tls;              /* a TLS module's; NULL: none of its listeners has TLS */
     unsigned client_policy; /* equal numbers: the same demands on client certificates, 0: none (a TLS module's) */
     /* parsed forms of set.* that requests need */
     struct mc_cidr *trusted;

@@ -128,8 +128,12 @@ static void on_signal(struct mc_arbiter *a, int sig)
     case SIGWINCH:
         on_winch(a);
         break;
+    case SIGHUP:
+        mc_warn("Settings are not read again in this version: only certificates are");
+        mc_keys_reload(a, false);
+        break;
     default:
-        mc_warn("%s is not built in this version: nothing is changed", sig == SIGHUP ? "Reloading (HUP)" : "Upgrading (USR2)");
+        mc_warn("Upgrading (USR2) is not built in this version: nothing is changed");
         break;
     }
 }
@@ -233,6 +237,8 @@ static void tend(struct mc_arbiter *a)
         mc_kid_watchdog(&a->kids[i], a->loop.now);
     for (size_t i = 0; i < a->conf->npools; i++)
         mc_kid_watchdog(&a->pools[i].zygote, a->loop.now);
+    if (!a->check)
+        mc_keys_tend(a);
     for (size_t i = 0; i < a->conf->npools && a->stopping == MC_STOP_NOT; i++)
         tend_pool(a, &a->pools[i]);
 }
@@ -317,6 +323,7 @@ static int make_records(struct mc_arbiter *a)
         p->conf = &a->conf->pools[i];
         p->wanted = workers_of(p->conf);
         p->generation = 1;
+        p->secrets = -1;
         p->zygote = (struct mc_kid){.arbiter = a, .pool = p, .io.fd = -1};
         total += p->wanted;
     }
@@ -404,7 +411,7 @@ static int start(struct mc_arbiter *a)
     if (mc_logs_open(a) != MC_OK || open_loop(a) != MC_OK)
         return MC_ERROR;
     mc_info("Starting monoceros " MC_VERSION);
-    if (write_pidfile(a) != MC_OK || prepare(a) != MC_OK || mc_listeners_open(a) != MC_OK)
+    if (write_pidfile(a) != MC_OK || prepare(a) != MC_OK || mc_keys_open(a) != MC_OK || mc_listeners_open(a) != MC_OK)
         return MC_ERROR;
     mc_listeners_log(a);
     log_pools(a);
@@ -460,6 +467,7 @@ static void finish(struct mc_arbiter *a)
     mc_listeners_close(a);
     if (a->pidfile)
         mc_pidfile_remove(a->pidfile, a->pid);
+    mc_keys_close(a);
     if (a->signals.registered)
         mc_io_unwatch(&a->loop, &a->signals);
     if (a->loop.ops)
@@ -487,7 +495,7 @@ static void say_goodbye(const struct mc_arbiter *a)
 int mc_arbiter_run(const struct mc_conf *conf, bool check)
 {
     struct mc_arbiter a = {.conf = conf, .check = check, .errorlog = -1, .accesslog = -1, .image = -1, .board.shm.fd = -1, .oom_kills = -1};
-    a.signals.fd = -1;
+    a.signals.fd = a.watch.fd = -1;
     if (enter(&a) != MC_OK || (check ? start_check(&a) : start(&a)) != MC_OK) {
         a.code = a.stopping == MC_STOP_NOT ? MC_EXIT_FAIL : MC_EXIT_OK;
     } else {

@@ -41,6 +41,7 @@ struct mc_kid {
     enum mc_kill kill_why; /* the reason of that */
     enum mc_kill killed;   /* a fatal signal was sent, and why */
     int failed;            /* code of MC_MSG_FAILED */
+    bool owed;             /* new secrets that its channel had no room for */
     unsigned generation;
 };
 
@@ -49,6 +50,8 @@ struct mc_arb_pool {
     unsigned wanted, generation;
     bool was_ready; /* a worker of this generation has been ready */
     struct mc_policy_births births;
+    int secrets;           /* sealed memfd for its workers; -1: they need none */
+    int64_t keys_next;     /* real time, s: gather again; 0: no need */
     struct mc_kid zygote;
 };
 
@@ -59,7 +62,8 @@ struct mc_arbiter {
     pid_t pid;
     bool check; /* --check-config: import the apps, serve nothing */
     struct mc_loop loop;
-    struct mc_io signals;
+    struct mc_io signals, watch; /* watch: inotify on files of secrets; fd -1: none */
+    uint64_t changed_ms;         /* some have changed: read them then; 0: no */
     int errorlog, accesslog, image;
     struct mc_board board;
     int *listen_fds; /* conf->listens order; -1 once closed */
@@ -105,6 +109,14 @@ int mc_logs_open(struct mc_arbiter *a);
 /* Open again (USR1) and send the new descriptors to everyone. */
 void mc_logs_reopen(struct mc_arbiter *a);
 void mc_logs_daemon(struct mc_arbiter *a); /* "-" leads nowhere once the terminal is gone */
+
+/* ---- keys.c ---- */
+/* Certificates and keys for the workers of every pool. MC_OK or MC_ERROR (logged). */
+int mc_keys_open(struct mc_arbiter *a);
+/* Read again; what is new goes to the workers. quiet: say nothing when all is as it was. */
+void mc_keys_reload(struct mc_arbiter *a, bool quiet);
+void mc_keys_tend(struct mc_arbiter *a); /* on each turn */
+void mc_keys_close(struct mc_arbiter *a);
 
 /* ---- spawn.c ---- */
 /* Begin the birth of a worker of this pool: directly, or through the pool's zygote. MC_OK, MC_AGAIN (not now), MC_ERROR (counted as a failure). */

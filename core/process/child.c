@@ -1,5 +1,6 @@
 /* A worker process: its main. Opens the worker, then lets its loop serve while this file listens to the arbiter and to signals.
  * Never waits itself. Called in a fresh child by the arbiter (native pools) or by the zygote. */
+#include "core/config/secrets.h"
 #include "core/os/fd.h"
 #include "core/os/proc.h"
 #include "core/os/signals.h"
@@ -50,6 +51,19 @@ static void take_logs(const struct mc_msg *m, int fds[2])
         mc_fd_close(&fds[i]);
 }
 
+/* Into every module that takes them; then nobody has them any more. MC_ERROR: logged. */
+static int take_secrets(int fd)
+{
+    struct mc_secrets s = {0};
+    int rc = fd >= 0 ? mc_secrets_load(&s, fd) : MC_OK;
+    if (rc != MC_OK)
+        mc_error("cannot read the secrets of this worker: %m");
+    for (size_t i = 0; rc == MC_OK && mc_modules[i]; i++)
+        rc = mc_modules[i]->adopt ? mc_modules[i]->adopt(&self.worker, &s) : MC_OK;
+    mc_secrets_wipe(&s);
+    return rc;
+}
+
 /* When all leave, the queue must be served to its end; otherwise the others take it. */
 static void leave(bool all)
 {
@@ -66,13 +80,15 @@ static void on_message(const struct mc_msg *m, int fds[2])
         take_logs(m, fds);
         return;
     }
+    if (m->kind == MC_MSG_SECRETS && m->nfds == 1)
+        (void)take_secrets(fds[0]); /* a failure changes nothing */
     for (int i = 0; i < m->nfds; i++)
         mc_fd_close(&fds[i]);
     if (m->kind == MC_MSG_DRAIN)
         leave(m->value != 0);
     else if (m->kind == MC_MSG_STOP)
         mc_worker_stop(&self.worker);
-    else
+    else if (m->kind != MC_MSG_SECRETS)
         mc_warn("a message of kind %u is not for a worker", m->kind);
 }
 
@@ -208,6 +224,10 @@ static int open_all(void)
     int code = mc_worker_open(&self.worker, s->conf, s->pool, s->slot, s->listen_fds);
     if (code != MC_OK) return fail(code > 0 ? code : MC_EXIT_BOOT, "");
     self.worker.recycle = recycle;
+    code = take_secrets(s->secrets);
+    int given = s->secrets;
+    mc_fd_close(&given);
+    if (code != MC_OK) return fail(MC_EXIT_BOOT, "");
     if (catch_signals() != MC_OK || open_access() != MC_OK || watch(&self.channel, s->channel, on_channel) != MC_OK ||
         watch(&self.signals, mc_signals_fd(), on_signals) != MC_OK || mc_worker_listen(&self.worker) != MC_OK)
         return fail(MC_EXIT_BOOT, "cannot open the access log or watch its descriptors");

@@ -20,13 +20,15 @@ enum mc_msg_kind {
     MC_MSG_READY,  /* worker: accepts; zygote: loaded, can spawn */
     MC_MSG_FAILED, /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line; the sender exits with that code */
     /* down */
-    MC_MSG_SPAWN, /* zygote: slot index in `value`, one fd: the new worker's channel */
+    MC_MSG_SPAWN, /* zygote: slot index in `value`, fds: the new worker's channel, and its secrets when the pool has any */
     MC_MSG_DRAIN, /* worker: finish and leave; value 1: all do and the queue must be served, 0: the others take it; zygote: leave */
     MC_MSG_STOP,  /* worker: leave now */
     MC_MSG_LOGS,  /* new log fds: errorlog, then accesslog if value & 1 */
     MC_MSG_CHECK, /* zygote: import the apps, answer READY or FAILED */
     /* up */
     MC_MSG_RECYCLE, /* worker: wants to be replaced (text: why); serves on until told to leave */
+    /* down */
+    MC_MSG_SECRETS, /* worker: new certificates and keys, one fd: their memfd */
     MC_MSG_KINDS
 };
 
@@ -57,6 +59,7 @@ struct mc_child_start {
     struct mc_slot *slot;
     int channel;
     int accesslog; /* -1: none */
+    int secrets;   /* -1: none; closed by the worker */
     pid_t arbiter;
     const int *listen_fds; /* conf->listens order; -1 for those of other pools */
 };

@@ -120,7 +120,7 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
 {
     struct mc_arbiter *a = k->arbiter;
     const struct mc_conf_pool *pool = k->pool->conf;
-    int *keep = calloc(a->conf->nlistens + 4, sizeof(*keep)), *listens = calloc(a->conf->nlistens, sizeof(*listens));
+    int *keep = calloc(a->conf->nlistens + 5, sizeof(*keep)), *listens = calloc(a->conf->nlistens, sizeof(*listens));
     size_t n = 0;
     mc_signals_default(standard);
     if (!keep || !listens || mc_signals_after_fork() != MC_OK)
@@ -130,6 +130,8 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
     keep[n++] = a->errorlog;
     if (a->accesslog >= 0)
         keep[n++] = a->accesslog;
+    if (k->pool->secrets >= 0)
+        keep[n++] = k->pool->secrets;
     for (size_t i = 0; i < a->conf->nlistens; i++) {
         listens[i] = a->conf->listens[i].pool == pool ? a->listen_fds[i] : -1;
         if (listens[i] >= 0)
@@ -145,6 +147,7 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
         .slot = k->slot,
         .channel = channel,
         .accesslog = a->accesslog,
+        .secrets = k->pool->secrets,
         .arbiter = a->pid,
         .listen_fds = listens,
     };
@@ -247,7 +250,8 @@ static int ask_zygote(struct mc_kid *k)
         mc_error("cannot make a channel: %m");
         return MC_ERROR;
     }
-    int rc = mc_channel_send(k->pool->zygote.io.fd, &m, &fds[1], 1);
+    int beside[2] = {fds[1], k->pool->secrets};
+    int rc = mc_channel_send(k->pool->zygote.io.fd, &m, beside, 1 + (beside[1] >= 0));
     mc_fd_close(&fds[1]);
     if (rc == MC_OK && mc_kid_watch(k, fds[0]) == MC_OK) {
         k->life = MC_LIFE_ASKED;

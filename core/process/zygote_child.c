@@ -60,7 +60,7 @@ static bool adopted(int gate)
     return getppid() == self.arbiter && mc_proc_parent_death(SIGTERM) == MC_OK && getppid() == self.arbiter;
 }
 
-static MC_NORETURN void be_worker(int channel, unsigned index, int gate)
+static MC_NORETURN void be_worker(int channel, int secrets, unsigned index, int gate)
 {
     struct mc_slot *slot = mc_scoreboard_slot(&self.board, index);
     size_t n = self.conf->nlistens;
@@ -85,6 +85,7 @@ static MC_NORETURN void be_worker(int channel, unsigned index, int gate)
         .slot = slot,
         .channel = channel,
         .accesslog = self.has_access ? MC_FD_ACCESSLOG : -1,
+        .secrets = secrets,
         .arbiter = self.arbiter,
         .listen_fds = listens,
     };
@@ -92,7 +93,7 @@ static MC_NORETURN void be_worker(int channel, unsigned index, int gate)
     _exit(MC_EXIT_FAIL);
 }
 
-static void fork_worker(int channel, unsigned index)
+static void fork_worker(int channel, int secrets, unsigned index)
 {
     int gate[2];
     if (pipe2(gate, O_CLOEXEC) < 0) {
@@ -107,7 +108,7 @@ static void fork_worker(int channel, unsigned index)
         if (pid != 0)
             _exit(pid < 0);
         mc_fd_close(&gate[1]);
-        be_worker(channel, index, gate[0]);
+        be_worker(channel, secrets, index, gate[0]);
     }
     int why = errno, status = 0;
     if (self.hooks->after_fork_parent)
@@ -152,8 +153,8 @@ static void on_message(const struct mc_msg *m, int fds[2])
     int rc;
     switch (m->kind) {
     case MC_MSG_SPAWN:
-        if (m->nfds == 1 && mc_scoreboard_slot(&self.board, m->value))
-            fork_worker(fds[0], m->value);
+        if (m->nfds > 0 && mc_scoreboard_slot(&self.board, m->value))
+            fork_worker(fds[0], m->nfds > 1 ? fds[1] : -1, m->value);
         break;
     case MC_MSG_CHECK:
         rc = preload();

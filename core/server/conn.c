@@ -64,6 +64,19 @@ struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, i
     return c;
 }
 
+void mc_conn_unlist(struct mc_conn *c)
+{
+    struct mc_listener *l = (struct mc_listener *) (uintptr_t) c->listener;
+    if (!mc_link_linked(&c->idle_link)) {
+        return;
+    }
+    mc_list_remove(&c->idle_link);
+    c->worker->nidle--;
+    if (c->state == MC_CONN_OPEN) {
+        l->nopening--;
+    }
+}
+
 void mc_conn_close(struct mc_conn *c)
 {
     struct mc_worker *w = c->worker;
@@ -96,10 +109,7 @@ void mc_conn_close(struct mc_conn *c)
     mc_chain_fini(&c->session.out);
     mc_file_unref(&c->spool);
     close(c->io.fd);
-    if (mc_link_linked(&c->idle_link)) {
-        mc_list_remove(&c->idle_link);
-        w->nidle--;
-    }
+    mc_conn_unlist(c);
     mc_list_remove(&c->link);
     w->nconns--;
     mc_slot_set(w->slot->connections, w->nconns);
@@ -140,6 +150,20 @@ void mc_conn_release_input(struct mc_conn *c)
     }
     in->data = NULL;
     in->pos = in->len = in->cap = 0;
+}
+
+void mc_conn_rest(struct mc_worker *w)
+{
+    struct mc_link *l, *next;
+    mc_list_each (&w->idle, l, next) {
+        struct mc_conn *c = mc_container(l, struct mc_conn, idle_link);
+        if (c->stream.ops->rest == NULL || c->resting > 1) {
+            continue;
+        }
+        if (++c->resting > 1) {
+            c->stream.ops->rest(&c->stream);
+        }
+    }
 }
 
 /* Room for at least one byte behind len: move unread bytes down to what must stay, else (a long head) grow. */
@@ -427,7 +451,7 @@ void mc_conn_accept(struct mc_listener *l, unsigned max)
         if (w->nconns >= (unsigned) w->pool->set.worker_connections) {
             mc_worker_shed(w); /* full, but some only idle: the newcomer takes the place of the oldest of them */
         }
-        struct mc_conn *c = mc_conn_open(w, l, fd, &peer, &mc_transport_plain);
+        struct mc_conn *c = mc_conn_open(w, l, fd, &peer, l->transport);
         if (c == NULL) {
             mc_worker_rest(w, REST_MS);
             return;

@@ -29,6 +29,7 @@ struct mc_conn {
     bool progress;     /* bytes went out since the last wait for room */
     bool linger;       /* the client may still be sending: discard for a while before closing */
     bool lingering;    /* our side is shut down */
+    uint8_t resting;   /* seconds of idleness seen so far, at most 2: then its memory was given back */
     struct mc_post again; /* more to do, but others first */
     unsigned orphans;  /* revoked requests that still point here: the struct stays until they are back */
     uint8_t parked;    /* state of the last wait + 1; 0 = none since the last progress */

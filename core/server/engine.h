@@ -24,6 +24,10 @@ enum {
 ssize_t mc_conn_fill(struct mc_conn *c);
 /* Memory back to the pool while nothing is unread. */
 void mc_conn_release_input(struct mc_conn *c);
+/* Out of the list of those that may go. */
+void mc_conn_unlist(struct mc_conn *c);
+/* Once a second: connections that have been idle since the last time give memory back. */
+void mc_conn_rest(struct mc_worker *w);
 /* Wait for the socket: MC_AGAIN, or MC_ERROR. ms: the timer; 0 = none, -1 = as it is. */
 int mc_conn_park(struct mc_conn *c, int64_t ms);
 /* Send the queue and then p[0,n) without copying; what the socket does not take is queued. MC_OK, MC_AGAIN (some is queued), MC_ERROR. */

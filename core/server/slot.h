@@ -24,6 +24,7 @@ struct mc_slot {
     _Atomic uint64_t bytes_in, bytes_out;
     _Atomic uint64_t latency[MC_SLOT_BUCKETS];
     char busy[MC_SLOT_TEXT];            /* request line being handled, escaped, NUL-terminated; torn reads are harmless */
+    _Atomic uint64_t tls_handshakes, tls_resumed, tls_failed; /* done, those of them that resumed a session, and given up */
     _Atomic uint32_t alone;             /* the only worker of its pool (arbiter): it has nobody to leave connections to */
 } __attribute__((aligned(64)));
 

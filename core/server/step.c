@@ -14,10 +14,8 @@ static void enter(struct mc_conn *c, unsigned state)
         return;
     }
     mc_debug("connection %d: %s -> %s", c->io.fd, mc_conn_state_name(c->state), mc_conn_state_name(state));
-    if (mc_link_linked(&c->idle_link)) {
-        mc_list_remove(&c->idle_link);
-        c->worker->nidle--;
-    }
+    mc_conn_unlist(c);
+    c->resting = 0;
     c->state = (uint8_t) state;
     c->parked = 0;
 }
@@ -70,11 +68,35 @@ static int close_after_output(struct mc_conn *c)
     return MC_OK;
 }
 
+/* In a handshake; when there are too many of them the oldest one goes. */
+static void note_opening(struct mc_conn *c)
+{
+    struct mc_worker *w = c->worker;
+    struct mc_listener *l = (struct mc_listener *) (uintptr_t) c->listener;
+    struct mc_link *i, *next;
+    if (mc_link_linked(&c->idle_link)) {
+        return;
+    }
+    may_go(c, &w->opening);
+    l->nopening++;
+    mc_list_each (&w->opening, i, next) {
+        struct mc_conn *oldest = mc_container(i, struct mc_conn, idle_link);
+        if (l->conf->handshakes == 0 || l->nopening <= (uint64_t) l->conf->handshakes) {
+            return;
+        }
+        if (oldest->listener == l) {
+            mc_conn_close(oldest); /* never c, which is the newest */
+        }
+    }
+}
+
 static int step_open(struct mc_conn *c)
 {
     int rc = c->stream.ops->open(&c->stream);
+    c->io.ready &= (uint8_t) ~c->stream.wants;
     if (rc == MC_AGAIN) {
-        return wait_for(c, c->session.set->header_timeout, false);
+        note_opening(c);
+        return wait_for(c, c->listener->conf->handshake_timeout, false);
     }
     if (rc == MC_OK) {
         enter(c, MC_CONN_IDLE);

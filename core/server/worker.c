@@ -4,6 +4,7 @@
 #include "core/os/fd.h"
 #include "core/server/access.h"
 #include "core/server/engine.h"
+#include "core/server/tls.h"
 #include "core/server/peers.h"
 #include "core/server/filter.h"
 
@@ -46,6 +47,7 @@ static void tick(struct mc_timer *t)
     if (w->access) {
         mc_access_flush(w->access);
     }
+    mc_conn_rest(w);
     mc_recycle_check(w);
     mc_loan_check_loop(w);
     mc_timer_set(&w->loop, t, TICK_MS);
@@ -66,7 +68,7 @@ bool mc_worker_has_room(const struct mc_worker *w)
 
 bool mc_worker_shed(struct mc_worker *w)
 {
-    struct mc_link *from = mc_list_empty(&w->idle) ? &w->heads : &w->idle;
+    struct mc_link *from = !mc_list_empty(&w->idle) ? &w->idle : !mc_list_empty(&w->opening) ? &w->opening : &w->heads;
     if (mc_list_empty(from)) {
         return false;
     }
@@ -209,6 +211,7 @@ static int open_listeners(struct mc_worker *w, const int *fds)
         struct mc_listener *l = &w->listeners[w->nlisteners++];
         l->worker = w;
         l->conf = &conf->listens[i];
+        l->transport = l->conf->tls ? mc_transport_tls() : &mc_transport_plain;
         mc_io_init(&l->io, fds[i], on_listener, l);
         l->io.level = true;
         /* Without blocking handlers a woken worker accepts at once, so one is enough; else the connection would wait behind an app. */
@@ -267,6 +270,7 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     w->fast = true;
     mc_list_init(&w->conns);
     mc_list_init(&w->idle);
+    mc_list_init(&w->opening);
     mc_list_init(&w->heads);
     mc_list_init(&w->ready);
     mc_list_init(&w->running);

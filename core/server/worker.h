@@ -45,6 +45,8 @@ struct mc_listener {
     struct mc_io io;
     struct mc_worker *worker;
     const struct mc_conf_listen *conf;
+    const struct mc_transport_ops *transport;
+    unsigned nopening; /* connections in their handshake */
     bool watched, done; /* done: closed while draining */
 };
 
@@ -60,6 +62,7 @@ struct mc_worker {
     size_t nlisteners;
     struct mc_link conns;      /* all connections */
     struct mc_link idle;       /* connections between requests, oldest first */
+    struct mc_link opening;    /* those in their handshake, oldest first */
     struct mc_link heads;      /* those with a part of a head, oldest first */
     unsigned nconns, nidle, nqueued; /* nidle: in one of these lists, so they may go when newcomers need their place */
     struct mc_link ready;      /* requests that wait for the worker module */

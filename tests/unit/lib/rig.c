@@ -166,6 +166,7 @@ void rig_open_apps(struct rig *g, struct mc_conf_app *apps, size_t n)
     MC_ASSERT(mc_worker_open(&g->w, &g->conf, &g->pool, &g->slot, &none) == MC_OK);
     g->listener.worker = &g->w;
     g->listener.conf = &g->listen;
+    g->listener.transport = &mc_transport_plain;
 }
 
 void rig_route(struct rig *g, const char *prefix, const struct mc_handler_ops *ops)

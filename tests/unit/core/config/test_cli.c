@@ -152,7 +152,7 @@ static void wrong_words_are_usage_errors(void **state)
         {{"--forwarded-allow-ips", "1.2.3.4,x"}, "--forwarded-allow-ips: expected an address"},
         {{"-c", ""}, "-c: must not be empty"},
         {{"-R"}, "-R: setting 'enable_stdio_inheritance' is not built yet in this version"},
-        {{"--certfile", "x"}, "--certfile: setting 'certfile' needs TLS"},
+        {{"--cert-reqs", "3"}, "--cert-reqs: "},
         {{"--asgi-loop=x"}, "--asgi-loop: setting 'asgi_loop' is not built yet in this version"},
     };
     for (size_t i = 0; i < MC_COUNT(wrong); i++) {

@@ -1,0 +1,178 @@
+/* Secrets of the pools: gathered from the modules as the arbiter (root, perhaps), handed to workers in sealed memfds, one a pool. Read again on HUP, when a
+ * watched file changes, and when a module wants it (ticket keys grow old). The arbiter keeps only the memfds: what it reads is wiped. Later than
+ * the start a failure changes nothing but the log. Called by the arbiter's loop. */
+#include "core/config/secrets.h"
+#include "core/os/fd.h"
+#include "core/process/arbiter.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SETTLE_MS = 300 /* a certificate and its key are two files */, AGAIN_MS = 60000 /* after a failure */ };
+
+/* ---- files that change */
+
+static void watch_directory(struct mc_arbiter *a, const char *path)
+{
+    char copy[PATH_MAX];
+    snprintf(copy, sizeof(copy), "%s", path);
+    if (a->watch.fd < 0)
+        a->watch.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (a->watch.fd < 0 ||
+        inotify_add_watch(a->watch.fd, dirname(copy), IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ONLYDIR) < 0)
+        mc_warn("cannot watch %s for changes: %m", path);
+}
+
+/* Its directory, because files are replaced by others of the same name; and that of the file itself when it is a symbolic link. */
+static void watch_file(struct mc_gather *g, const char *path)
+{
+    char full[PATH_MAX], real[PATH_MAX];
+    struct mc_arbiter *a = g->watch_data;
+    snprintf(full, sizeof(full), "%s%s%s", path[0] == '/' ? "" : g->conf->cwd, path[0] == '/' ? "" : "/", path);
+    watch_directory(a, full);
+    if (realpath(full, real) && strcmp(full, real) != 0)
+        watch_directory(a, real);
+}
+
+static void on_changes(struct mc_io *io)
+{
+    struct mc_arbiter *a = io->data;
+    char events[4096];
+    while (read(io->fd, events, sizeof(events)) > 0)
+        continue;
+    if (a->changed_ms == 0)
+        a->changed_ms = a->loop.now + SETTLE_MS;
+    mc_arbiter_wake_at(a, a->changed_ms);
+}
+
+static void start_watching(struct mc_arbiter *a)
+{
+    if (a->watch.fd < 0 || a->watch.registered)
+        return;
+    mc_io_init(&a->watch, a->watch.fd, on_changes, a);
+    a->watch.level = true;
+    if (mc_io_watch(&a->loop, &a->watch, MC_WANT_READ) != MC_OK)
+        mc_warn("cannot watch files for changes: %m");
+}
+
+/* ---- gathering */
+
+static int gather(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_secrets *old, struct mc_secrets *out)
+{
+    char err[400] = "";
+    struct mc_gather g = {
+        .conf = a->conf, .pool = p->conf, .old = old, .out = out, .now = (int64_t)time(NULL), .watch = watch_file, .watch_data = a, .err = err, .errcap = sizeof(err)};
+    for (size_t i = 0; mc_modules[i]; i++) {
+        if (!mc_modules[i]->gather || mc_modules[i]->gather(&g) == MC_OK)
+            continue;
+        mc_error("%s", err);
+        return MC_ERROR;
+    }
+    p->keys_next = g.next;
+    return MC_OK;
+}
+
+static void offer(struct mc_kid *k)
+{
+    struct mc_msg m = {.kind = MC_MSG_SECRETS};
+    if (k->life == MC_LIFE_NONE || k->io.fd < 0 || k->pool->secrets < 0)
+        return;
+    k->owed = mc_channel_send(k->io.fd, &m, &k->pool->secrets, 1) == MC_AGAIN; /* a worker that is stuck has a full channel */
+}
+
+static void offer_all(struct mc_arbiter *a, const struct mc_arb_pool *p, bool owed_only)
+{
+    for (unsigned i = 0; i < a->nkids; i++) {
+        if (a->kids[i].pool == p && (a->kids[i].owed || !owed_only))
+            offer(&a->kids[i]);
+    }
+}
+
+/* 1: there is something new, 0: all is as it was. */
+static int renew(struct mc_arbiter *a, struct mc_arb_pool *p)
+{
+    struct mc_secrets old = {0}, fresh = {0};
+    int rc = p->secrets >= 0 ? mc_secrets_load(&old, p->secrets) : MC_OK, fd = -1;
+    if (rc == MC_OK)
+        rc = gather(a, p, &old, &fresh);
+    bool same = rc == MC_OK && (mc_secrets_equal(&old, &fresh) || (fresh.n == 0 && p->secrets < 0));
+    if (rc == MC_OK && !same && (fd = mc_secrets_memfd(&fresh)) < 0) {
+        mc_error("cannot keep the certificates of pool \"%s\": %m", p->conf->name);
+        rc = MC_ERROR;
+    }
+    mc_secrets_wipe(&old);
+    mc_secrets_wipe(&fresh);
+    if (rc != MC_OK || same)
+        return rc;
+    mc_fd_close(&p->secrets);
+    p->secrets = fd;
+    return 1;
+}
+
+int mc_keys_open(struct mc_arbiter *a)
+{
+    for (size_t i = 0; i < a->conf->npools; i++) {
+        if (renew(a, &a->pools[i]) == MC_ERROR)
+            return MC_ERROR;
+    }
+    start_watching(a);
+    return MC_OK;
+}
+
+static int renew_and_tell(struct mc_arbiter *a, struct mc_arb_pool *p)
+{
+    int rc = renew(a, p);
+    if (rc == 1)
+        offer_all(a, p, false);
+    if (rc == MC_ERROR)
+        p->keys_next = (int64_t)time(NULL) + AGAIN_MS / 1000;
+    return rc;
+}
+
+void mc_keys_reload(struct mc_arbiter *a, bool quiet)
+{
+    for (size_t i = 0; i < a->conf->npools; i++) {
+        struct mc_arb_pool *p = &a->pools[i];
+        int rc = renew_and_tell(a, p);
+        if (rc == 1)
+            mc_info("Certificates of pool \"%s\" were read again", p->conf->name);
+        else if (rc == MC_ERROR)
+            mc_error("Certificates of pool \"%s\" stay as they are", p->conf->name);
+        else if (!quiet && p->secrets >= 0)
+            mc_info("Certificates of pool \"%s\" have not changed", p->conf->name);
+    }
+    start_watching(a);
+}
+
+void mc_keys_tend(struct mc_arbiter *a)
+{
+    int64_t now = (int64_t)time(NULL);
+    if (a->changed_ms && a->loop.now >= a->changed_ms) {
+        a->changed_ms = 0;
+        mc_keys_reload(a, true);
+    } else if (a->changed_ms) {
+        mc_arbiter_wake_at(a, a->changed_ms);
+    }
+    for (size_t i = 0; i < a->conf->npools; i++) {
+        struct mc_arb_pool *p = &a->pools[i];
+        if (p->keys_next && now >= p->keys_next)
+            (void)renew_and_tell(a, p);
+        offer_all(a, p, true);
+    }
+}
+
+void mc_keys_close(struct mc_arbiter *a)
+{
+    for (size_t i = 0; a->pools && i < a->conf->npools; i++)
+        mc_fd_close(&a->pools[i].secrets);
+    if (a->watch.registered)
+        mc_io_unwatch(&a->loop, &a->watch);
+    mc_fd_close(&a->watch.fd);
+}
