@@ -26,6 +26,22 @@ int mc_vars_expand(const struct mc_vars *v, struct mc_request *r, struct mc_str 
  * hold, too. */
 int mc_vars_expand_uri(const struct mc_vars *v, struct mc_request *r, struct mc_str *out);
 
+/* Header fields as settings write them: {'NAME: text with $variables'}. */
+struct mc_vars_field {
+    struct mc_str name;
+    uint32_t hash;
+    const struct mc_vars *value;
+};
+struct mc_vars_fields {
+    struct mc_vars_field *v;
+    size_t n;
+};
+/* As mc_vars_compile(), for a list whose words mc_check_field() has passed. Connection-specific fields, Content-Length and Host are refused: the server
+ * owns framing and routing. MC_OK or MC_ERROR with err. */
+int mc_vars_fields_compile(const struct mc_conf *conf, const void *set, const struct mc_strv *list, struct mc_vars_fields *out, char *err, size_t errcap);
+/* The value of one of them, fit for a header. MC_OK; MC_DECLINED: it is empty; MC_ERROR: a byte that may not stand there, too long, out of memory. */
+int mc_vars_field_expand(const struct mc_vars_field *f, struct mc_request *r, struct mc_str *out);
+
 /* One variable by its name without '$', for formats that have a syntax of their own. MC_OK; MC_DECLINED: there is no such variable. */
 int mc_vars_get(struct mc_request *r, struct mc_str name, struct mc_str *out);
 

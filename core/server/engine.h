@@ -111,6 +111,9 @@ void mc_filter_reset(struct mc_request *r);
 /* Body of a plain error page; returns its length. Never contains text of the client. */
 size_t mc_page_error(char *out, size_t cap, int status);
 
+/* ---- facts.c ---- */
+bool mc_facts_get(struct mc_request *r, enum mc_fact f, struct mc_str *out); /* r->fact of requests with a connection */
+
 /* ---- forwarded.c (the rest is in forwarded.h) ---- */
 /* https or not, as transport and (from trusted peers only) secure_scheme_headers say. MC_OK, or 400 when they contradict each other. */
 int mc_forwarded_scheme(struct mc_request *r);

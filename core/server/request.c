@@ -39,6 +39,7 @@ struct mc_request *mc_request_new(struct mc_session *s)
         r->server = r->conn->listener->conf->servers[0];
         r->tls = r->conn->stream.tls != NULL;
         r->client = &r->conn->peer;
+        r->fact = mc_facts_get;
     }
     return r;
 }

@@ -1,7 +1,9 @@
-/* Action `respond { status = 200  type = "text/plain"  body = "…" }`: a fixed answer. The smallest handler: copy it to start another.
+/* Action `respond { status = 200  type = "text/plain"  body = "…" }`: a short answer. The smallest handler: copy it to start another.
  * A loop handler. Worker side. */
 #include "core/config/setting.h"
+#include "core/config/check.h"
 #include "core/http/status.h"
+#include "core/http/vars.h"
 #include "core/server/handler.h"
 
 #include <stdio.h>
@@ -9,19 +11,23 @@
 struct respond {
     int64_t status;
     const char *type, *body;
+    struct mc_strv headers;
+    struct mc_vars *text;
+    struct mc_vars_fields fields;
 };
 
 static const struct mc_setting settings[] = {
     { .name = "status", .type = MC_SET_INT, .offset = offsetof(struct respond, status), .dflt = "200", .min = 200, .max = 599, .meta = "CODE", .doc = "status code" },
     { .name = "type", .type = MC_SET_STRING, .offset = offsetof(struct respond, type), .dflt = "text/plain; charset=utf-8", .meta = "TYPE", .doc = "Content-Type" },
-    { .name = "body", .type = MC_SET_STRING, .offset = offsetof(struct respond, body), .meta = "TEXT", .doc = "the text; without one, the status and its reason" },
+    { .name = "body", .type = MC_SET_STRING, .offset = offsetof(struct respond, body), .meta = "TEXT", .doc = "the text, with variables; without one, the status and its reason" },
+    { .name = "headers", .type = MC_SET_LIST, .offset = offsetof(struct respond, headers), .meta = "FIELD", .check = mc_check_field, .doc = "fields 'NAME: value', with variables" },
     { .name = NULL },
 };
 
 static int check_conf(const struct mc_conf *conf, void *action, char *err, size_t errcap)
 {
-    const struct respond *a = action;
-    (void) conf;
+    struct respond *a = action;
+    char why[200] = "";
     if (!mc_field_value_ok(mc_str(a->type))) {
         snprintf(err, errcap, "respond: type must not hold control characters");
         return MC_ERROR;
@@ -29,6 +35,23 @@ static int check_conf(const struct mc_conf *conf, void *action, char *err, size_
     if (a->body && a->body[0] && mc_status_bodyless((int) a->status)) {
         snprintf(err, errcap, "respond: a response with status %d has no body", (int) a->status);
         return MC_ERROR;
+    }
+    a->text = a->body ? mc_vars_compile(conf, a, a->body, why, sizeof why) : NULL;
+    if ((a->body && a->text == NULL) || mc_vars_fields_compile(conf, a, &a->headers, &a->fields, why, sizeof why) != MC_OK) {
+        snprintf(err, errcap, "respond: %s", why);
+        return MC_ERROR;
+    }
+    return MC_OK;
+}
+
+static int add_fields(struct mc_request *r, const struct mc_vars_fields *fields)
+{
+    struct mc_str value;
+    for (size_t i = 0; i < fields->n; i++) {
+        int rc = mc_vars_field_expand(&fields->v[i], r, &value);
+        if (rc == MC_ERROR || (rc == MC_OK && mc_response_field(r, fields->v[i].name, value) == MC_ERROR)) {
+            return MC_ERROR;
+        }
     }
     return MC_OK;
 }
@@ -40,10 +63,16 @@ static int start(struct mc_request *r)
     if (mc_response_begin(r, status, MC_STR_NONE) != MC_OK) {
         return MC_ERROR;
     }
+    if (add_fields(r, &a->fields) != MC_OK) {
+        return 500;
+    }
     if (mc_status_bodyless(status)) {
         return mc_response_end(r, NULL, 0);
     }
-    struct mc_str body = a->body ? mc_str(a->body) : mc_status_reason(status);
+    struct mc_str body = mc_status_reason(status);
+    if (a->text && mc_vars_expand(a->text, r, &body) != MC_OK) {
+        return 500;
+    }
     if (mc_response_field(r, MC_STR("Content-Type"), mc_str(a->type)) != MC_OK) {
         return 500;
     }

@@ -1,0 +1,161 @@
+/* Facts of a request's connection, for variables and whoever else asks by name. Called through r->fact. Worker side, on the loop. */
+#include "core/server/engine.h"
+
+#include "core/server/tls.h"
+
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+enum { ID_BYTES = 16, ID_MAX = 128 };
+
+static bool keep(struct mc_request *r, const char *text, size_t n, struct mc_str *out)
+{
+    *out = mc_arena_dup(&r->arena, (struct mc_str){ text, n });
+    return out->p != NULL;
+}
+
+static bool address(struct mc_request *r, const union mc_sockaddr *a, struct mc_str *out)
+{
+    char text[64];
+    return a->family != AF_UNIX && keep(r, text, mc_sockaddr_text(a, text, sizeof text), out);
+}
+
+static bool port(struct mc_request *r, const union mc_sockaddr *a, struct mc_str *out)
+{
+    char text[20];
+    return a->family != AF_UNIX && keep(r, text, mc_str_u64(text, mc_sockaddr_port(a)), out);
+}
+
+/* Where the client has connected to. */
+static bool local(struct mc_request *r, bool want_port, struct mc_str *out)
+{
+    struct sockaddr_storage s = { .ss_family = AF_UNIX };
+    socklen_t n = sizeof s;
+    if (getsockname(r->conn->io.fd, (struct sockaddr *) &s, &n) != 0 || (s.ss_family != AF_INET && s.ss_family != AF_INET6)) {
+        return false;
+    }
+    const union mc_sockaddr *a = (const void *) &s;
+    return want_port ? port(r, a, out) : address(r, a, out);
+}
+
+/* ---- ids */
+
+static bool fit_id(struct mc_str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = mc_lower((unsigned char) s.p[i]);
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || strchr("-_.=+/:", c)) || c == '\0') {
+            return false;
+        }
+    }
+    return s.n > 0 && s.n <= ID_MAX;
+}
+
+/* That of a trusted proxy, or a random one. */
+static bool request_id(struct mc_request *r, struct mc_str *out)
+{
+    unsigned char bytes[ID_BYTES];
+    char text[2 * ID_BYTES + 1];
+    if (r->request_id.p == NULL) {
+        const struct mc_field *f = mc_fields_find(&r->head.fields, MC_STR("X-Request-Id"));
+        if (f && fit_id(f->value) && mc_forwarded_trusted(r)) {
+            r->request_id = f->value;
+        } else if (getrandom(bytes, sizeof bytes, 0) == (ssize_t) sizeof bytes) {
+            for (size_t i = 0; i < sizeof bytes; i++) {
+                snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+            }
+            keep(r, text, 2 * sizeof bytes, &r->request_id);
+        }
+    }
+    *out = r->request_id;
+    return out->p != NULL;
+}
+
+/* ---- TLS */
+
+static bool encoded(struct mc_request *r, struct mc_str pem, struct mc_str *out)
+{
+    struct mc_sb sb;
+    mc_sb_init(&sb, 65536);
+    mc_uri_encode(&sb, pem, true);
+    bool ok = !sb.bad && keep(r, sb.p, sb.n, out);
+    mc_sb_fini(&sb);
+    return ok;
+}
+
+static bool of_client(struct mc_request *r, const struct mc_tls_peer *p, enum mc_fact f, struct mc_str *out)
+{
+    if (p == NULL) {
+        *out = MC_STR("NONE");
+        return f == MC_FACT_TLS_VERIFY;
+    }
+    switch (f) {
+    case MC_FACT_TLS_VERIFY:
+        *out = p->verify;
+        return true;
+    case MC_FACT_TLS_SUBJECT:
+        *out = p->subject;
+        return true;
+    case MC_FACT_TLS_ISSUER:
+        *out = p->issuer;
+        return true;
+    case MC_FACT_TLS_SERIAL:
+        *out = p->serial;
+        return true;
+    case MC_FACT_TLS_FINGERPRINT:
+        *out = p->fingerprint;
+        return true;
+    case MC_FACT_TLS_CERT:
+        return encoded(r, p->pem, out);
+    default:
+        return false;
+    }
+}
+
+static bool of_tls(struct mc_request *r, enum mc_fact f, struct mc_str *out)
+{
+    const struct mc_tls_info *info = mc_tls_info(&r->conn->stream);
+    if (info == NULL) {
+        return false;
+    }
+    switch (f) {
+    case MC_FACT_TLS_PROTOCOL:
+        *out = info->version;
+        return true;
+    case MC_FACT_TLS_CIPHER:
+        *out = info->cipher;
+        return true;
+    case MC_FACT_TLS_SNI:
+        *out = info->server_name;
+        return true;
+    case MC_FACT_TLS_ALPN:
+        *out = info->alpn;
+        return true;
+    case MC_FACT_TLS_RESUMED:
+        *out = info->resumed ? MC_STR("r") : MC_STR(".");
+        return true;
+    default:
+        return of_client(r, info->peer, f, out);
+    }
+}
+
+bool mc_facts_get(struct mc_request *r, enum mc_fact f, struct mc_str *out)
+{
+    switch (f) {
+    case MC_FACT_SERVER_ADDR:
+    case MC_FACT_SERVER_PORT:
+        return local(r, f == MC_FACT_SERVER_PORT, out);
+    case MC_FACT_PEER_ADDR:
+        return address(r, &r->conn->peer, out);
+    case MC_FACT_PEER_PORT:
+        return port(r, &r->conn->peer, out);
+    case MC_FACT_PROXY_ADDR:
+    case MC_FACT_PROXY_PORT:
+        return false;
+    case MC_FACT_REQUEST_ID:
+        return request_id(r, out);
+    default:
+        return of_tls(r, f, out);
+    }
+}
