@@ -7,6 +7,7 @@ static const char *const kinds[] = {
     [MC_MODULE_WORKER] = "worker",     [MC_MODULE_EVENT] = "event",     [MC_MODULE_TRANSPORT] = "transport",
     [MC_MODULE_PROTOCOL] = "protocol", [MC_MODULE_HANDLER] = "handler", [MC_MODULE_FILTER] = "filter",
     [MC_MODULE_LOG] = "log",           [MC_MODULE_RESOLVER] = "resolver",
+    [MC_MODULE_CODING] = "coding",
 };
 
 const char *mc_module_kind_name(enum mc_module_kind k)

@@ -16,6 +16,7 @@ enum mc_module_kind {
     MC_MODULE_FILTER,
     MC_MODULE_LOG,
     MC_MODULE_RESOLVER,
+    MC_MODULE_CODING,
 };
 
 struct mc_setting;       /* core/config/setting.h */
@@ -27,6 +28,7 @@ struct mc_handler_ops;   /* core/server/handler.h */
 struct mc_filter_ops;    /* core/server/filter.h */
 struct mc_log_ops;       /* core/server/access.h */
 struct mc_resolver_ops;  /* core/server/resolver.h */
+struct mc_coding_ops;    /* core/server/coding.h */
 struct mc_worker;        /* core/server/worker.h */
 struct mc_conf;          /* core/config/conf.h */
 struct mc_conf_app;
@@ -86,6 +88,7 @@ struct mc_module {
         const struct mc_filter_ops *filter;
         const struct mc_log_ops *log;
         const struct mc_resolver_ops *resolver;
+        const struct mc_coding_ops *coding;
     } ops;
     const struct mc_app_type *apps; /* ends with name == NULL; or NULL */
     const char *(*version)(void);   /* versions of libraries for -V ("OpenSSL 3.0.22"), or NULL */

@@ -50,6 +50,7 @@ struct mc_response {
     bool direct;             /* plain bytes: they may also go straight to the session's output */
     int64_t sent;            /* body bytes handed to the protocol so far (before chunking) */
     bool paused;             /* the handler was told MC_AGAIN and waits for room */
+    bool fixed;              /* its bytes hang on nothing that the client said, so that their compressed size gives nothing away */
     bool filtered;           /* the filters have seen the head */
     struct mc_filter_run *run; /* those at work on the body (server/filter_body.c); NULL: none */
     bool spool;              /* loop handlers: what the client does not take goes to memory and file as that of blocking ones does, before MC_AGAIN */

@@ -136,7 +136,7 @@ int mc_filter_write(struct mc_request *r, const void *p, size_t n, bool last)
     n = clip(r, n);
     run->taken += (int64_t) n;
     if (last && check_end(run) != MC_OK) {
-        mc_response_abort(r);
+        mc_response_error(r, 500); /* or a cut, when the head is out */
         return MC_ERROR;
     }
     if (!mc_chain_empty(&run->pending)) {

@@ -26,7 +26,7 @@ static int do_begin(struct mc_request *r, int status, struct mc_str reason)
     p->reason = reason;
     p->fields.n = p->trailers.n = 0;
     p->length = -1;
-    p->has_date = p->has_server = false;
+    p->has_date = p->has_server = p->fixed = false;
     mc_filter_reset(r);
     return MC_OK;
 }

@@ -104,6 +104,7 @@ static bool begin(struct answer *a, int status)
     const struct mc_static *s = a->f->s;
     if (mc_response_begin(a->r, status, MC_STR_NONE) != MC_OK)
         return false;
+    a->r->resp.fixed = true;
     if (!add(a, MC_STR("Last-Modified"), (struct mc_str){a->f->entry->modified, sizeof a->f->entry->modified}) || !add(a, MC_STR("ETag"), a->v.etag))
         return false;
     if (s->caching.n && !add(a, MC_STR("Cache-Control"), s->caching))
