@@ -54,5 +54,9 @@ struct mc_gateway_ops {
 
 /* HTTP/1.1 (RFC 9112), gateway_http1.c */
 extern const struct mc_gateway_ops mc_gateway_http1;
+/* FastCGI 1.0, responder role, one request at a time; needs x->params, with CONTENT_LENGTH among them */
+extern const struct mc_gateway_ops mc_gateway_fastcgi;
+/* uwsgi: a packet of x->params, its two modifiers from x->target[0] and [1] when that is not empty; the reply is HTTP/1.x or a CGI head */
+extern const struct mc_gateway_ops mc_gateway_uwsgi;
 
 #endif
