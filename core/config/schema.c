@@ -322,7 +322,7 @@ static const char *suggestion(const struct mc_build *b, const struct mc_scope *s
 
 int mc_schema_unknown(struct mc_build *b, struct mc_conf_where at, const struct mc_scope *scope, const char *name, bool section)
 {
-    static const char *const later[] = {"tls", "log", "limit", "metrics", "control", "proxy", "static", "redirect", "status"};
+    static const char *const later[] = {"log", "limit", "metrics", "control", "proxy", "static", "redirect", "status"};
     const char *what = section ? "section" : "setting", *flag = missing_module(name), *guess;
     const struct mc_setting_absent *absent = mc_schema_absent(name, NULL);
     if (flag)

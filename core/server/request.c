@@ -5,6 +5,7 @@
 #include "core/http/route.h"
 #include "core/http/uri.h"
 #include "core/server/access.h"
+#include "core/server/tls.h"
 #include "core/server/filter.h"
 
 #include <pthread.h>
@@ -86,6 +87,9 @@ static int locate(struct mc_request *r)
         return rc;
     }
     rc = mc_route_find_server(r, r->conn->listener->conf);
+    if (rc == MC_OK && mc_tls_misdirected(r)) {
+        return 421;
+    }
     return rc == MC_OK ? mc_forwarded_scheme(r) : rc;
 }
 

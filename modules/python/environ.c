@@ -117,6 +117,8 @@ int mc_environ_init(struct mc_worker *w)
     }
     if (!http10 && !(http10 = PyUnicode_InternFromString("HTTP/1.0")))
         return MC_ERROR;
+    if (mc_environ_tls_init() != MC_OK)
+        return MC_ERROR;
     ntemplates = 2 * w->conf->nlistens;
     templates = calloc(ntemplates, sizeof(*templates));
     if (!templates) {
@@ -138,6 +140,7 @@ void mc_environ_fini(void)
     free(templates);
     templates = NULL;
     ntemplates = 0;
+    mc_environ_tls_fini();
     Py_CLEAR(client.str);
     client.n = 0;
 }
@@ -401,7 +404,7 @@ PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints,
     if (!env)
         return NULL;
     int rc = set_method(env, r->head.method) || set_peer(env, r->conn) || set(env, WSGI_EARLY_HINTS, hints) || set_body(env, r, input) ||
-             (r->head.version == 0 && set(env, SERVER_PROTOCOL, http10)) || (r->conn->peer.family == AF_UNIX && set_host(env, r)) ||
+             (r->tls && mc_environ_tls_set(env, r)) || (r->head.version == 0 && set(env, SERVER_PROTOCOL, http10)) || (r->conn->peer.family == AF_UNIX && set_host(env, r)) ||
              set_fields(&w, status) || set_authority(env, r) || set_target(env, r, w.mount, status);
     if (rc != 0)
         Py_CLEAR(env);

@@ -75,6 +75,11 @@ void mc_environ_fini(void);
 /* The environ of r. input: NULL when the request has no body. NULL with *status > 0: answer that instead (no exception). */
 PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints, int *status);
 
+/* ---- environ_tls.c ---- */
+int mc_environ_tls_init(void); /* MC_OK, or MC_ERROR with an exception */
+void mc_environ_tls_fini(void);
+int mc_environ_tls_set(PyObject *env, const struct mc_request *r); /* 0, or -1 with an exception; nothing for requests without TLS */
+
 /* ---- input.c: wsgi.input ---- */
 int mc_input_init(void);
 PyObject *mc_input_new(struct mc_request *r);

@@ -2,6 +2,7 @@
  * it can be seen. Output of a loop app outside of its callbacks wakes the connection. Worker side: the loop, or whoever executes the request. */
 #include "modules/handler/native/native.h"
 
+#include "core/server/tls.h"
 #include "mc_config.h"
 
 #include <fcntl.h>
@@ -33,6 +34,24 @@ static int done(struct mc_native_call *c, int rc)
 
 /* ---- the request ---- */
 
+static struct mc_str tls_text(struct mc_request *r, enum monoceros_text what)
+{
+    static const enum mc_fact facts[] = {
+        [MONOCEROS_TLS_VERSION] = MC_FACT_TLS_PROTOCOL,
+        [MONOCEROS_TLS_CIPHER] = MC_FACT_TLS_CIPHER,
+        [MONOCEROS_TLS_SERVER_NAME] = MC_FACT_TLS_SNI,
+        [MONOCEROS_TLS_CLIENT_VERIFY] = MC_FACT_TLS_VERIFY,
+        [MONOCEROS_TLS_CLIENT_SUBJECT] = MC_FACT_TLS_SUBJECT,
+        [MONOCEROS_TLS_CLIENT_ISSUER] = MC_FACT_TLS_ISSUER,
+        [MONOCEROS_TLS_CLIENT_SERIAL] = MC_FACT_TLS_SERIAL,
+        [MONOCEROS_TLS_CLIENT_FINGERPRINT] = MC_FACT_TLS_FINGERPRINT,
+        [MONOCEROS_TLS_CLIENT_CERT] = MC_FACT_TLS_CERT,
+    };
+    struct mc_str value;
+    bool known = (unsigned)what >= MONOCEROS_TLS_VERSION && (unsigned)what < MC_COUNT(facts);
+    return known && mc_tls_fact(r, facts[what], &value) ? value : MC_STR_NONE;
+}
+
 static struct monoceros_str text(struct monoceros_request *q, enum monoceros_text what)
 {
     struct mc_request *r = mc_native_call(q)->r;
@@ -51,12 +70,9 @@ static struct monoceros_str text(struct monoceros_request *q, enum monoceros_tex
         return out(r->head.host);
     case MONOCEROS_PEER:
         return out(mc_conn_peer(r->conn));
-    case MONOCEROS_TLS_VERSION:
-    case MONOCEROS_TLS_CIPHER:
-    case MONOCEROS_TLS_SERVER_NAME:
-        break; /* no transport of this version has such facts */
+    default:
+        return out(tls_text(r, what));
     }
-    return out(MC_STR_NONE);
 }
 
 static int64_t number(struct monoceros_request *q, enum monoceros_number what)

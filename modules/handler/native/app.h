@@ -120,7 +120,13 @@ enum monoceros_text {
     MONOCEROS_PEER,
     MONOCEROS_TLS_VERSION, /* "TLSv1.3" */
     MONOCEROS_TLS_CIPHER,
-    MONOCEROS_TLS_SERVER_NAME /* the name that the client asked for in its handshake */
+    MONOCEROS_TLS_SERVER_NAME, /* the name that the client asked for in its handshake */
+    MONOCEROS_TLS_CLIENT_VERIFY, /* "SUCCESS"; "NONE": no certificate though one could be sent; "FAILED:reason": unchecked ones are let in */
+    MONOCEROS_TLS_CLIENT_SUBJECT, /* of the client's certificate, "CN=joe,O=Example" */
+    MONOCEROS_TLS_CLIENT_ISSUER,
+    MONOCEROS_TLS_CLIENT_SERIAL, /* hex */
+    MONOCEROS_TLS_CLIENT_FINGERPRINT, /* SHA-256, hex */
+    MONOCEROS_TLS_CLIENT_CERT /* PEM, every byte that is not a letter, a digit or one of "-._" as %XX */
 };
 enum monoceros_number { MONOCEROS_HTTP_VERSION, MONOCEROS_BODY_LENGTH };
 
