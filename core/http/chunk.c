@@ -93,7 +93,7 @@ bool mc_chunk_may_trail(const struct mc_field *f)
     };
     static const struct mc_str families[] = {MC_STR("content-"), MC_STR("if-"),          MC_STR("proxy-"),
                                              MC_STR("accept"),   MC_STR("x-forwarded-"), MC_STR("sec-")};
-    if (f->id != MC_F_OTHER || memchr(f->name.p, '_', f->name.n))
+    if ((f->id != MC_F_OTHER && f->id != MC_F_ETAG) || memchr(f->name.p, '_', f->name.n))
         return false;
     for (unsigned i = 0; i < MC_COUNT(names); i++)
         if (mc_str_eq_nocase(f->name, names[i]))

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { IOV_MAX_SEND = 16, SENDFILE_MAX = 1 << 20, REST_MS = 100 /* after an accept that failed */ };
+enum { IOV_MAX_SEND = 16, SENDFILE_MAX = 1 << 20, FLUSH_MAX = 2 << 20 /* then the others have their turn */, REST_MS = 100 /* after an accept that failed */ };
 
 static void on_io(struct mc_io *io)
 {
@@ -271,11 +271,16 @@ static int sent(struct mc_conn *c, ssize_t n)
 int mc_conn_flush(struct mc_conn *c)
 {
     struct mc_chain *out = &c->session.out;
+    size_t done = 0;
     while (!mc_chain_empty(out)) {
         if (c->broken) {
             return MC_ERROR;
         }
         if (!writable(c)) {
+            return MC_AGAIN;
+        }
+        if (done >= FLUSH_MAX && !c->lent) { /* a client that takes as fast as we send */
+            mc_conn_again(c);
             return MC_AGAIN;
         }
         struct iovec iov[IOV_MAX_SEND];
@@ -297,6 +302,7 @@ int mc_conn_flush(struct mc_conn *c)
             return rc;
         }
         advance(c, (size_t) n);
+        done += (size_t) n;
         if (k > 0 && (size_t) n < asked) {
             full(c);
         }

@@ -34,6 +34,8 @@ int mc_conn_park(struct mc_conn *c, int64_t ms);
 int mc_conn_send_direct(struct mc_conn *c, const void *p, size_t n);
 /* Move queued memory to the connection's unlinked temp file. MC_OK or MC_ERROR (disk): the queue is as before. */
 int mc_conn_spool(struct mc_conn *c);
+/* step.c: come back to this connection at the end of the turn. */
+void mc_conn_again(struct mc_conn *c);
 static inline bool mc_conn_closing(const struct mc_conn *c) { return c->session.close || c->broken; }
 
 /* ---- request.c ---- */

@@ -52,8 +52,7 @@ static void step_again(struct mc_post *p)
     }
 }
 
-/* Come back to this connection at the end of the turn. */
-static void again(struct mc_conn *c)
+void mc_conn_again(struct mc_conn *c)
 {
     if (c->again.fn == NULL) {
         mc_post_init(&c->again, step_again, c);
@@ -345,7 +344,7 @@ static int step_run(struct mc_conn *c)
         if (mc_response_pump(r) == MC_ERROR || mc_request_over(r)) {
             return MC_OK;
         }
-        again(c); /* a piece at a time: filters cost */
+        mc_conn_again(c); /* a piece at a time: filters cost */
         return wait_for(c, mc_request_set(r)->send_timeout, true);
     }
     if (r->resp.paused && c->session.out.total < MC_OUT_LOW) {
@@ -451,7 +450,7 @@ const char *mc_conn_state_name(unsigned state)
 
 void mc_request_wake(struct mc_request *r)
 {
-    again(r->conn);
+    mc_conn_again(r->conn);
 }
 
 void mc_conn_step(struct mc_conn *c)
@@ -470,7 +469,7 @@ void mc_conn_step(struct mc_conn *c)
             return;
         }
     }
-    again(c);
+    mc_conn_again(c);
 }
 
 void mc_conn_expire(struct mc_conn *c)

@@ -29,6 +29,18 @@ static const struct {
     {"Date", MC_F_DATE},
     {"Server", MC_F_SERVER},
     {"HTTP2-Settings", MC_F_HTTP2_SETTINGS},
+    {"If-Match", MC_F_IF_MATCH},
+    {"If-None-Match", MC_F_IF_NONE_MATCH},
+    {"If-Modified-Since", MC_F_IF_MODIFIED_SINCE},
+    {"If-Unmodified-Since", MC_F_IF_UNMODIFIED_SINCE},
+    {"If-Range", MC_F_IF_RANGE},
+    {"Range", MC_F_RANGE},
+    {"Accept-Encoding", MC_F_ACCEPT_ENCODING},
+    {"Content-Encoding", MC_F_CONTENT_ENCODING},
+    {"Cache-Control", MC_F_CACHE_CONTROL},
+    {"Vary", MC_F_VARY},
+    {"ETag", MC_F_ETAG},
+    {"Set-Cookie", MC_F_SET_COOKIE},
 };
 
 static enum mc_field_id id_of(const char *name)
