@@ -101,6 +101,7 @@ static int enter_route(struct mc_request *r)
         return rc;
     }
     r->handler = r->route->app ? r->conn->worker->handlers[r->route->app->index] : r->route->module->ops.handler;
+    r->body.mode = r->handler->body; /* or what prepare() says */
     return r->handler->prepare ? r->handler->prepare(r) : MC_OK;
 }
 
@@ -155,7 +156,6 @@ static int settle(struct mc_request *r, int rc)
     if (rc != MC_OK) {
         return refuse_later(r, rc);
     }
-    r->body.mode = r->handler->body;
     int64_t limit = mc_request_set(r)->limit_request_body;
     if (limit > 0 && r->head.content_length > limit) {
         return refuse_later(r, 413);

@@ -155,7 +155,7 @@ static void failed(struct mc_call *c, enum mc_call_fault fault, const char *what
     if (next) {
         tell(c, MC_LOG_WARNING, what, "another peer is asked");
     } else {
-        snprintf(then, sizeof then, c->passed ? "the reply is cut" : "%d", status);
+        snprintf(then, sizeof then, c->answered ? "the reply is cut" : "%d", status);
         tell(c, c->tunnel ? MC_LOG_INFO : MC_LOG_ERROR, what, then);
     }
     drop(c, result);
@@ -348,7 +348,7 @@ static int on_head(struct mc_call *c)
             return MC_ERROR;
         }
     }
-    c->passed = true;
+    c->passed = c->answered = true;
     if (c->x.switched) {
         c->tunnel = true;
         c->body_done = c->thirsty = false;

@@ -88,7 +88,7 @@ struct mc_call {
     bool paused;                     /* data() said MC_AGAIN */
     bool thirsty;                    /* source() said so */
     bool taken;                      /* source() gave something, in whichever try */
-    bool body_done, wired /* a byte of the request was sent */, mute /* the peer does not read any more */, passed /* interim() or head() was called */;
+    bool body_done, wired /* a byte of the request was sent */, mute /* the peer does not read any more */, passed /* interim() or head() was called */, answered /* head() */;
     bool tunnel, up_ended, stale_before, progress;
     uint8_t phase;                   /* what the timer measures */
     int send_errno, late;            /* late: done()'s status, told by post */

@@ -84,3 +84,8 @@ def cpu_seconds(pid):
     """User and system time of a process."""
     fields = stat(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def rss(pid):
+    """Resident bytes."""
+    return int(status(pid, "VmRSS")[0]) * 1024
