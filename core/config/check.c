@@ -162,3 +162,13 @@ int mc_check_cond_name(const char *value, char *err, size_t cap)
     size_t n = strcspn(name, "=");
     return n > 0 && strcspn(name, " \t;&") >= n ? MC_OK : say(err, cap, "'NAME' or 'NAME=PATTERN'", value);
 }
+
+int mc_check_proxy_protocol(const char *value, char *err, size_t cap)
+{
+    static const char *const modes[] = {"off", "v1", "v2", "auto"};
+    for (size_t i = 0; i < MC_COUNT(modes); i++) {
+        if (strcmp(value, modes[i]) == 0)
+            return MC_OK;
+    }
+    return say(err, cap, "off, v1, v2 or auto", value);
+}

@@ -18,6 +18,9 @@ struct mc_values {
     struct mc_strv resolver; /* name servers of upstreams, ADDRESS[:PORT] */
     struct mc_strv bind, raw_env, forwarded_allow_ips, secure_scheme_headers, forwarder_headers;
     const char *header_map; /* drop, refuse, dangerous */
+    struct mc_strv proxy_allow_ips;
+    const char *proxy_protocol; /* off, v1, v2, auto */
+    const char *real_ip_header; /* NULL: off */
     int64_t backlog;        /* default 2048 */
     const char *certfile, *keyfile, *ca_certs, *ciphers; /* Gunicorn's TLS: for servers without a tls section */
     int64_t cert_reqs;      /* 0 none, 1 optional, 2 required */
@@ -157,6 +160,8 @@ struct mc_conf_server {
     /* parsed forms of set.* that requests need */
     struct mc_cidr *trusted;
     size_t ntrusted; /* forwarded_allow_ips */
+    struct mc_cidr *proxies;
+    size_t nproxies; /* proxy_allow_ips */
     struct mc_conf_where at;
 };
 

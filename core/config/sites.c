@@ -139,15 +139,36 @@ static int check_names(struct mc_build *b, const struct mc_conf_listen *l, const
     return MC_OK;
 }
 
+static struct mc_cidr *networks(struct mc_build *b, const struct mc_strv *ips)
+{
+    struct mc_cidr *out = mc_build_alloc(b, ips->n * sizeof *out);
+    for (size_t i = 0; out && i < ips->n; i++)
+        MC_ASSERT(mc_cidr_parse(mc_str(ips->v[i]), &out[i]) == MC_OK); /* the table checked it */
+    return out;
+}
+
 static int set_trusted(struct mc_build *b, struct mc_conf_server *server)
 {
-    const struct mc_strv *ips = &server->set.forwarded_allow_ips;
-    server->trusted = mc_build_alloc(b, ips->n * sizeof *server->trusted);
-    if (!server->trusted)
-        return MC_ERROR;
-    for (size_t i = 0; i < ips->n; i++)
-        MC_ASSERT(mc_cidr_parse(mc_str(ips->v[i]), &server->trusted[i]) == MC_OK); /* the table checked it */
-    server->ntrusted = ips->n;
+    server->trusted = networks(b, &server->set.forwarded_allow_ips);
+    server->ntrusted = server->set.forwarded_allow_ips.n;
+    server->proxies = networks(b, &server->set.proxy_allow_ips);
+    server->nproxies = server->set.proxy_allow_ips.n;
+    return server->trusted && server->proxies ? MC_OK : MC_ERROR;
+}
+
+/* It comes before the first byte of a request, so before its server is known. */
+static int check_proxy_protocol(struct mc_build *b, const struct mc_conf *c)
+{
+    for (size_t i = 0; i < c->nlistens; i++) {
+        const struct mc_conf_listen *l = &c->listens[i];
+        for (size_t k = 1; k < l->nservers; k++) {
+            if (strcmp(l->servers[k]->set.proxy_protocol, l->servers[0]->set.proxy_protocol) == 0)
+                continue;
+            return mc_build_fail(b, l->servers[k]->at, "proxy_protocol is %s in server \"%s\" and %s in server \"%s\", and both listen on %s",
+                                 l->servers[k]->set.proxy_protocol, l->servers[k]->name, l->servers[0]->set.proxy_protocol, l->servers[0]->name,
+                                 l->text);
+        }
+    }
     return MC_OK;
 }
 
@@ -382,5 +403,7 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
     if (n == 0 && plain_server(&s) != MC_OK)
         return MC_ERROR;
     warn_idle_pools(&s);
+    if (check_proxy_protocol(b, c) != MC_OK)
+        return MC_ERROR;
     return check_actions(&s) == MC_OK ? check_modules(&s) : MC_ERROR;
 }

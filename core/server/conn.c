@@ -108,6 +108,8 @@ void mc_conn_close(struct mc_conn *c)
     mc_conn_release_input(c);
     mc_chain_fini(&c->session.out);
     mc_file_unref(&c->spool);
+    free(c->proxied);
+    c->proxied = NULL;
     close(c->io.fd);
     mc_conn_unlist(c);
     mc_list_remove(&c->link);

@@ -29,6 +29,7 @@ struct mc_conn {
     bool progress;     /* bytes went out since the last wait for room */
     bool linger;       /* the client may still be sending: discard for a while before closing */
     bool lingering;    /* our side is shut down */
+    bool proxy_done;   /* no PROXY header is to come any more */
     uint8_t resting;   /* seconds of idleness seen so far, at most 2: then its memory was given back */
     struct mc_post again; /* more to do, but others first */
     unsigned orphans;  /* revoked requests that still point here: the struct stays until they are back */
@@ -47,6 +48,7 @@ struct mc_conn {
     uint64_t sent;              /* bytes that the scoreboard does not know yet */
     char peer_text[46];         /* "" for unix sockets; filled on demand */
     uint8_t peer_text_len;
+    struct mc_proxied *proxied; /* what a PROXY header said; NULL: there was none */
     struct mc_file *spool;      /* unlinked temp file of the output */
     off_t spool_end;
 };

@@ -1,6 +1,7 @@
 /* Facts of a request's connection, for variables and whoever else asks by name. Called through r->fact. Worker side, on the loop. */
 #include "core/server/engine.h"
 
+#include "core/server/proxied.h"
 #include "core/server/tls.h"
 
 #include <stdio.h>
@@ -142,17 +143,38 @@ static bool of_tls(struct mc_request *r, enum mc_fact f, struct mc_str *out)
 
 bool mc_facts_get(struct mc_request *r, enum mc_fact f, struct mc_str *out)
 {
+    const struct mc_proxied *p = r->conn->proxied;
     switch (f) {
     case MC_FACT_SERVER_ADDR:
     case MC_FACT_SERVER_PORT:
         return local(r, f == MC_FACT_SERVER_PORT, out);
     case MC_FACT_PEER_ADDR:
-        return address(r, &r->conn->peer, out);
+        return address(r, p ? &p->via : &r->conn->peer, out);
     case MC_FACT_PEER_PORT:
-        return port(r, &r->conn->peer, out);
+        return port(r, p ? &p->via : &r->conn->peer, out);
     case MC_FACT_PROXY_ADDR:
+        return p && address(r, &r->conn->peer, out);
     case MC_FACT_PROXY_PORT:
-        return false;
+        return p && port(r, &r->conn->peer, out);
+    case MC_FACT_PROXY_SERVER_ADDR:
+        return p && address(r, &p->local, out);
+    case MC_FACT_PROXY_SERVER_PORT:
+        return p && port(r, &p->local, out);
+    case MC_FACT_PROXY_AUTHORITY:
+        *out = p ? p->authority : MC_STR_NONE;
+        return out->n > 0;
+    case MC_FACT_PROXY_UNIQUE_ID:
+        *out = p ? p->unique_id : MC_STR_NONE;
+        return out->n > 0;
+    case MC_FACT_PROXY_SSL_VERSION:
+        *out = p ? p->ssl_version : MC_STR_NONE;
+        return out->n > 0;
+    case MC_FACT_PROXY_SSL_CIPHER:
+        *out = p ? p->ssl_cipher : MC_STR_NONE;
+        return out->n > 0;
+    case MC_FACT_PROXY_SSL_CN:
+        *out = p && p->ssl_verified ? p->ssl_cn : MC_STR_NONE;
+        return out->n > 0;
     case MC_FACT_REQUEST_ID:
         return request_id(r, out);
     default:

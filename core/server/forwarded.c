@@ -1,5 +1,6 @@
 /* What a trusted proxy in front of us says about the client's side: today the scheme (Gunicorn's secure_scheme_headers). Worker side. */
 #include "core/server/engine.h"
+#include "core/server/proxied.h"
 
 bool mc_forwarded_trusted(const struct mc_request *r)
 {
@@ -11,7 +12,7 @@ int mc_forwarded_scheme(struct mc_request *r)
 {
     const struct mc_worker *w = r->conn->worker;
     int said = -1; /* nobody said anything */
-    r->https = r->tls;
+    r->https = r->tls || (r->conn->proxied && r->conn->proxied->https);
     for (uint32_t i = 0; i < r->head.fields.n; i++) {
         const struct mc_field *f = &r->head.fields.v[i];
         for (size_t k = 0; k < w->nsecure; k++) {

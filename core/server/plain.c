@@ -19,13 +19,28 @@ static ssize_t outcome(ssize_t n)
     return errno == EAGAIN || errno == EWOULDBLOCK ? MC_AGAIN : MC_ERROR;
 }
 
-static ssize_t plain_recv(struct mc_stream *s, void *p, size_t n)
+static ssize_t receive(int fd, void *p, size_t n, int flags)
 {
     ssize_t got;
     do {
-        got = recv(s->fd, p, n, 0);
+        got = recv(fd, p, n, flags);
     } while (got < 0 && errno == EINTR);
     return outcome(got);
+}
+
+ssize_t mc_transport_peek(int fd, void *p, size_t n)
+{
+    return receive(fd, p, n, MSG_PEEK);
+}
+
+ssize_t mc_transport_take(int fd, void *p, size_t n)
+{
+    return receive(fd, p, n, 0);
+}
+
+static ssize_t plain_recv(struct mc_stream *s, void *p, size_t n)
+{
+    return receive(s->fd, p, n, 0);
 }
 
 static ssize_t plain_send(struct mc_stream *s, const struct iovec *iov, int n)

@@ -7,6 +7,7 @@
 #include "core/server/access.h"
 #include "core/server/tls.h"
 #include "core/server/filter.h"
+#include "core/server/proxied.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -90,7 +91,8 @@ static int locate(struct mc_request *r)
     if (rc == MC_OK && mc_tls_misdirected(r)) {
         return 421;
     }
-    return rc == MC_OK ? mc_forwarded_scheme(r) : rc;
+    rc = rc == MC_OK ? mc_forwarded_scheme(r) : rc;
+    return rc == MC_OK ? mc_proxied_client(r) : rc;
 }
 
 /* May the request enter r->route, and does its handler want it? */
@@ -341,7 +343,7 @@ void mc_request_account(struct mc_request *r, uint64_t end)
     mc_slot_add(slot->status[class < 6 ? class : 5], 1);
     mc_slot_add(slot->latency[bucket(usec)], 1);
     if (w->access && r->resp.status) {
-        mc_access_request(w->access, r, mc_conn_peer(c), r->resp.sent, usec);
+        mc_access_request(w->access, r, mc_request_client(r), r->resp.sent, usec);
     }
 }
 

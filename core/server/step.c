@@ -5,6 +5,7 @@
  * A state function returns MC_OK (the state may have changed: go on), MC_AGAIN (it waits; the watch and the timer are set) or MC_ERROR (close).
  * All transitions stand in this file. Only here are handlers started and resumed. Worker side, on the loop. */
 #include "core/server/engine.h"
+#include "core/server/proxied.h"
 
 enum { STEPS_MAX = 256 /* then the others have their turn */ };
 
@@ -91,7 +92,11 @@ static void note_opening(struct mc_conn *c)
 
 static int step_open(struct mc_conn *c)
 {
-    int rc = c->stream.ops->open(&c->stream);
+    int rc = mc_proxied_open(c);
+    if (rc != MC_OK) {
+        return rc == MC_AGAIN ? wait_for(c, c->session.set->header_timeout, false) : rc;
+    }
+    rc = c->stream.ops->open(&c->stream);
     c->io.ready &= (uint8_t) ~c->stream.wants;
     if (rc == MC_AGAIN) {
         note_opening(c);

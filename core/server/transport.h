@@ -35,4 +35,8 @@ struct mc_transport_ops {
 
 extern const struct mc_transport_ops mc_transport_plain;
 
+/* Bytes that come before the transport's own: look at them, take them. > 0, 0 end of stream, MC_AGAIN, MC_ERROR. */
+ssize_t mc_transport_peek(int fd, void *p, size_t n);
+ssize_t mc_transport_take(int fd, void *p, size_t n);
+
 #endif

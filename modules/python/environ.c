@@ -4,6 +4,7 @@
 #include "modules/python/python.h"
 #include "core/server/conn.h"
 #include "core/server/forwarded.h"
+#include "core/server/proxied.h"
 #include "mc_config.h"
 
 #include <stdlib.h>
@@ -248,11 +249,12 @@ static int set_target(PyObject *env, struct mc_request *r, struct mc_str mount, 
     return rc;
 }
 
-static int set_peer(PyObject *env, struct mc_conn *c)
+/* With proxy_protocol or real_ip_header the client that proxies name; else, as in Gunicorn, whoever has connected. */
+static int set_peer(PyObject *env, struct mc_request *r)
 {
-    struct mc_str text = mc_conn_peer(c);
+    struct mc_str text = mc_request_client(r);
     char port[20];
-    if (c->peer.family == AF_UNIX)
+    if (r->client->family == AF_UNIX)
         return 0; /* REMOTE_ADDR is '' in the template, and there is no port */
     if (!client.str || text.n != client.n || memcmp(text.p, client.text, text.n) != 0) {
         MC_ASSERT(text.n <= sizeof(client.text));
@@ -264,7 +266,7 @@ static int set_peer(PyObject *env, struct mc_conn *c)
         memcpy(client.text, text.p, text.n);
         client.n = text.n;
     }
-    size_t n = mc_str_u64(port, mc_sockaddr_port(&c->peer));
+    size_t n = mc_str_u64(port, mc_sockaddr_port(r->client));
     return set(env, REMOTE_ADDR, client.str) || put(env, keys[REMOTE_PORT], latin1((struct mc_str){port, n}));
 }
 
@@ -403,7 +405,7 @@ PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints,
     struct walk w = {.env = env, .r = r, .mount = script_name};
     if (!env)
         return NULL;
-    int rc = set_method(env, r->head.method) || set_peer(env, r->conn) || set(env, WSGI_EARLY_HINTS, hints) || set_body(env, r, input) ||
+    int rc = set_method(env, r->head.method) || set_peer(env, r) || set(env, WSGI_EARLY_HINTS, hints) || set_body(env, r, input) ||
              (r->tls && mc_environ_tls_set(env, r)) || (r->head.version == 0 && set(env, SERVER_PROTOCOL, http10)) || (r->conn->peer.family == AF_UNIX && set_host(env, r)) ||
              set_fields(&w, status) || set_authority(env, r) || set_target(env, r, w.mount, status);
     if (rc != 0)

@@ -2,6 +2,7 @@
  * it can be seen. Output of a loop app outside of its callbacks wakes the connection. Worker side: the loop, or whoever executes the request. */
 #include "modules/handler/native/native.h"
 
+#include "core/server/proxied.h"
 #include "core/server/tls.h"
 #include "mc_config.h"
 
@@ -69,7 +70,7 @@ static struct monoceros_str text(struct monoceros_request *q, enum monoceros_tex
     case MONOCEROS_HOST:
         return out(r->head.host);
     case MONOCEROS_PEER:
-        return out(mc_conn_peer(r->conn));
+        return out(mc_request_client((struct mc_request *) (uintptr_t) r));
     default:
         return out(tls_text(r, what));
     }
