@@ -2,6 +2,7 @@
  * The arbiter has already told the kernel to take no new connections (DESIGN 2, reference: TERM). */
 #include "core/os/fd.h"
 #include "core/server/engine.h"
+#include "core/server/upstream.h"
 
 #include <string.h>
 
@@ -61,6 +62,7 @@ static void begin(struct mc_worker *w)
     mc_loop_refresh(&w->loop);
     w->drain_start = w->loop.now;
     int64_t grace = w->pool->set.graceful_timeout;
+    mc_upstream_close_idle(w);
     w->drain_deadline = grace > 0 ? w->drain_start + (uint64_t) grace : 0;
     /* A socket that we were given (fd://) stays with its owner, queue and all; nobody stops the clients there. */
     for (size_t i = 0; i < w->nlisteners; i++) {

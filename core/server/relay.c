@@ -43,6 +43,9 @@ int mc_relay_check(const struct mc_conf *conf, struct mc_relay_conf *c, const st
     if (c->policy.upstream == NULL || parse_retry_on(c, what, err, errcap) != MC_OK) {
         return MC_ERROR;
     }
+    if (c->policy.upstream->key && (c->key = mc_vars_compile(conf, NULL, c->policy.upstream->key, err, errcap)) == NULL) {
+        return MC_ERROR;
+    }
     c->policy.gateway = gateway;
     c->policy.connect_timeout = c->connect_timeout;
     c->policy.send_timeout = c->send_timeout;
@@ -228,7 +231,7 @@ static int on_head(struct mc_call *call)
         }
     }
     r->resp.spool = q->conf->response_buffering && !says_no(&reply->fields);
-    int rc = q->on_head ? q->on_head(q) : MC_OK;
+    int rc = mc_relay_cookie(q) == MC_ERROR ? 503 : q->on_head ? q->on_head(q) : MC_OK;
     if (rc != MC_OK) {
         return refuse(q, rc > 0 ? rc : 502);
     }
@@ -349,7 +352,7 @@ struct mc_relay *mc_relay_new(struct mc_request *r, const struct mc_relay_conf *
 
 int mc_relay_run(struct mc_relay *q)
 {
-    return mc_call_start(&q->call) == MC_OK ? MC_OK : 503;
+    return mc_relay_choice(q) == MC_OK && mc_call_start(&q->call) == MC_OK ? MC_OK : 503;
 }
 
 int mc_relay_resume(struct mc_request *r, enum mc_resume why)

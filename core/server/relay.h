@@ -9,6 +9,7 @@
 #ifndef MC_SERVER_RELAY_H
 #define MC_SERVER_RELAY_H
 
+#include "core/http/vars.h"
 #include "core/server/handler.h"
 #include "core/server/upstream.h"
 
@@ -19,6 +20,7 @@ struct mc_relay_conf {
     bool request_buffering, response_buffering;
     /* filled by mc_relay_check() */
     struct mc_call_policy policy;
+    struct mc_vars *key; /* of balance = hash */
     bool tls; /* to = "https://…": the handler sets policy.transport and setup */
 };
 
@@ -61,5 +63,11 @@ void mc_relay_abort(struct mc_request *r);
 /* Copy the client's fields that go on to an upstream: not those that are connection-specific (also those that Connection names), Host, Content-Length,
  * Expect, Proxy, and names with '_'. MC_OK or MC_ERROR (out of memory). */
 int mc_relay_fields(struct mc_request *r, struct mc_fields *out);
+
+/* ---- relay_choice.c ---- */
+/* Fill call.choice from the request. MC_OK or MC_ERROR (out of memory). */
+int mc_relay_choice(struct mc_relay *q);
+/* Set-Cookie for a client that has come to another peer than its cookie says. As mc_response_field(). */
+int mc_relay_cookie(struct mc_relay *q);
 
 #endif

@@ -122,12 +122,12 @@ static enum mc_retry_how may_retry(struct mc_call *c, enum mc_call_fault fault, 
     return mc_call_retry(&q);
 }
 
-static struct mc_peer *choose(struct mc_call *c, int *rc, const char **why)
+static struct mc_peer *choose(struct mc_call *c, int *rc, const char **reason)
 {
     c->choice.tried = c->tried;
     c->choice.ntried = c->ntried;
     *rc = MC_OK;
-    return mc_peers_choose(c->peers, &c->choice, rc, why);
+    return mc_peers_choose(c->peers, &c->choice, rc, reason);
 }
 
 /* This try has failed. */
@@ -138,7 +138,7 @@ static void failed(struct mc_call *c, enum mc_call_fault fault, const char *what
     enum mc_retry_how how = may_retry(c, fault, 0);
     struct mc_peer *same = c->peer, *next = NULL;
     int rc, status = status_of(fault);
-    const char *why;
+    const char *reason;
     c->fault = fault;
     if (how == MC_RETRY_FRESH) {
         mc_debug("upstream %s (%s): %s; on a new connection", c->policy->upstream->name, c->peer_text, what);
@@ -150,7 +150,7 @@ static void failed(struct mc_call *c, enum mc_call_fault fault, const char *what
         return;
     }
     if (how == MC_RETRY_NEXT) {
-        next = choose(c, &rc, &why);
+        next = choose(c, &rc, &reason);
     }
     if (next) {
         tell(c, MC_LOG_WARNING, what, "another peer is asked");
@@ -176,9 +176,9 @@ static void MC_PRINTF(3, 4) fail(struct mc_call *c, enum mc_call_fault fault, co
     failed(c, fault, what);
 }
 
-static const char *why_errno(int e, const char *otherwise)
+static const char *why(const struct mc_up *u, int e)
 {
-    return e ? strerror(e) : otherwise;
+    return u->stream.why ? u->stream.why : e ? strerror(e) : "the transport failed";
 }
 
 /* The connection broke before the reply was complete. */
@@ -332,12 +332,12 @@ static int send_some(struct mc_call *c)
 static int on_head(struct mc_call *c)
 {
     int rc, status = c->x.reply.status;
-    const char *why;
+    const char *reason;
     if (!c->headed) {
         c->headed = c->worker->loop.now;
     }
     if (may_retry(c, MC_FAULT_STATUS, status) == MC_RETRY_NEXT) {
-        struct mc_peer *next = choose(c, &rc, &why);
+        struct mc_peer *next = choose(c, &rc, &reason);
         if (next) {
             char what[32];
             snprintf(what, sizeof what, "it says %d", status);
@@ -497,7 +497,7 @@ static int receive(struct mc_call *c)
         }
         if (n < 0) {
             char what[128];
-            snprintf(what, sizeof what, "reading from it failed: %s", why_errno(errno, "TLS error"));
+            snprintf(what, sizeof what, "reading from it failed: %s", why(u, errno));
             broke(c, what);
             return MC_ERROR;
         }
@@ -531,7 +531,7 @@ static void go(struct mc_call *c)
             return;
         }
         if (rc != MC_OK) {
-            fail(c, MC_FAULT_CONNECT, "cannot connect: %s", why_errno(errno, "TLS handshake failed"));
+            fail(c, MC_FAULT_CONNECT, "cannot connect: %s", why(u, errno));
             return;
         }
         c->connected = c->worker->loop.now;
@@ -563,8 +563,8 @@ void mc_up_on_io(struct mc_up *u)
 static void attempt(struct mc_call *c, struct mc_peer *next)
 {
     int rc = MC_OK;
-    const char *why = "no memory";
-    struct mc_peer *p = next ? next : c->only ? c->only : choose(c, &rc, &why);
+    const char *reason = "no memory";
+    struct mc_peer *p = next ? next : c->only ? c->only : choose(c, &rc, &reason);
     if (p == NULL && rc == MC_AGAIN) {
         mc_list_push(&c->peers->waiting, &c->wait.link);
         return;
@@ -572,7 +572,7 @@ static void attempt(struct mc_call *c, struct mc_peer *next)
     if (p == NULL) {
         snprintf(c->peer_text, sizeof c->peer_text, "-");
         c->fault = MC_FAULT_NO_PEER;
-        tell(c, MC_LOG_ERROR, why, "503");
+        tell(c, MC_LOG_ERROR, reason, "503");
         finish(c, 503);
         return;
     }

@@ -203,16 +203,13 @@ int mc_up_open(struct mc_up *u)
             return MC_ERROR;
         }
         u->state = MC_UP_OPENING;
-        u->io.ready |= MC_WANT_READ; /* a handshake looks for itself */
     }
     if (u->state == MC_UP_OPENING) {
         errno = 0;
         int rc = u->stream.ops->open(&u->stream);
+        u->io.ready &= (uint8_t) ~u->stream.wants;
         if (rc != MC_OK) {
             return rc;
-        }
-        if (!u->stream.ops->pending(&u->stream)) { /* plain: the peer speaks second */
-            u->io.ready &= (uint8_t) ~(u->stream.tls ? 0 : MC_WANT_READ);
         }
         u->state = MC_UP_BUSY;
     }
