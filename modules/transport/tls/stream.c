@@ -30,7 +30,7 @@ static int failed(struct mc_tls *t, const char *fallback)
     t->broken = true;
     if (!t->s->why)
         t->s->why = t->listener ? why : mc_tls_client_why(t, why);
-    if (!io || !t->up)
+    if ((!io || !t->up) && t->seen) /* who connects and leaves again, as health checks do, has not failed */
         count_failure(t, t->s->why);
     return MC_ERROR;
 }
