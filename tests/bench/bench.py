@@ -151,11 +151,11 @@ def wait_ready(process, port):
 
 
 class Server:
-    def __init__(self, command, directory):
+    def __init__(self, command, directory, core=0):
         self.port = free_port()
         env = {key: value for key, value in os.environ.items() if not key.startswith("MONOCEROS_") or key == "MONOCEROS_EXTENSION"}
         with open(directory / "output.log", "ab") as log:
-            self.process = subprocess.Popen(["taskset", "-c", "0", *command(self.port)], stdout=log, stderr=log, env=env)
+            self.process = subprocess.Popen(["taskset", "-c", str(core), *command(self.port)], stdout=log, stderr=log, env=env)
         wait_ready(self.process, self.port)
 
     def stop(self):
