@@ -156,3 +156,25 @@ def test_a_streamed_body_is_not_repeated(monoceros):
         proxy = monoceros(config=site(bad.text, up.text, proxy="request_buffering = off"))
         statuses = [proxy.ask("PUT", "/", body=b"x" * 100).status for _ in range(4)]
         assert sorted(statuses) == [200, 200, 502, 502]
+
+
+def test_a_sticky_cookie(monoceros):
+    with Upstream(serving(lambda peer, head, body: peer.reply(b"one"))) as one, Upstream(serving(lambda peer, head, body: peer.reply(b"two"))) as two:
+        proxy = monoceros(config=site(one.text, two.text, upstream='sticky = "SRV"'))
+        first = proxy.ask("GET", "/")
+        cookie = first.get("Set-Cookie").split(";")[0]
+        assert cookie.startswith("SRV=")
+        for _ in range(6):
+            again = proxy.ask("GET", "/", headers=[("Cookie", f"a=b; {cookie}; c=d")])
+            assert again.body == first.body and again.get("Set-Cookie") is None
+        assert {proxy.ask("GET", "/").text for _ in range(4)} == {"one", "two"}
+        assert proxy.ask("GET", "/", headers=[("Cookie", "SRV=ffffffff")]).get("Set-Cookie")
+
+
+def test_a_hash_of_a_variable(monoceros):
+    with Upstream(serving(lambda peer, head, body: peer.reply(b"one"))) as one, Upstream(serving(lambda peer, head, body: peer.reply(b"two"))) as two:
+        proxy = monoceros(config=site(one.text, two.text, upstream="balance = hash key = '$request_uri'"))
+        answers = {target: proxy.ask("GET", target).text for target in (f"/{n}" for n in range(20))}
+        assert set(answers.values()) == {"one", "two"}
+        for target, text in answers.items():
+            assert proxy.ask("GET", target).text == text
