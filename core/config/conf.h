@@ -167,6 +167,8 @@ struct mc_conf_server {
 
 struct mc_conf {
     struct mc_arena arena; /* owns all of it */
+    struct mc_conf_zone *zones; /* shared memory that modules asked for (config/zone.h) */
+    void *zone_memory;
     struct mc_values set;
     struct mc_conf_pool *pools;
     size_t npools; /* at least 1 */

@@ -4,6 +4,7 @@
 #include "core/os/proc.h"
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
+#include "core/config/zone.h"
 #include "core/process/daemon.h"
 #include "core/process/pidfile.h"
 #include "core/server/access.h"
@@ -366,6 +367,11 @@ static int prepare(struct mc_arbiter *a)
         mc_error("access_log_format: %s", err);
         return MC_ERROR;
     }
+    /* No worker is there yet: nobody else reads the configuration. */
+    if (mc_zone_create((struct mc_conf *)(uintptr_t)a->conf, &a->zones) != MC_OK) {
+        mc_error("cannot make the shared memory of zones: %m");
+        return MC_ERROR;
+    }
     if (has_python(a->conf)) {
         if (mc_zygote_find_extension(a) != MC_OK)
             return MC_ERROR;
@@ -473,6 +479,7 @@ static void finish(struct mc_arbiter *a)
     if (a->loop.ops)
         mc_loop_close(&a->loop);
     mc_scoreboard_close(&a->board);
+    mc_shm_close(&a->zones);
     mc_fd_close(&a->image);
     mc_fd_close(&a->accesslog);
     free(a->kids);
@@ -494,7 +501,7 @@ static void say_goodbye(const struct mc_arbiter *a)
 
 int mc_arbiter_run(const struct mc_conf *conf, bool check)
 {
-    struct mc_arbiter a = {.conf = conf, .check = check, .errorlog = -1, .accesslog = -1, .image = -1, .board.shm.fd = -1, .oom_kills = -1};
+    struct mc_arbiter a = {.conf = conf, .check = check, .errorlog = -1, .accesslog = -1, .image = -1, .board.shm.fd = -1, .zones.fd = -1, .oom_kills = -1};
     a.signals.fd = a.watch.fd = -1;
     if (enter(&a) != MC_OK || (check ? start_check(&a) : start(&a)) != MC_OK) {
         a.code = a.stopping == MC_STOP_NOT ? MC_EXIT_FAIL : MC_EXIT_OK;

@@ -66,6 +66,7 @@ struct mc_arbiter {
     uint64_t changed_ms;         /* some have changed: read them then; 0: no */
     int errorlog, accesslog, image;
     struct mc_board board;
+    struct mc_shm zones; /* fd -1: none */
     int *listen_fds; /* conf->listens order; -1 once closed */
     struct mc_arb_place {
         dev_t dev;
@@ -132,7 +133,7 @@ bool mc_spawn_has_check(const struct mc_arbiter *a, const struct mc_arb_pool *p)
 int mc_zygote_find_extension(struct mc_arbiter *a);
 /* In the forked child: fixed descriptors, exec. Returns only when it failed: errno, the interpreter in *path, and the channel to complain on. */
 struct mc_zygote_exec {
-    int channel, image, board, errorlog, accesslog;
+    int channel, image, board, errorlog, accesslog, zones;
     const int *listen_fds;
 };
 int mc_zygote_exec(struct mc_arbiter *a, const struct mc_conf_pool *pool, const struct mc_zygote_exec *x, const char **path);

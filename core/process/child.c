@@ -224,6 +224,8 @@ static int open_all(void)
     int code = mc_worker_open(&self.worker, s->conf, s->pool, s->slot, s->listen_fds);
     if (code != MC_OK) return fail(code > 0 ? code : MC_EXIT_BOOT, "");
     self.worker.recycle = recycle;
+    self.worker.slots = s->slots;
+    self.worker.nslots = s->nslots;
     code = take_secrets(s->secrets);
     int given = s->secrets;
     mc_fd_close(&given);

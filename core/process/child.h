@@ -11,7 +11,8 @@ enum {
     MC_FD_BOARD = 5,   /* scoreboard memfd */
     MC_FD_ERRORLOG = 6,
     MC_FD_ACCESSLOG = 7, /* closed when there is none */
-    MC_FD_LISTEN = 8     /* first listener; the rest follow in conf->listens order */
+    MC_FD_ZONES = 8,     /* memfd of the zones; closed when there is none */
+    MC_FD_LISTEN = 9     /* first listener; the rest follow in conf->listens order */
 };
 
 enum mc_msg_kind {
@@ -57,6 +58,8 @@ struct mc_child_start {
     const struct mc_conf *conf;
     const struct mc_conf_pool *pool;
     struct mc_slot *slot;
+    struct mc_slot *slots; /* the whole scoreboard */
+    unsigned nslots;
     int channel;
     int accesslog; /* -1: none */
     int secrets;   /* -1: none; closed by the worker */

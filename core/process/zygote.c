@@ -129,7 +129,8 @@ static int place_fds(const struct mc_zygote_exec *x, size_t nlistens)
                               [MC_FD_IMAGE] = x->image,
                               [MC_FD_BOARD] = x->board,
                               [MC_FD_ERRORLOG] = x->errorlog,
-                              [MC_FD_ACCESSLOG] = x->accesslog};
+                              [MC_FD_ACCESSLOG] = x->accesslog,
+                              [MC_FD_ZONES] = x->zones};
     int last = MC_FD_LISTEN + (int)nlistens;
     int *high = calloc((size_t)last, sizeof(*high));
     if (!high)

@@ -1,6 +1,7 @@
 /* The zygote's life, inside the user's interpreter: reads the image, imports the apps when asked, forks workers and hands them to the
  * arbiter. Knows no Python: modules/python gives hooks. Never serves a client itself.
  * A worker is a grandchild whose parent in between has left, so that the arbiter, a subreaper, inherits it. */
+#include "core/config/zone.h"
 #include "core/event/loop.h"
 #include "core/os/fd.h"
 #include "core/os/proc.h"
@@ -83,6 +84,8 @@ static MC_NORETURN void be_worker(int channel, int secrets, unsigned index, int 
         .conf = self.conf,
         .pool = self.pool,
         .slot = slot,
+        .slots = self.board.slots,
+        .nslots = self.board.n,
         .channel = channel,
         .accesslog = self.has_access ? MC_FD_ACCESSLOG : -1,
         .secrets = secrets,
@@ -275,6 +278,8 @@ static int start(unsigned pool_index)
     mc_proc_title("monoceros: zygote [%s]", mc_arbiter_name(self.conf));
     if (mc_scoreboard_open(&self.board, MC_FD_BOARD) != MC_OK)
         return fail(MC_EXIT_FAIL, "cannot map the scoreboard");
+    if (mc_zone_open(self.conf, MC_FD_ZONES) != MC_OK)
+        return fail(MC_EXIT_FAIL, "cannot map the zones");
     mc_fd_close(&image);
     /* The mapping is enough. */
     mc_fd_close(&self.board.shm.fd);

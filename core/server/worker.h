@@ -57,6 +57,8 @@ struct mc_worker {
     const struct mc_worker_ops *ops;
     const struct mc_protocol_ops *http1;
     struct mc_slot *slot;      /* never NULL (a private one in tests) */
+    const struct mc_slot *slots; /* the whole scoreboard; NULL in tests */
+    unsigned nslots;
     struct mc_loop loop;
     struct mc_listener *listeners;
     size_t nlisteners;
