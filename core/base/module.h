@@ -98,8 +98,8 @@ struct mc_module {
     /* In the arbiter: read the secrets of a pool's workers, at the start, on HUP and when a watched file has changed. MC_OK, or MC_ERROR with err
      * (later than the start, the workers keep what they have). */
     int (*gather)(struct mc_gather *g);
-    /* In a short-lived child of the arbiter, after gather() has set `renew`: ask others for what is to be added (`out` is empty at first and given to the
-     * next gather() as a part of `old`). May wait for its peers. MC_OK, or MC_ERROR with err. */
+    /* In a short-lived child of the arbiter, when gather() has put something into `ask`: find out, and put answers into `out`, which the next gather() has
+     * in `old`. May wait for its peers. MC_OK, or MC_ERROR (logged): not all is there. */
     int (*fetch)(struct mc_gather *g);
     /* In a worker, before it is ready and whenever there are others: take the secrets into use. MC_OK, or MC_ERROR (logged; nothing has changed). */
     int (*adopt)(struct mc_worker *w, const struct mc_secrets *s);

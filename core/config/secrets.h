@@ -31,7 +31,7 @@ struct mc_gather {
     const struct mc_secrets *old; /* what the workers have now; empty at the start */
     struct mc_secrets *out;
     int64_t now, next;            /* real time, s; next: ask again then at the latest (0: no need). Set it only to something sooner */
-    bool renew;                   /* fetch() has something to do */
+    struct mc_secrets *ask;       /* gather(): what fetch() is to find out; it has this alone. Empty: nothing */
     void (*watch)(struct mc_gather *g, const char *path); /* gather again when this file changes */
     void *watch_data;
     char *err;

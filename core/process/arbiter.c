@@ -324,7 +324,7 @@ static int make_records(struct mc_arbiter *a)
         p->conf = &a->conf->pools[i];
         p->wanted = workers_of(p->conf);
         p->generation = 1;
-        p->secrets = -1;
+        p->secrets = p->fetched = -1;
         p->zygote = (struct mc_kid){.arbiter = a, .pool = p, .io.fd = -1};
         total += p->wanted;
     }

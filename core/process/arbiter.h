@@ -52,6 +52,9 @@ struct mc_arb_pool {
     struct mc_policy_births births;
     int secrets;           /* sealed memfd for its workers; -1: they need none */
     int64_t keys_next;     /* real time, s: gather again; 0: no need */
+    pid_t fetcher;         /* a child that asks others for what modules want to know; 0: none */
+    int fetched;           /* memfd with its answers */
+    int64_t fetch_next;    /* real time, s: no other one before */
     struct mc_kid zygote;
 };
 
@@ -117,6 +120,7 @@ int mc_keys_open(struct mc_arbiter *a);
 /* Read again; what is new goes to the workers. quiet: say nothing when all is as it was. */
 void mc_keys_reload(struct mc_arbiter *a, bool quiet);
 void mc_keys_tend(struct mc_arbiter *a); /* on each turn */
+void mc_keys_reaped(struct mc_arbiter *a, pid_t pid, int status); /* a child that is no kid */
 void mc_keys_close(struct mc_arbiter *a);
 
 /* ---- spawn.c ---- */
@@ -125,6 +129,10 @@ int mc_spawn_worker(struct mc_arbiter *a, struct mc_arb_pool *p);
 int mc_spawn_zygote(struct mc_arbiter *a, struct mc_arb_pool *p);
 /* --check-config: a child, in the zygote's place, that loads the native apps of the pool and ends. */
 int mc_spawn_check(struct mc_arbiter *a, struct mc_arb_pool *p);
+/* A child without rights, listeners and secrets that has these two descriptors: runs fn and ends with what it returns, 0 or 1; after half a minute it is
+ * killed. Its pid, or MC_ERROR (logged). */
+pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out,
+                      int (*fn)(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out));
 /* Is there anything to do for it? */
 bool mc_spawn_has_check(const struct mc_arbiter *a, const struct mc_arb_pool *p);
 

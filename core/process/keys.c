@@ -12,10 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/sendfile.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SETTLE_MS = 300 /* a certificate and its key are two files */, AGAIN_MS = 60000 /* after a failure */ };
+enum { SETTLE_MS = 300 /* a certificate and its key are two files */, AGAIN_S = 60 /* after a failure */, FETCH_S = 300 };
 
 /* ---- files that change */
 
@@ -64,11 +66,19 @@ static void start_watching(struct mc_arbiter *a)
 
 /* ---- gathering */
 
-static int gather(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_secrets *old, struct mc_secrets *out)
+static int gather(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_secrets *old, struct mc_secrets *out, struct mc_secrets *ask)
 {
     char err[400] = "";
-    struct mc_gather g = {
-        .conf = a->conf, .pool = p->conf, .old = old, .out = out, .now = (int64_t)time(NULL), .watch = watch_file, .watch_data = a, .err = err, .errcap = sizeof(err)};
+    struct mc_gather g = {.conf = a->conf,
+                          .pool = p->conf,
+                          .old = old,
+                          .out = out,
+                          .ask = ask,
+                          .now = (int64_t)time(NULL),
+                          .watch = watch_file,
+                          .watch_data = a,
+                          .err = err,
+                          .errcap = sizeof(err)};
     for (size_t i = 0; mc_modules[i]; i++) {
         if (!mc_modules[i]->gather || mc_modules[i]->gather(&g) == MC_OK)
             continue;
@@ -77,6 +87,53 @@ static int gather(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_s
     }
     p->keys_next = g.next;
     return MC_OK;
+}
+
+/* ---- asking others, in a child: whoever answers must not be read by root, nor where keys are */
+
+static int fetch(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out)
+{
+    char err[400] = "";
+    struct mc_secrets ask = {0}, none = {0}, found = {0};
+    struct mc_gather g = {.conf = a->conf,
+                          .pool = p->conf,
+                          .old = &none,
+                          .out = &found,
+                          .ask = &ask,
+                          .now = (int64_t)time(NULL),
+                          .err = err,
+                          .errcap = sizeof(err)};
+    int rc = mc_secrets_load(&ask, in);
+    for (size_t i = 0; rc == MC_OK && mc_modules[i]; i++)
+        rc = mc_modules[i]->fetch ? mc_modules[i]->fetch(&g) : MC_OK;
+    int fd = mc_secrets_memfd(&found);
+    off_t n = fd < 0 ? -1 : lseek(fd, 0, SEEK_END), at = 0;
+    while (at < n) {
+        ssize_t k = sendfile(out, fd, &at, (size_t)(n - at));
+        if (k <= 0)
+            return MC_ERROR;
+    }
+    return rc;
+}
+
+static void start_fetch(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_secrets *ask)
+{
+    int64_t now = (int64_t)time(NULL);
+    if (ask->n == 0 || p->fetcher)
+        return;
+    if (now >= p->fetch_next) {
+        int in = mc_secrets_memfd(ask);
+        p->fetched = in < 0 ? -1 : mc_fd_memfd("monoceros-fetched", "", 0, false);
+        p->fetcher = p->fetched < 0 ? MC_ERROR : mc_spawn_helper(a, p, in, p->fetched, fetch);
+        mc_fd_close(&in);
+        p->fetch_next = now + FETCH_S;
+        if (p->fetcher != MC_ERROR)
+            return;
+        p->fetcher = 0;
+        mc_fd_close(&p->fetched);
+    }
+    if (p->keys_next == 0 || p->fetch_next < p->keys_next)
+        p->keys_next = p->fetch_next;
 }
 
 static void offer(struct mc_kid *k)
@@ -95,20 +152,52 @@ static void offer_all(struct mc_arbiter *a, const struct mc_arb_pool *p, bool ow
     }
 }
 
-/* 1: there is something new, 0: all is as it was. */
-static int renew(struct mc_arbiter *a, struct mc_arb_pool *p)
+/* What workers have, behind what was fetched. */
+static int load_old(const struct mc_arb_pool *p, const struct mc_secrets *fetched, struct mc_secrets *old)
 {
-    struct mc_secrets old = {0}, fresh = {0};
-    int rc = p->secrets >= 0 ? mc_secrets_load(&old, p->secrets) : MC_OK, fd = -1;
+    struct mc_str name, bytes;
+    char z[256];
+    if (p->secrets >= 0 && mc_secrets_load(old, p->secrets) != MC_OK)
+        return MC_ERROR;
+    if (!fetched)
+        return MC_OK;
+    struct mc_secrets both = {0};
+    int rc = MC_OK;
+    for (int i = 0; i < 2; i++) {
+        const struct mc_secrets *s = i == 0 ? fetched : old;
+        for (size_t at = 0; rc == MC_OK && mc_secrets_next(s, &at, &name, &bytes);) {
+            if (name.n >= sizeof(z))
+                continue; /* a path: it is read again anyway */
+            memcpy(z, name.p, name.n);
+            z[name.n] = '\0';
+            rc = mc_secrets_add(&both, z, bytes.p, bytes.n);
+        }
+    }
+    mc_secrets_wipe(old);
+    *old = both;
+    return rc;
+}
+
+/* 1: there is something new, 0: all is as it was. */
+static int renew(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_secrets *fetched)
+{
+    struct mc_secrets old = {0}, now = {0}, fresh = {0}, ask = {0};
+    int rc = load_old(p, fetched, &old), fd = -1;
     if (rc == MC_OK)
-        rc = gather(a, p, &old, &fresh);
-    bool same = rc == MC_OK && (mc_secrets_equal(&old, &fresh) || (fresh.n == 0 && p->secrets < 0));
+        rc = gather(a, p, &old, &fresh, &ask);
+    if (rc == MC_OK && p->secrets >= 0)
+        rc = mc_secrets_load(&now, p->secrets);
+    bool same = rc == MC_OK && mc_secrets_equal(&now, &fresh);
     if (rc == MC_OK && !same && (fd = mc_secrets_memfd(&fresh)) < 0) {
         mc_error("cannot keep the certificates of pool \"%s\": %m", p->conf->name);
         rc = MC_ERROR;
     }
+    if (rc == MC_OK)
+        start_fetch(a, p, &ask);
     mc_secrets_wipe(&old);
+    mc_secrets_wipe(&now);
     mc_secrets_wipe(&fresh);
+    mc_secrets_wipe(&ask);
     if (rc != MC_OK || same)
         return rc;
     mc_fd_close(&p->secrets);
@@ -119,20 +208,20 @@ static int renew(struct mc_arbiter *a, struct mc_arb_pool *p)
 int mc_keys_open(struct mc_arbiter *a)
 {
     for (size_t i = 0; i < a->conf->npools; i++) {
-        if (renew(a, &a->pools[i]) == MC_ERROR)
+        if (renew(a, &a->pools[i], NULL) == MC_ERROR)
             return MC_ERROR;
     }
     start_watching(a);
     return MC_OK;
 }
 
-static int renew_and_tell(struct mc_arbiter *a, struct mc_arb_pool *p)
+static int renew_and_tell(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_secrets *fetched)
 {
-    int rc = renew(a, p);
+    int rc = renew(a, p, fetched);
     if (rc == 1)
         offer_all(a, p, false);
     if (rc == MC_ERROR)
-        p->keys_next = (int64_t)time(NULL) + AGAIN_MS / 1000;
+        p->keys_next = (int64_t)time(NULL) + AGAIN_S;
     return rc;
 }
 
@@ -140,7 +229,7 @@ void mc_keys_reload(struct mc_arbiter *a, bool quiet)
 {
     for (size_t i = 0; i < a->conf->npools; i++) {
         struct mc_arb_pool *p = &a->pools[i];
-        int rc = renew_and_tell(a, p);
+        int rc = renew_and_tell(a, p, NULL);
         if (rc == 1)
             mc_info("Certificates of pool \"%s\" were read again", p->conf->name);
         else if (rc == MC_ERROR)
@@ -163,15 +252,40 @@ void mc_keys_tend(struct mc_arbiter *a)
     for (size_t i = 0; i < a->conf->npools; i++) {
         struct mc_arb_pool *p = &a->pools[i];
         if (p->keys_next && now >= p->keys_next)
-            (void)renew_and_tell(a, p);
+            (void)renew_and_tell(a, p, NULL);
         offer_all(a, p, true);
     }
 }
 
+void mc_keys_reaped(struct mc_arbiter *a, pid_t pid, int status)
+{
+    struct mc_secrets found = {0};
+    struct mc_arb_pool *p = NULL;
+    for (size_t i = 0; i < a->conf->npools; i++) {
+        if (a->pools[i].fetcher == pid)
+            p = &a->pools[i];
+    }
+    if (!p)
+        return;
+    p->fetcher = 0;
+    if (!WIFEXITED(status))
+        mc_warn("what fetches for the certificates of pool \"%s\" did not come to an end", p->conf->name);
+    if (WIFEXITED(status) && mc_secrets_load(&found, p->fetched) == MC_OK && found.n) {
+        if (renew_and_tell(a, p, &found) == 1)
+            mc_debug("what was fetched goes to the workers of pool \"%s\"", p->conf->name);
+    }
+    mc_secrets_wipe(&found);
+    mc_fd_close(&p->fetched);
+    if (p->keys_next == 0 || p->fetch_next < p->keys_next)
+        p->keys_next = p->fetch_next;
+}
+
 void mc_keys_close(struct mc_arbiter *a)
 {
-    for (size_t i = 0; a->pools && i < a->conf->npools; i++)
+    for (size_t i = 0; a->pools && i < a->conf->npools; i++) {
         mc_fd_close(&a->pools[i].secrets);
+        mc_fd_close(&a->pools[i].fetched);
+    }
     if (a->watch.registered)
         mc_io_unwatch(&a->loop, &a->watch);
     mc_fd_close(&a->watch.fd);

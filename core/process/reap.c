@@ -177,7 +177,11 @@ void mc_reap_all(struct mc_arbiter *a)
         struct mc_kid *k = find(a, pid);
         if (k)
             mc_kid_hear(k);
-        if (waitpid(pid, &status, WNOHANG) == pid && k)
+        if (waitpid(pid, &status, WNOHANG) != pid)
+            continue;
+        if (k)
             end(k, status);
+        else
+            mc_keys_reaped(a, pid, status);
     }
 }

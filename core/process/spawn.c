@@ -245,6 +245,25 @@ int mc_spawn_check(struct mc_arbiter *a, struct mc_arb_pool *p)
     return fork_kid(&p->zygote, be_check);
 }
 
+pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out,
+                      int (*fn)(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out))
+{
+    enum { SECONDS = 30 };
+    pid_t pid = fork();
+    if (pid == 0) {
+        int keep[] = {in, out, a->errorlog};
+        mc_signals_default(standard);
+        keep_only(keep, MC_COUNT(keep));
+        settle(a, -1);
+        signal(SIGALRM, SIG_DFL);
+        alarm(SECONDS);
+        _exit(fn(a, p, in, out) == MC_OK ? MC_EXIT_OK : MC_EXIT_FAIL);
+    }
+    if (pid < 0)
+        mc_error("cannot start a process: %m");
+    return pid < 0 ? MC_ERROR : pid;
+}
+
 static int ask_zygote(struct mc_kid *k)
 {
     int fds[2];

@@ -8,6 +8,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static const char groups_new[] = "X25519MLKEM768:X25519:P-256:P-384", groups_all[] = "X25519:P-256:P-384";
 
@@ -236,7 +237,18 @@ static void set_options(SSL_CTX *ctx, const struct mc_tls_set *set)
     SSL_CTX_set_max_proto_version(ctx, set->max);
 }
 
-SSL_CTX *mc_tls_context(const struct mc_tls_conf *c, const struct mc_secrets *s, struct mc_conf_where *at, char *err, size_t errcap)
+static int add_cert(SSL_CTX *ctx, const struct mc_tls_cert *c, const struct mc_secrets *s, struct mc_tls_staple *staple, char *err, size_t errcap)
+{
+    struct mc_tls_staple unused = {0};
+    if (mc_tls_context_cert(ctx, s, c->cert, c->key, err, errcap) != MC_OK)
+        return MC_ERROR;
+    int rc = mc_tls_ocsp_add(staple ? staple : &unused, SSL_CTX_get0_certificate(ctx), c->ocsp_response, s, err, errcap);
+    free(unused.p);
+    return rc;
+}
+
+SSL_CTX *mc_tls_context(const struct mc_tls_conf *c, const struct mc_secrets *s, struct mc_tls_staple *staples, struct mc_conf_where *at, char *err,
+                        size_t errcap)
 {
     ERR_clear_error();
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
@@ -252,7 +264,7 @@ SSL_CTX *mc_tls_context(const struct mc_tls_conf *c, const struct mc_secrets *s,
     for (size_t i = 0; rc == MC_OK && i < c->ncerts; i++) {
         if (c->certs[i].at.file)
             *at = c->certs[i].at;
-        rc = mc_tls_context_cert(ctx, s, c->certs[i].cert, c->certs[i].key, err, errcap);
+        rc = add_cert(ctx, &c->certs[i], s, staples ? &staples[i] : NULL, err, errcap);
     }
     if (rc == MC_OK)
         return ctx;

@@ -27,11 +27,13 @@ static int one_server(struct mc_gather *g, const struct mc_tls_conf *c)
     SSL_CTX *ctx = NULL;
     if (mc_tls_read(g->conf, c, g->out, &at, g->err, g->errcap) != MC_OK)
         return MC_ERROR;
-    ctx = mc_tls_context(c, g->out, &at, g->err, g->errcap);
+    ctx = mc_tls_context(c, g->out, NULL, &at, g->err, g->errcap);
     if (!ctx)
         return MC_ERROR;
     SSL_CTX_free(ctx);
     for (size_t i = 0; i < c->ncerts; i++) {
+        if (c->set->stapling && !c->certs[i].ocsp_response && mc_tls_ocsp_gather(g, c, c->certs[i].cert) != MC_OK)
+            return MC_ERROR;
         warn_of_mode(g->conf, c->certs[i].key ? c->certs[i].key : c->certs[i].cert);
         if (!c->set->watch)
             continue;

@@ -268,7 +268,7 @@ static int try_files(const struct mc_conf *conf, const struct mc_tls_conf *t, st
     SSL_CTX *ctx = NULL;
     *at = t->at;
     if (mc_tls_read(conf, t, &s, at, err, errcap) == MC_OK)
-        ctx = mc_tls_context(t, &s, at, err, errcap);
+        ctx = mc_tls_context(t, &s, NULL, at, err, errcap);
     mc_secrets_wipe(&s);
     SSL_CTX_free(ctx);
     return ctx ? MC_OK : MC_ERROR;

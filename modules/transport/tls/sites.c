@@ -192,21 +192,27 @@ static int open_site(struct mc_tls_site *site, const struct mc_secrets *s)
 {
     char err[320] = "";
     struct mc_conf_where at;
-    site->ctx = mc_tls_context(site->conf, s, &at, err, sizeof(err));
+    site->staples = calloc(site->conf->ncerts, sizeof(*site->staples));
+    site->ctx = site->staples ? mc_tls_context(site->conf, s, site->staples, &at, err, sizeof(err)) : NULL;
     if (!site->ctx || make_sid(site, s) != MC_OK) {
         mc_error("server \"%s\": %s", site->conf->server->name, *err ? err : "tls: out of memory");
         return MC_ERROR;
     }
     SSL_CTX_set_client_hello_cb(site->ctx, on_hello, NULL);
     SSL_CTX_set_alpn_select_cb(site->ctx, on_alpn, NULL);
+    SSL_CTX_set_tlsext_status_cb(site->ctx, mc_tls_ocsp_status);
     mc_tls_ticket_use(site->ctx);
     return MC_OK;
 }
 
 static void free_all(struct mc_tls_site *v, size_t n, SSL_CTX **clients, size_t nclients)
 {
-    for (size_t i = 0; v && i < n; i++)
+    for (size_t i = 0; v && i < n; i++) {
+        for (size_t k = 0; v[i].staples && k < v[i].conf->ncerts; k++)
+            free(v[i].staples[k].p);
+        free(v[i].staples);
         SSL_CTX_free(v[i].ctx);
+    }
     for (size_t i = 0; clients && i < nclients; i++)
         SSL_CTX_free(clients[i]);
     free(v);

@@ -35,6 +35,7 @@ const struct mc_module mc_module_transport_tls = {
     .version = version,
     .check_all = mc_tls_settings_check,
     .gather = mc_tls_gather,
+    .fetch = mc_tls_ocsp_fetch,
     .adopt = adopt,
     .exit_worker = exit_worker,
 };

@@ -46,10 +46,14 @@ extern const struct mc_section *const mc_tls_sections[];
 int mc_tls_settings_check(struct mc_conf *conf, bool image, struct mc_conf_where *at, char *err, size_t errcap);
 int mc_tls_protocols(const struct mc_strv *list, int *min, int *max, char *err, size_t errcap);
 
+struct mc_tls_staple;
+
 /* ---- context.c: OpenSSL contexts out of bytes; the same in the arbiter, which only checks, and in workers ---- */
 
-/* All that may be wrong with a server's TLS is said here. NULL with err, and *at when one certificate is to blame. */
-SSL_CTX *mc_tls_context(const struct mc_tls_conf *c, const struct mc_secrets *s, struct mc_conf_where *at, char *err, size_t errcap);
+/* All that may be wrong with a server's TLS is said here. NULL with err, and *at when one certificate is to blame. staples: as many as certificates,
+ * zeroed; filled even on failure; NULL: not wanted. */
+SSL_CTX *mc_tls_context(const struct mc_tls_conf *c, const struct mc_secrets *s, struct mc_tls_staple *staples, struct mc_conf_where *at, char *err,
+                        size_t errcap);
 /* A certificate with its chain, and the key, into a context: both sides use it. key NULL: in the same file. */
 int mc_tls_context_cert(SSL_CTX *ctx, const struct mc_secrets *s, const char *cert, const char *key, char *err, size_t errcap);
 /* Certificates of a file into the store that peers are checked with. */
@@ -65,9 +69,18 @@ int mc_tls_read_client(const struct mc_conf *conf, const struct mc_tls_client *c
 
 enum { MC_TLS_SID = 32 };
 
+/* An OCSP response that goes with a certificate. */
+struct mc_tls_staple {
+    const X509 *x;
+    unsigned char *p; /* NULL: there is none */
+    size_t n;
+    int64_t until;    /* real time, s; 0: without end */
+};
+
 struct mc_tls_site {
     const struct mc_tls_conf *conf;
     SSL_CTX *ctx;
+    struct mc_tls_staple *staples; /* of each certificate */
     unsigned char sid[MC_TLS_SID]; /* session id context: a session is worth nothing elsewhere */
 };
 
@@ -89,6 +102,14 @@ int mc_tls_ticket_check(struct mc_str key);
 
 /* ---- gather.c ---- */
 int mc_tls_gather(struct mc_gather *g);
+
+/* ---- ocsp.c ---- */
+/* The response for x: of a file, or fetched. MC_OK (there may be none), MC_ERROR with err. */
+int mc_tls_ocsp_add(struct mc_tls_staple *to, const X509 *x, const char *file, const struct mc_secrets *s, char *err, size_t errcap);
+int mc_tls_ocsp_status(SSL *ssl, void *data); /* OpenSSL's callback */
+/* Carry the response of a certificate's file over, and put a question into g->ask when it is time. */
+int mc_tls_ocsp_gather(struct mc_gather *g, const struct mc_tls_conf *c, const char *cert);
+int mc_tls_ocsp_fetch(struct mc_gather *g);
 
 /* ---- stream.c, bio.c ---- */
 
