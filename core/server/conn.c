@@ -293,7 +293,9 @@ int mc_conn_flush(struct mc_conn *c)
             for (int i = 0; i < k; i++) {
                 asked += iov[i].iov_len;
             }
+            c->stream.more = asked < (size_t) out->total && k < IOV_MAX_SEND; /* a file is next */
             n = c->stream.ops->send(&c->stream, iov, k);
+            c->stream.more = false;
         } else {
             const struct mc_seg *f = out->head;
             asked = f->len < SENDFILE_MAX ? (size_t) f->len : SENDFILE_MAX;

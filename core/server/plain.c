@@ -47,11 +47,12 @@ static ssize_t plain_send(struct mc_stream *s, const struct iovec *iov, int n)
 {
     ssize_t put;
     do {
+        int flags = s->more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
         if (n == 1) { /* send is measurably cheaper than sendmsg for the one-piece reply */
-            put = send(s->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
+            put = send(s->fd, iov[0].iov_base, iov[0].iov_len, flags);
         } else {
             struct msghdr m = { .msg_iov = (struct iovec *) iov, .msg_iovlen = (size_t) n };
-            put = sendmsg(s->fd, &m, MSG_NOSIGNAL);
+            put = sendmsg(s->fd, &m, flags);
         }
     } while (put < 0 && errno == EINTR);
     return outcome(put);

@@ -92,6 +92,9 @@ static void note_opening(struct mc_conn *c)
 
 static int step_open(struct mc_conn *c)
 {
+    if (c->parked && !((c->io.ready & ~MC_WANT_WRITE) | (c->io.ready & c->stream.wants))) {
+        return MC_AGAIN; /* that it could write is no news to who waits for bytes */
+    }
     int rc = mc_proxied_open(c);
     if (rc != MC_OK) {
         return rc == MC_AGAIN ? wait_for(c, c->session.set->header_timeout, false) : rc;

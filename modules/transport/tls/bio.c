@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-enum { TRAIN = MC_TLS_SCRATCH + 4 * 512 /* headers and tags of its records */, LEFT_MAX = 1 << 20 };
+enum { TRAIN = 17 * (MC_TLS_RECORD + 512) /* with headers and tags; a head and 256 KiB of a file */, LEFT_MAX = 1 << 20 };
 
 struct train {
     size_t n;
@@ -128,7 +128,7 @@ int mc_tls_bio_catch_up(struct mc_tls *t, size_t *moved)
     if (!t->left)
         return MC_OK;
     size_t n = t->left_n - t->left_at;
-    if (t->held && n <= TRAIN / 2) { /* joins what follows */
+    if (t->held && n <= 2 * MC_TLS_RECORD) { /* joins what follows */
         memcpy(tr->bytes, t->left + t->left_at, n);
         tr->n = n;
         forget(t);

@@ -52,10 +52,12 @@ static int check_url(const char *value, char *err, size_t cap)
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                     \
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 
+#define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
 static const struct mc_setting tls_settings[] = {
     {.name = "protocols", .type = MC_SET_LIST, AT(protocols), .dflt = "TLSv1.2, TLSv1.3", .check = check_protocol, .doc = "versions: TLSv1.2, TLSv1.3"},
     {.name = "ciphers", .type = MC_SET_STRING, AT(ciphers), .dflt = CIPHERS, .check = mc_check_filled, .doc = "ciphers of TLS 1.2, as OpenSSL writes them"},
-    {.name = "ciphersuites", .type = MC_SET_STRING, AT(ciphersuites), .check = mc_check_filled, .doc = "ciphers of TLS 1.3 [all three of OpenSSL]"},
+    {.name = "ciphersuites", .type = MC_SET_STRING, AT(ciphersuites), .dflt = SUITES, .check = mc_check_filled, .doc = "ciphers of TLS 1.3"},
     {.name = "groups", .type = MC_SET_STRING, AT(groups), .check = mc_check_filled,
      .doc = "groups of the key exchange [X25519:P-256:P-384, before them X25519MLKEM768 where OpenSSL has it]"},
     {.name = "prefer_server_ciphers", .type = MC_SET_BOOL, AT(prefer_server_ciphers), .dflt = "yes", .doc = "the server's order of ciphers counts"},

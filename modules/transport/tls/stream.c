@@ -96,8 +96,8 @@ static int finish(struct mc_tls *t)
     if (mc_tls_facts(t) != MC_OK)
         return failed(t, "out of memory");
     t->up = true;
-    t->more = true; /* what came behind the handshake may be here already */
-    if (t->listener && SSL_version(t->ssl) == TLS1_3_VERSION)
+    t->more = !t->drained || SSL_has_pending(t->ssl); /* what came behind the handshake may be here already */
+    if (t->more && t->listener && SSL_version(t->ssl) == TLS1_3_VERSION)
         mc_tls_bio_hold(t); /* tickets: they go with the first response */
     else
         mc_tls_bio_push(t);
@@ -276,6 +276,10 @@ static ssize_t tls_send(struct mc_stream *s, const struct iovec *iov, int n)
         if (record(t, p, len) != MC_OK)
             return MC_ERROR;
         at += len;
+    }
+    if (s->more && !t->left && total <= MC_TLS_RECORD) { /* no own send for a head that a file follows: as good as sent */
+        mc_tls_bio_hold(t);
+        return t->broken ? failed(t, "the connection broke") : (ssize_t)total;
     }
     return result(t);
 }
