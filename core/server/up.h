@@ -1,7 +1,8 @@
-/* Connections to upstreams: the seam between upstream.c (calls) and upstream_conn.c (sockets, the pool). Private to these two. */
+/* The seams between upstream.c (calls and their tries), upstream_flow.c (bytes of a try) and upstream_conn.c (sockets, the pool). Private to these three. */
 #ifndef MC_SERVER_UP_H
 #define MC_SERVER_UP_H
 
+#include "core/base/log.h"
 #include "core/server/transport.h"
 #include "core/server/upstream.h"
 
@@ -47,5 +48,28 @@ void mc_up_set_timer(struct mc_up *u, int64_t ms); /* 0: none */
 /* The call is over and nothing is left over: into the pool, if it may be kept. */
 void mc_up_keep(struct mc_up *u, const struct mc_call_policy *how);
 void mc_up_close(struct mc_up *u);
+
+/* ---- upstream_flow.c ---- */
+/* Encode the request's head. MC_OK, or MC_ERROR: the call has moved on. */
+int mc_call_begin(struct mc_call *c);
+/* Send what can be sent. As mc_call_begin(). */
+int mc_call_send(struct mc_call *c);
+/* Wait for the connection, under the timer of what is going on. */
+void mc_call_park(struct mc_call *c);
+/* As far as it goes. */
+void mc_call_go(struct mc_call *c);
+
+/* ---- upstream.c: the call moves on; c->up is another one afterwards, or none, and the call may be over ---- */
+void mc_call_failed(struct mc_call *c, enum mc_call_fault fault, const char *what);
+void mc_call_fail(struct mc_call *c, enum mc_call_fault fault, const char *fmt, ...) MC_PRINTF(3, 4);
+/* A reply with a status that retry_on names: true: another peer is asked now. */
+bool mc_call_try_another(struct mc_call *c);
+/* Something for the error log. */
+void mc_call_tell(const struct mc_call *c, enum mc_log_level level, const char *what, const char *then);
+/* Close the connection, if there is one; the peer is told how it went. */
+void mc_call_drop(struct mc_call *c, enum mc_peer_result how);
+void mc_call_let_go(struct mc_call *c, enum mc_peer_result how); /* the peer only */
+void mc_call_finish(struct mc_call *c, int status);              /* done() */
+void mc_call_give_up(struct mc_call *c);                         /* one of the caller's ops wants no more */
 
 #endif
