@@ -1,14 +1,9 @@
 """Blocking calls of native apps under the worker types that run several requests at once: one unchanged app (tests/apps/greenlet/meet.c)."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from apps import build  # noqa: E402
-
-from lib import server as under_test  # noqa: E402
+from lib import server as under_test
+from lib.compile import build
 
 CALLS = ["recv", "recvfrom", "recvmsg", "read", "readv", "poll", "ppoll", "select", "pselect", "epoll_wait", "read-pipe", "readv-pipe", "poll-pipe",
          "send", "sendto", "sendmsg", "write", "writev", "write-pipe", "writev-pipe", "usleep", "nanosleep", "clock_nanosleep", "sleep",
