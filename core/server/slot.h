@@ -25,6 +25,7 @@ struct mc_slot {
     _Atomic uint64_t latency[MC_SLOT_BUCKETS];
     char busy[MC_SLOT_TEXT];            /* request line being handled, escaped, NUL-terminated; torn reads are harmless */
     _Atomic uint32_t alone;             /* the only worker of its pool (arbiter): it has nobody to leave connections to */
+    _Atomic uint32_t running;           /* blocking requests in their handlers now */
 } __attribute__((aligned(64)));
 
 /* Single writer: relaxed load + store, no locked instruction on the hot path. */
