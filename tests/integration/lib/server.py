@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -18,9 +19,10 @@ APPS = ROOT / "tests" / "apps"
 BINARY = os.path.abspath(os.environ.get("MONOCEROS") or ROOT / "objs" / "monoceros")
 PYTHON = os.environ.get("MONOCEROS_PYTHON") or sys.executable
 SANITIZED = os.environ.get("MONOCEROS_SANITIZED", "")
+UNDER = shlex.split(os.environ.get("MONOCEROS_UNDER", ""))      # what runs the servers: valgrind and its options
 
-# A sanitizer's report is an error in every test; the others where the test does not expect them.
-REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|\bBug at ")
+# A report of a sanitizer or valgrind is an error in every test; the others where the test does not expect them.
+REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|\bBug at |^==\d+== ")
 ERRORS = re.compile(r"\[CRITICAL\]|Traceback \(most recent call last\)")
 # Gunicorn's words; the arbiter logs them at info.
 BOOTED = re.compile(r"Booting worker with pid: (\d+)")
@@ -111,7 +113,7 @@ class Monoceros:
             arguments += ["-b", self.choose(bind)]
         if worker_class and not {"-k", "--worker-class", "-c", "--config"} & set(arguments):
             arguments += ["-k", worker_class]
-        self.command = [*prefix, BINARY, *arguments]
+        self.command = [*prefix, *UNDER, BINARY, *arguments]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=cwd or APPS,
                                             env=environment(env, python), start_new_session=True, pass_fds=pass_fds)
