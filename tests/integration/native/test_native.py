@@ -170,6 +170,17 @@ def test_upstream(kit):
     assert kit.ask("GET", f"/upstream?{port}").status == 502
 
 
+@blocking
+def test_several_things_at_once(kit, worker_class):
+    most = 10 if worker_class == "greenlet" else 1
+    for _ in range(3):
+        assert kit.ask("GET", "/together?10").text == f"sum=90 most={most} inside=0 refused=1"
+    assert kit.ask("GET", "/together?1").text == "sum=0 most=1 inside=0 refused=1"
+    assert kit.ask("GET", "/together?0").text == "sum=0 most=0 inside=0 refused=1"
+    if worker_class == "greenlet":
+        assert kit.ask("GET", "/together?-64").text == "sum=4032 most=64 inside=0 refused=1"
+
+
 @pytest.mark.workers("gthread", "greenlet")
 def test_waits_hold_up_nobody(monoceros):
     server = monoceros(APPS / "kit.so", "--threads", "4", python=False)
