@@ -2,6 +2,7 @@
 #include "core/server/worker.h"
 
 #include "core/os/fd.h"
+#include "core/os/socket.h"
 #include "core/server/access.h"
 #include "core/server/engine.h"
 
@@ -229,6 +230,9 @@ static int open_listeners(struct mc_worker *w, const int *fds)
         struct mc_listener *l = &w->listeners[w->nlisteners++];
         l->worker = w;
         l->conf = &conf->listens[i];
+        if (fds[i] < 0 || mc_addr_of_fd(fds[i], &l->addr) != MC_OK) {
+            l->addr = l->conf->addr;
+        }
         mc_io_init(&l->io, fds[i], on_listener, l);
         l->io.level = true;
         /* Without blocking handlers a woken worker accepts at once, so one is enough; else the connection would wait behind an app. */

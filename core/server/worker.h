@@ -47,6 +47,7 @@ struct mc_listener {
     struct mc_io io;
     struct mc_worker *worker;
     const struct mc_conf_listen *conf;
+    struct mc_addr addr; /* where it is really bound */
     bool watched, done; /* done: closed while draining */
 };
 

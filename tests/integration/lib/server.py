@@ -51,13 +51,12 @@ def environment(extra=None, python=False):
     if os.environ.get("MONOCEROS_EXTENSION"):
         env["MONOCEROS_EXTENSION"] = os.environ["MONOCEROS_EXTENSION"]
     if SANITIZED:
-        if python and os.environ.get("MONOCEROS_PRELOAD"):
-            env["LD_PRELOAD"] = os.environ["MONOCEROS_PRELOAD"]
         # CPython leaves memory behind at its exit: leaks are looked for in servers without it.
         # What is freed must not make a server look as if it grew: a small quarantine.
         env["ASAN_OPTIONS"] = f"detect_leaks={0 if python else 1}:handle_segv=0:allocator_may_return_null=1:quarantine_size_mb=4"
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
-        env.setdefault("TSAN_OPTIONS", "halt_on_error=0:report_signal_unsafe=0:handle_segv=0:handle_abort=0")
+        # TSan would let each process with threads wait a second at its exit: who dies at once would not.
+        env.setdefault("TSAN_OPTIONS", "halt_on_error=0:report_signal_unsafe=0:handle_segv=0:handle_abort=0:atexit_sleep_ms=0")
     env.update(extra or {})
     return env
 
