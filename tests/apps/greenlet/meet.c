@@ -404,6 +404,26 @@ static int handle(struct monoceros_request *req)
             rc = usleep(60000000);
         }
         snprintf(text, sizeof text, "cut\n");
+    } else if (strncmp(path, "/mutex/", 7) == 0) {
+        static pthread_mutex_t kept = PTHREAD_MUTEX_INITIALIZER, kept_again = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+        static int holders;
+        pthread_mutex_t *m = strcmp(path, "/mutex/normal") == 0 ? &kept : &kept_again;
+        pthread_mutex_lock(m);
+        int before = holders++;
+        usleep(100000); /* the mistake */
+        int after = --holders;
+        pthread_mutex_unlock(m);
+        snprintf(text, sizeof text, "%d %d\n", before, after);
+    } else if (strcmp(path, "/leaves-locked") == 0) {
+        static pthread_mutex_t forgotten = PTHREAD_MUTEX_INITIALIZER;
+        snprintf(text, sizeof text, "%d\n", pthread_mutex_trylock(&forgotten));
+    } else if (strcmp(path, "/begin") == 0) {
+        monoceros_status(req, 200);
+        monoceros_write(req, "begun", 5);
+        monoceros_flush(req);
+        while (sleep(60) == 0) {
+        }
+        return MONOCEROS_ERROR;
     } else if (strcmp(path, "/never-ends") == 0) {
         for (;;) {
             sleep(60);

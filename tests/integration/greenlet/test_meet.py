@@ -99,6 +99,26 @@ def test_a_stop_leaves_behind_who_waits_on(serve):
     assert "1 requests do not end although their waits fail: left behind" in server.stop()
 
 
+debug = pytest.mark.skipif("--with-debug" not in under_test.modules(), reason="only a debug build watches locks")
+
+
+@greenlet
+@debug
+@pytest.mark.parametrize("kind", ["normal", "recursive"])
+def test_a_mutex_held_across_a_wait_is_told(monoceros, meet, kind):
+    server = monoceros(meet, "-k", "greenlet", python=False, expect_errors=True)
+    assert at_once(server, f"/mutex/{kind}", 3) == {"0 0"}     # one at a time all the same
+    server.wait_log(rf"a mutex \(0x[0-9a-f]+\) is held across a wait by GET /mutex/{kind} and wanted by GET /mutex/{kind}: a deadlock")
+
+
+@greenlet
+@debug
+def test_a_mutex_that_nobody_unlocks_is_told(monoceros, meet):
+    server = monoceros(meet, "-k", "greenlet", python=False)
+    assert at_once(server, "/leaves-locked", 1) == {"0"}
+    server.wait_log("GET /leaves-locked has ended with a mutex locked")
+
+
 @greenlet
 def test_python_is_refused(worker_class):
     if not under_test.has_python():
