@@ -11,12 +11,14 @@ pytestmark = pytest.mark.python
 HERE = APPS / "workers"
 
 
-@pytest.mark.workers("gthread")
-@pytest.mark.parametrize("long", [1, 7])
-def test_no_wait_beside_a_free_slot(monoceros, long):
-    site = monoceros("threaded:app", "-w", "4", "--threads", "2", cwd=HERE)
-    until(lambda: len(waits.ready(site)) == 4, "four ready workers")
-    steady = waits.Steady(site, 2, patience(1), rate=100)
+@pytest.mark.workers("sync", "gthread")
+@pytest.mark.parametrize("free", [7, 1])
+def test_no_wait_beside_a_free_slot(monoceros, worker_class, free):
+    workers, threads = (4, 2) if worker_class == "gthread" else (8, 1)
+    long = 8 - free
+    site = monoceros("threaded:app", "-w", workers, *(["--threads", threads] if threads > 1 else []), cwd=HERE)
+    until(lambda: len(waits.ready(site)) == workers, "all workers to be ready")
+    steady = waits.Steady(site, threads, patience(1), rate=100)
     answers = waits.some_long(site, steady, long, "/wait?seconds=3")
     steady.finish()
     assert [answer.status for answer in answers] == [200] * long
