@@ -6,6 +6,7 @@
 #include "core/os/proc.h"
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
+#include "core/server/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -157,6 +158,8 @@ static void on_message(const struct mc_msg *m, int fds[2])
         break;
     case MC_MSG_CHECK:
         rc = preload();
+        if (rc == MC_OK)
+            rc = mc_worker_check(self.conf, self.pool); /* apps of other types beside them */
         if (rc != MC_OK)
             leave(rc);
         else
