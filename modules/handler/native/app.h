@@ -330,7 +330,7 @@ static inline int monoceros_flush(struct monoceros_request *req)
 }
 /* A header that follows the body, between status and end. Only chunked HTTP/1.1 responses have such: MONOCEROS_IGNORED where a length is set, for
  * HTTP/1.0 and for responses without body; MONOCEROS_ERROR: a bad or forbidden name (framing, routing, cookies, …) or value, no memory. Clients
- * may drop trailers. */
+ * may drop trailers. Those that are added before the first byte is sent are announced in "Trailer". */
 static inline int monoceros_trailer_add(struct monoceros_request *req, const char *name, const char *value)
 {
     struct monoceros_str n, v;
