@@ -31,6 +31,7 @@ struct mc_greenlet_task {
     struct mc_link link, woken;
     struct mc_timer timer;
     bool late;     /* the deadline of this wait has passed */
+    uint64_t since; /* ms, when it was resumed */
     unsigned cuts; /* waits that were refused since the worker stops */
     bool parked;   /* not running: mc_coro_resume() goes on with it */
     bool dump;     /* when it is resumed: write its stack to the log, and stay */

@@ -2,6 +2,8 @@
  * resumes those that were woken. Several tasks may wait for one descriptor. Owns the table of watched descriptors. Never runs a handler. */
 #include "modules/worker/greenlet/greenlet.h"
 
+#include "core/base/clock.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +45,7 @@ static void on_timer(struct mc_timer *timer)
 
 void mc_greenlet_task_init(struct mc_greenlet_task *t, struct mc_greenlet *g, struct mc_coro *co, struct mc_request *r)
 {
-    *t = (struct mc_greenlet_task){ .g = g, .co = co, .request = r };
+    *t = (struct mc_greenlet_task){ .g = g, .co = co, .request = r, .since = mc_clock_ms() };
     mc_list_init(&t->held);
     mc_timer_init(&t->timer, on_timer, t);
     mc_list_push(&g->tasks, &t->link);
@@ -91,6 +93,7 @@ void mc_greenlet_park(struct mc_greenlet_task *t)
         t->dump = false;
     }
     t->parked = false;
+    t->since = mc_clock_ms();
 }
 
 void mc_greenlet_dump(struct mc_request *r)

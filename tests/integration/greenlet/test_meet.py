@@ -99,6 +99,17 @@ def test_a_stop_leaves_behind_who_waits_on(serve):
     assert "1 requests do not end although their waits fail: left behind" in server.stop()
 
 
+@several
+@pytest.mark.parametrize("call", ["poll", "recv"])
+def test_who_never_waits_lets_others_in(serve, call):
+    server = serve()
+    with server.connect() as busy:
+        busy.send(f"GET /busy/{call} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert busy.still_open()
+        assert server.ask("GET", "/enough").text == "told\n"
+        assert busy.read().text == "done\n"
+
+
 debug = pytest.mark.skipif("--with-debug" not in under_test.modules(), reason="only a debug build watches locks")
 
 
