@@ -5,6 +5,7 @@
 #include "core/os/fd.h"
 #include "core/os/proc.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,13 @@ static int read_stat(unsigned long where[4])
     return found == 4 ? MC_OK : MC_ERROR;
 }
 
+/* An emulator (valgrind) runs this process with arguments elsewhere; what the kernel knows is its own, and it still reads them. */
+static bool ours(unsigned long start, unsigned long end)
+{
+    uintptr_t first = (uintptr_t)program_invocation_name;
+    return first >= start && first < end;
+}
+
 static bool locate(void)
 {
     unsigned long w[4];
@@ -40,6 +48,8 @@ static bool locate(void)
         return area.start != NULL;
     area.known = true;
     if (read_stat(w) != MC_OK || w[0] == 0 || w[1] <= w[0])
+        return false;
+    if (!ours(w[0], w[1]))
         return false;
     area.start = (char *)(uintptr_t)w[0];
     area.room = w[1] - w[0];

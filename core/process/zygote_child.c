@@ -7,6 +7,7 @@
 #include "core/os/proc.h"
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
+#include "core/server/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -161,6 +162,8 @@ static void on_message(const struct mc_msg *m, int fds[2])
         break;
     case MC_MSG_CHECK:
         rc = preload();
+        if (rc == MC_OK)
+            rc = mc_worker_check(self.conf, self.pool); /* apps of other types beside them */
         if (rc != MC_OK)
             leave(rc);
         else
@@ -297,11 +300,20 @@ static void hide_fds(void)
         (void)mc_fd_cloexec(MC_FD_LISTEN + (int)i, true);
 }
 
+/* A sanitizer that was loaded for us (zygote.c) is not for the programs that apps start: some die of it. */
+static void forget_preload(void)
+{
+    const char *list = getenv("LD_PRELOAD");
+    if (list && (strstr(list, "/libasan.so") || strstr(list, "/libtsan.so")))
+        unsetenv("LD_PRELOAD");
+}
+
 int mc_zygote_run(const struct mc_zygote_hooks *hooks, unsigned pool_index, MC_NORETURN void (*leave_with)(int code))
 {
     self.hooks = hooks;
     self.leave = leave_with;
     self.arbiter = getppid();
+    forget_preload();
     mc_signals_default(standard);
     self.has_access = fcntl(MC_FD_ACCESSLOG, F_GETFD) >= 0;
     int code = start(pool_index);

@@ -70,3 +70,15 @@ int mc_worker_wait_fd(struct mc_request *r, int fd, unsigned what, uint64_t dead
     const struct mc_worker_ops *ops = r->conn->worker->ops;
     return ops->wait_fd ? ops->wait_fd(r, fd, what, deadline) : mc_wait_fd(fd, what, deadline);
 }
+
+void mc_worker_together(struct mc_request *r, void (*fn)(void *), void *const *args, size_t n)
+{
+    const struct mc_worker_ops *ops = r->conn->worker->ops;
+    if (ops->together) {
+        ops->together(r, fn, args, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        fn(args[i]);
+    }
+}

@@ -38,12 +38,17 @@ void mc_loan_leave(struct mc_request *r)
 
 /* ---- stacks ---- */
 
-static void on_dump(int sig)
+void mc_worker_backtrace(void)
 {
     void *frames[STACK_MAX];
+    backtrace_symbols_fd(frames, backtrace(frames, STACK_MAX), mc_log_fd());
+}
+
+static void on_dump(int sig)
+{
     int saved = errno;
     (void) sig;
-    backtrace_symbols_fd(frames, backtrace(frames, STACK_MAX), mc_log_fd());
+    mc_worker_backtrace();
     errno = saved;
 }
 

@@ -253,6 +253,7 @@ void mc_request_lend(struct mc_request *r)
     r->state = MC_REQ_RUNNING;
     mc_list_push(&w->running, &r->link);
     w->nrunning++;
+    mc_slot_set(w->slot->running, w->nrunning);
     if (first) {
         note_oldest(w);
     }
@@ -284,6 +285,8 @@ void mc_request_unlend(struct mc_request *r)
     c->io.ready |= c->lent_ready;
     mc_list_remove(&r->link);
     w->nrunning--;
+    w->turns += w->nqueued > 0;
+    mc_slot_set(w->slot->running, w->nrunning);
     if (oldest) {
         note_oldest(w);
     }

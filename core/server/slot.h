@@ -26,6 +26,7 @@ struct mc_slot {
     char busy[MC_SLOT_TEXT];            /* request line being handled, escaped, NUL-terminated; torn reads are harmless */
     _Atomic uint64_t tls_handshakes, tls_resumed, tls_failed; /* done, those of them that resumed a session, and given up */
     _Atomic uint32_t alone;             /* the only worker of its pool (arbiter): it has nobody to leave connections to */
+    _Atomic uint32_t running;           /* blocking requests in their handlers now */
 } __attribute__((aligned(64)));
 
 /* Single writer: relaxed load + store, no locked instruction on the hot path. */

@@ -2,6 +2,7 @@
 #include "core/server/worker.h"
 
 #include "core/os/fd.h"
+#include "core/os/socket.h"
 #include "core/server/access.h"
 #include "core/server/engine.h"
 #include "core/server/tls.h"
@@ -63,7 +64,7 @@ bool mc_worker_has_room(const struct mc_worker *w)
     }
     /* Requests that wait here already keep the door shut: another worker may be free. If there is none, fixed answers at least need not wait. */
     bool alone = w->ops->serve != NULL && mc_slot_get(w->slot->alone) != 0;
-    return w->loop_only || alone || w->ops->room((struct mc_worker *) w) > w->nqueued;
+    return w->loop_only || alone || w->door || w->ops->room((struct mc_worker *) w) > w->nqueued;
 }
 
 bool mc_worker_shed(struct mc_worker *w)
@@ -110,11 +111,33 @@ void mc_worker_listen_failed(struct mc_listener *l, int err)
     }
 }
 
+/* When the requests of kept connections always leave some waiting here, and at all the other workers too, a newcomer would never be served. So for
+ * each one that has ended one connection may come in. It is no place that another worker has: one with a free slot has taken it already. */
+static void let_in(struct mc_worker *w)
+{
+    unsigned most = w->turns < ACCEPT_BATCH ? w->turns : ACCEPT_BATCH;
+    if (most == 0 || w->door_at == w->loop.now) {
+        return;
+    }
+    w->turns = 0;
+    w->door_at = w->loop.now;
+    w->door = true;
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        mc_conn_accept(&w->listeners[i], most);
+    }
+    w->door = false;
+}
+
 /* Listeners are watched exactly while there is room. */
 static void on_changed(struct mc_post *p)
 {
     struct mc_worker *w = p->data;
     bool room = mc_worker_has_room(w);
+    if (room) {
+        w->turns = 0;
+    } else {
+        let_in(w);
+    }
     for (size_t i = 0; i < w->nlisteners; i++) {
         struct mc_listener *l = &w->listeners[i];
         if (l->done || l->watched == room) {
@@ -212,6 +235,9 @@ static int open_listeners(struct mc_worker *w, const int *fds)
         l->worker = w;
         l->conf = &conf->listens[i];
         l->transport = l->conf->tls ? mc_transport_tls() : &mc_transport_plain;
+        if (fds[i] < 0 || mc_addr_of_fd(fds[i], &l->addr) != MC_OK) {
+            l->addr = l->conf->addr;
+        }
         mc_io_init(&l->io, fds[i], on_listener, l);
         l->io.level = true;
         /* Without blocking handlers a woken worker accepts at once, so one is enough; else the connection would wait behind an app. */

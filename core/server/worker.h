@@ -39,6 +39,8 @@ struct mc_worker_ops {
     void (*stop)(struct mc_worker *w);
     /* As wait(), for a descriptor of the app's own (-1: none, only the time passes). NULL: a plain poll of the calling thread. */
     int (*wait_fd)(struct mc_request *r, int fd, unsigned what, uint64_t deadline);
+    /* From inside a blocking handler: fn(args[i]) for each, at the same time; returns when all have returned. NULL: one after the other. May wait. */
+    void (*together)(struct mc_request *r, void (*fn)(void *), void *const *args, size_t n);
 };
 
 struct mc_listener {
@@ -47,6 +49,7 @@ struct mc_listener {
     const struct mc_conf_listen *conf;
     const struct mc_transport_ops *transport;
     unsigned nopening; /* connections in their handshake */
+    struct mc_addr addr; /* where it is really bound */
     bool watched, done; /* done: closed while draining */
 };
 
@@ -85,6 +88,9 @@ struct mc_worker {
     struct mc_timer drain_timer, rest_timer;
     struct mc_post changed;
     bool fast;                 /* the last app call was short: run the next one as soon as it is ready */
+    bool door;                 /* open to a few newcomers although requests wait here */
+    unsigned turns;            /* requests that have ended while others waited: as many newcomers may come in */
+    uint64_t door_at;          /* ms, when they last could */
     long date_second;
     struct mc_secure { struct mc_str name, value; uint32_t hash; } *secure; /* secure_scheme_headers, parsed */
     size_t nsecure;
@@ -160,11 +166,14 @@ void mc_request_lend(struct mc_request *r);    /* on the loop: its connection no
 void mc_request_execute(struct mc_request *r); /* on any thread: the handler, to its end */
 void mc_request_unlend(struct mc_request *r);  /* on the loop */
 void mc_request_return(struct mc_request *r);  /* on the loop: unlend and go on with the connection. May free r */
+void mc_worker_backtrace(void);                /* the caller's stack, to the error log */
 /* One turn of the loop and the worker's own housekeeping. wait: false = look only. May sleep. */
 void mc_worker_turn(struct mc_worker *w, bool wait);
 
 /* ---- for handlers ---- */
 /* From inside a blocking handler: wait for a descriptor of the app's own, whatever the worker type; contract as wait_fd() above. May wait. */
 int mc_worker_wait_fd(struct mc_request *r, int fd, unsigned what, uint64_t deadline);
+/* The same for mc_worker_ops.together. May wait. */
+void mc_worker_together(struct mc_request *r, void (*fn)(void *), void *const *args, size_t n);
 
 #endif

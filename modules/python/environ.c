@@ -149,13 +149,10 @@ void mc_environ_fini(void)
 /* SERVER_NAME and SERVER_PORT of a TCP listener: where it is really bound. */
 static int put_server(PyObject *t, const struct mc_listener *l)
 {
-    struct mc_addr addr;
     char text[160];
-    if (l->io.fd < 0 || mc_addr_of_fd(l->io.fd, &addr) != MC_OK)
-        addr = l->conf->addr;
-    if (addr.family != AF_INET && addr.family != AF_INET6)
+    if (l->addr.family != AF_INET && l->addr.family != AF_INET6)
         return put(t, keys[SERVER_NAME], PyUnicode_FromString("localhost")) || put(t, keys[SERVER_PORT], PyUnicode_FromString("80"));
-    mc_addr_print(&addr, text, sizeof(text));
+    mc_addr_print(&l->addr, text, sizeof(text));
     char *colon = strrchr(text, ':'), *name = text;
     MC_ASSERT(colon != NULL);
     *colon = '\0';

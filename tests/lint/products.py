@@ -44,9 +44,9 @@ def program_exports(top):
     for here, _, files in os.walk(os.path.join(top, "modules")):
         if "config" in files:
             with open(os.path.join(here, "config"), encoding="utf-8") as f:
-                words = re.search(r'^program_exports="([^"]*)"', f.read(), re.M)
+                words = re.findall(r'^ *program_exports="([^"]*)"', f.read(), re.M)
             if words:
-                found[os.path.relpath(here, top)] = set(words[1].split())
+                found[os.path.relpath(here, top)] = set(" ".join(words).replace("$program_exports", "").split())
     return found
 
 

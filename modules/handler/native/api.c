@@ -149,32 +149,37 @@ static int cleanup(struct monoceros_request *q, void (*fn)(void *data), void *da
 
 static int status(struct monoceros_request *q, int code)
 {
-    return mc_response_begin(mc_native_call(q)->r, code, MC_STR_NONE);
+    struct mc_native_call *c = mc_native_call(q);
+    return c->together ? MONOCEROS_ERROR : mc_response_begin(c->r, code, MC_STR_NONE);
 }
 
 typedef int (*add_fn)(struct mc_request *, struct mc_str, struct mc_str);
 
 /* The server keeps slices: they must live as long as the request. */
-static int add(struct mc_request *r, add_fn fn, struct monoceros_str name, struct monoceros_str value)
+static int add(struct mc_native_call *c, add_fn fn, struct monoceros_str name, struct monoceros_str value)
 {
+    struct mc_request *r = c->r;
+    if (c->together)
+        return MONOCEROS_ERROR;
     struct mc_str n = mc_arena_dup(&r->arena, in(name)), v = mc_arena_dup(&r->arena, in(value));
     return n.p && v.p ? fn(r, n, v) : MONOCEROS_ERROR;
 }
 
 static int header_add(struct monoceros_request *q, struct monoceros_str name, struct monoceros_str value)
 {
-    return add(mc_native_call(q)->r, mc_response_field, name, value);
+    return add(mc_native_call(q), mc_response_field, name, value);
 }
 
 static int trailer_add(struct monoceros_request *q, struct monoceros_str name, struct monoceros_str value)
 {
-    return add(mc_native_call(q)->r, mc_response_trailer, name, value);
+    return add(mc_native_call(q), mc_response_trailer, name, value);
 }
 
 static int length(struct monoceros_request *q, int64_t n)
 {
-    struct mc_request *r = mc_native_call(q)->r;
-    if (r->resp.state != MC_RESP_BEGUN || n < 0)
+    struct mc_native_call *c = mc_native_call(q);
+    struct mc_request *r = c->r;
+    if (c->together || r->resp.state != MC_RESP_BEGUN || n < 0)
         return MONOCEROS_ERROR;
     mc_response_length(r, n);
     return MONOCEROS_OK;
@@ -185,6 +190,8 @@ static int write_(struct monoceros_request *q, const void *p, size_t n)
     struct mc_native_call *c = mc_native_call(q);
     if (c->r->resp.paused)
         return MONOCEROS_BUSY;
+    if (c->together)
+        return MONOCEROS_ERROR;
     return done(c, mc_response_write(c->r, p, n));
 }
 
@@ -195,7 +202,7 @@ static int sendfile_(struct monoceros_request *q, int fd, off_t off, int64_t n)
     struct stat st;
     if (c->r->resp.paused)
         return MONOCEROS_BUSY;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || off < 0 || off > st.st_size || n < -1 || n > st.st_size - off)
+    if (c->together || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || off < 0 || off > st.st_size || n < -1 || n > st.st_size - off)
         return MONOCEROS_ERROR;
     int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     struct mc_file *file = own >= 0 ? mc_file_new(own) : NULL;
@@ -212,14 +219,14 @@ static int sendfile_(struct monoceros_request *q, int fd, off_t off, int64_t n)
 static int flush(struct monoceros_request *q)
 {
     struct mc_native_call *c = mc_native_call(q);
-    int rc = mc_response_head(c->r);
+    int rc = c->together ? MONOCEROS_ERROR : mc_response_head(c->r);
     return done(c, rc == MC_OK ? mc_response_flush(c->r) : rc);
 }
 
 static int end(struct monoceros_request *q, const void *p, size_t n)
 {
     struct mc_native_call *c = mc_native_call(q);
-    return done(c, mc_response_end(c->r, p, n));
+    return c->together ? MONOCEROS_ERROR : done(c, mc_response_end(c->r, p, n));
 }
 
 static int early_hints(struct monoceros_request *q, const struct monoceros_field *fields, size_t n)
@@ -227,6 +234,8 @@ static int early_hints(struct monoceros_request *q, const struct monoceros_field
     struct mc_native_call *c = mc_native_call(q);
     struct mc_request *r = c->r;
     struct mc_fields all = {.n = 0};
+    if (c->together)
+        return MONOCEROS_ERROR;
     for (size_t i = 0; i < n; i++) {
         struct mc_str name = mc_str(fields[i].name), value = mc_str(fields[i].value);
         if (!mc_field_name_ok(name) || !mc_field_value_ok(value) || mc_fields_add(&all, &r->arena, name, value) != MC_OK)
@@ -238,7 +247,7 @@ static int early_hints(struct monoceros_request *q, const struct monoceros_field
 static void cut(struct monoceros_request *q)
 {
     struct mc_native_call *c = mc_native_call(q);
-    if (c->r->resp.state < MC_RESP_DONE)
+    if (c->r->resp.state < MC_RESP_DONE && !c->together)
         mc_response_abort(c->r);
     done(c, MC_OK);
 }
@@ -282,4 +291,5 @@ const struct monoceros_api mc_native_api = {
     .timer_free = mc_native_timer_free,
     .post = mc_native_post,
     .vlog = vlog,
+    .together = mc_native_together,
 };

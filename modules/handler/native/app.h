@@ -180,6 +180,7 @@ struct monoceros_api {
     void (*timer_free)(struct monoceros_timer *timer);
     int (*post)(struct monoceros_worker *worker, void (*fn)(void *data), void *data);
     void (*vlog)(struct monoceros_worker *worker, enum monoceros_level level, const char *format, va_list arguments);
+    int (*together)(struct monoceros_request *req, void (*fn)(void *data), void *const *data, size_t n);
 };
 
 /* ---- the request: both kinds, while it is valid. All that they return lives as long as the request. ---- */
@@ -335,7 +336,7 @@ static inline int monoceros_flush(struct monoceros_request *req)
 }
 /* A header that follows the body, between status and end. Only chunked HTTP/1.1 responses have such: MONOCEROS_IGNORED where a length is set, for
  * HTTP/1.0 and for responses without body; MONOCEROS_ERROR: a bad or forbidden name (framing, routing, cookies, …) or value, no memory. Clients
- * may drop trailers. */
+ * may drop trailers. Those that are added before the first byte is sent are announced in "Trailer". */
 static inline int monoceros_trailer_add(struct monoceros_request *req, const char *name, const char *value)
 {
     struct monoceros_str n, v;
@@ -393,6 +394,15 @@ static inline ssize_t monoceros_recv(struct monoceros_request *req, int fd, void
 static inline int monoceros_send(struct monoceros_request *req, int fd, const void *p, size_t n, int64_t ms)
 {
     return req->api->send(req, fd, p, n, ms);
+}
+/* Call fn(data[0]) … fn(data[n-1]) and return when all have returned. Under greenlet they run at the same time, each on a stack of its own, so
+ * that blocking calls (of any library) wait together; under sync and gthread one after the other, in this order. fn may use the request's facts, body,
+ * memory and waits, not the response: its functions refuse (MONOCEROS_ERROR) until all have returned. Under greenlet one fn runs at a
+ * time, and another one only while it waits, so what they share needs no lock. MONOCEROS_OK: all were called, each once; MONOCEROS_ERROR: a loop
+ * app (errno EDEADLK), none was. */
+static inline int monoceros_together(struct monoceros_request *req, void (*fn)(void *data), void *const *data, size_t n)
+{
+    return req->api->together(req, fn, data, n);
 }
 
 /* ---- timers and posts: their functions run on the worker's loop, as those of loop apps do, and must not block ---- */

@@ -20,6 +20,7 @@ struct mc_native_call {
     struct mc_request *r;
     struct mc_native *native;
     bool inside; /* in a callback for this request: the connection is looked at afterwards anyway */
+    unsigned together; /* in so many mc_native_together(): the response is nobody's meanwhile */
 };
 
 static inline struct mc_native *mc_native_of(struct monoceros_worker *w) { return mc_container(w, struct mc_native, worker); }
@@ -45,6 +46,7 @@ int mc_native_wait(struct monoceros_request *q, int fd, unsigned what, int64_t m
 int mc_native_connect(struct monoceros_request *q, const struct sockaddr *to, socklen_t n, int64_t ms);
 ssize_t mc_native_recv(struct monoceros_request *q, int fd, void *p, size_t n, int64_t ms);
 int mc_native_send(struct monoceros_request *q, int fd, const void *p, size_t n, int64_t ms);
+int mc_native_together(struct monoceros_request *q, void (*fn)(void *data), void *const *data, size_t n);
 
 /* ---- loop.c: of monoceros_api, and its start and end in a worker ---- */
 int mc_native_loop_open(struct mc_worker *w);

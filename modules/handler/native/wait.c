@@ -1,4 +1,4 @@
-/* What blocking apps wait with (contracts: app.h). The worker module decides how: mc_worker_wait_fd(). Sockets here are the app's own, never a
+/* What blocking apps wait with, and how a request does several things at once (contracts: app.h). The worker module decides how: mc_worker_wait_fd(). Sockets here are the app's own, never a
  * client's; each try is one that does not block. Worker side, by whoever executes the request. */
 #include "modules/handler/native/native.h"
 
@@ -131,5 +131,16 @@ int mc_native_send(struct monoceros_request *q, int fd, const void *p, size_t n,
         if (rc != MC_OK)
             return rc;
     }
+    return MONOCEROS_OK;
+}
+
+int mc_native_together(struct monoceros_request *q, void (*fn)(void *data), void *const *data, size_t n)
+{
+    struct mc_native_call *c = mc_native_call(q);
+    if (!may_wait(c))
+        return MONOCEROS_ERROR;
+    c->together++;
+    mc_worker_together(c->r, fn, data, n);
+    c->together--;
     return MONOCEROS_OK;
 }

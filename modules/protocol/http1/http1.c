@@ -325,7 +325,7 @@ static size_t fields_size(const struct mc_fields *fields)
 /* An upper bound of what put_head() writes. */
 static size_t bound(const struct mc_request *r, struct mc_str server)
 {
-    return HEAD_ROOM + r->resp.reason.n + server.n + fields_size(&r->resp.fields);
+    return HEAD_ROOM + r->resp.reason.n + server.n + fields_size(&r->resp.fields) + fields_size(&r->resp.trailers);
 }
 
 static unsigned char *put_fields(unsigned char *w, const struct mc_fields *fields)
@@ -337,6 +337,20 @@ static unsigned char *put_fields(unsigned char *w, const struct mc_fields *field
         w = PUT(w, "\r\n");
     }
     return w;
+}
+
+/* The trailers that are known by now (RFC 9110 §6.6.2). */
+static unsigned char *put_trailer_names(unsigned char *w, const struct mc_fields *trailers)
+{
+    if (trailers->n == 0)
+        return w;
+    w = PUT(w, "Trailer: ");
+    for (uint32_t i = 0; i < trailers->n; i++) {
+        if (i > 0)
+            w = PUT(w, ", ");
+        w = put_str(w, trailers->v[i].name);
+    }
+    return PUT(w, "\r\n");
 }
 
 static unsigned char *put_status(unsigned char *w, int status, struct mc_str reason)
@@ -375,6 +389,7 @@ static unsigned char *put_head(unsigned char *w, const struct mc_request *r, str
         w += mc_str_u64((char *)w, (uint64_t)resp->length);
         w = PUT(w, "\r\n\r\n");
     } else if (resp->chunked) {
+        w = put_trailer_names(w, &resp->trailers);
         w = PUT(w, "Transfer-Encoding: chunked\r\n\r\n");
     } else {
         w = PUT(w, "\r\n");

@@ -22,6 +22,7 @@ static int start(struct mc_worker *w)
     g->worker = w;
     g->libc = set->greenlet_libc;
     w->data = g;
+    w->dump = mc_greenlet_dump;
     if (!mc_coro_reserve(&g->stacks)) {
         mc_critical("cannot map a stack of %zu bytes: %s", g->stacks.size, strerror(errno));
         return MC_ERROR;
@@ -41,7 +42,7 @@ static void execute(void *arg)
 {
     struct mc_request *r = arg;
     struct mc_greenlet_task t;
-    mc_greenlet_task_init(&t, r->conn->worker->data, r);
+    mc_greenlet_task_init(&t, r->conn->worker->data, mc_coro_current, r);
     mc_request_execute(r);
     mc_greenlet_task_fini(&t);
 }
@@ -58,7 +59,7 @@ static void run(struct mc_request *r)
     }
 }
 
-/* Requests in flight see their waits fail and end; those that do not end are left where they are. */
+/* Requests in flight see their waits fail and end; those that do not end are left where they are. The youngest first: parts end before their wholes. */
 static void cut(struct mc_greenlet *g)
 {
     struct mc_link tasks = g->tasks;
@@ -70,13 +71,11 @@ static void cut(struct mc_greenlet *g)
     tasks.next->prev = tasks.prev->next = &tasks;
     mc_list_init(&g->tasks);
     while (!mc_list_empty(&tasks)) {
-        struct mc_greenlet_task *t = mc_container(tasks.next, struct mc_greenlet_task, link);
-        struct mc_request *r = t->request;
+        struct mc_greenlet_task *t = mc_container(tasks.prev, struct mc_greenlet_task, link);
+        bool whole = t->group == NULL;
         mc_list_remove(&t->link);
-        if (mc_greenlet_go(t)) {
-            mc_request_return(r);
-        } else {
-            left++;
+        if (!mc_greenlet_go(t)) {
+            left += whole;
         }
     }
     if (left > 0) {
@@ -114,6 +113,13 @@ static int wait_fd(struct mc_request *r, int fd, unsigned what, uint64_t deadlin
     return mc_greenlet_poll(t, &p, 1, deadline);
 }
 
+static void together(struct mc_request *r, void (*fn)(void *), void *const *args, size_t n)
+{
+    struct mc_greenlet_task *t = mc_greenlet_task();
+    MC_ASSERT(t != NULL && t->request == r);
+    mc_greenlet_together(t, fn, args, n);
+}
+
 /* Tasks are woken by what they wait for. */
 static void wake(struct mc_request *r)
 {
@@ -143,6 +149,7 @@ static const struct mc_worker_ops ops = {
     .wait_fd = wait_fd,
     .wake = wake,
     .stop = stop,
+    .together = together,
 };
 
 const struct mc_module mc_module_worker_greenlet = {

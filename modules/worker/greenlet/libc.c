@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <sys/time.h>
 
+enum { TURN_MS = 5 };
+
 static struct mc_greenlet_next next;
 static bool resolved;
 
@@ -87,6 +89,15 @@ bool mc_greenlet_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
     return flags < 0 || (flags & O_NONBLOCK) != 0;
+}
+
+void mc_greenlet_fair(struct mc_greenlet_task *t)
+{
+    int why = errno;
+    if (mc_clock_ms() >= t->since + TURN_MS && !t->g->cut) {
+        (void) mc_greenlet_poll(t, NULL, 0, 1);
+    }
+    errno = why;
 }
 
 uint64_t mc_greenlet_after(const struct timespec *t)

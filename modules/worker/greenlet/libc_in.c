@@ -30,6 +30,7 @@ static ssize_t receive(struct mc_greenlet_task *t, int fd, void *buf, size_t n, 
     bool whole = (flags & MSG_WAITALL) && !(flags & (MSG_PEEK | MSG_DONTWAIT));
     uint64_t deadline = 0;
     size_t got = 0;
+    mc_greenlet_fair(t);
     for (;;) {
         ssize_t k = next->recvfrom(fd, (char *) buf + got, n - got, flags | MSG_DONTWAIT, addr, len);
         if (k > 0) {

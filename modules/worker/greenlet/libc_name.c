@@ -15,6 +15,7 @@ enum { STACK = 262144 };
 struct job {
     _Atomic int owners;
     int bell; /* eventfd */
+    _Atomic bool done;
     char *node, *service;
     bool has_hints;
     struct addrinfo hints, *found;
@@ -41,6 +42,7 @@ static void *look_up(void *arg)
     uint64_t one = 1;
     j->rc = mc_greenlet_next()->getaddrinfo(j->node, j->service, j->has_hints ? &j->hints : NULL, &j->found);
     j->why = errno;
+    atomic_store(&j->done, true);
     (void) !mc_greenlet_next()->write(j->bell, &one, sizeof one);
     leave(j);
     return NULL;
@@ -110,9 +112,11 @@ MC_GREENLET_EXPORT int getaddrinfo(const char *restrict node, const char *restri
         leave(j);
         return EAI_AGAIN;
     }
-    if (mc_greenlet_ready(t, j->bell, POLLIN, 0) != 0) {
-        leave(j);
-        return EAI_SYSTEM;
+    while (!atomic_load(&j->done)) {
+        if (mc_greenlet_ready(t, j->bell, POLLIN, 0) != 0) {
+            leave(j);
+            return EAI_SYSTEM;
+        }
     }
     rc = j->rc;
     errno = j->why;

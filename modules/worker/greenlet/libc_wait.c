@@ -28,6 +28,7 @@ static bool no_wait(const struct timespec *t)
 static int poll_until(struct mc_greenlet_task *t, struct pollfd *p, nfds_t n, uint64_t deadline)
 {
     const struct mc_greenlet_next *next = mc_greenlet_next();
+    mc_greenlet_fair(t);
     for (bool woken = false;; woken = true) {
         int k = next->poll(p, n, 0);
         if (k != 0 || (deadline && mc_clock_ms() >= deadline)) {

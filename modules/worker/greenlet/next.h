@@ -66,6 +66,8 @@ int mc_greenlet_sleep(struct mc_greenlet_task *t, uint64_t deadline);
 /* What SO_RCVTIMEO or SO_SNDTIMEO of a socket allow from now on; 0: no limit. */
 uint64_t mc_greenlet_limit(int fd, int option);
 bool mc_greenlet_nonblocking(int fd);
+/* Before what need not wait: a task that always finds something ready lets the others have a turn now and then. May wait. */
+void mc_greenlet_fair(struct mc_greenlet_task *t);
 /* Deadline in ms of the loop's clock, rounded up, so that nobody wakes early. */
 uint64_t mc_greenlet_after(const struct timespec *t);
 

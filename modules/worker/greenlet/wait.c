@@ -2,6 +2,8 @@
  * resumes those that were woken. Several tasks may wait for one descriptor. Owns the table of watched descriptors. Never runs a handler. */
 #include "modules/worker/greenlet/greenlet.h"
 
+#include "core/base/clock.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +28,7 @@ struct wish {
 
 /* ---- tasks ---- */
 
-static void wake(struct mc_greenlet_task *t)
+void mc_greenlet_wake(struct mc_greenlet_task *t)
 {
     if (!mc_link_linked(&t->woken)) {
         mc_list_push(&t->g->woken, &t->woken);
@@ -38,12 +40,13 @@ static void on_timer(struct mc_timer *timer)
 {
     struct mc_greenlet_task *t = timer->data;
     t->late = true;
-    wake(t);
+    mc_greenlet_wake(t);
 }
 
-void mc_greenlet_task_init(struct mc_greenlet_task *t, struct mc_greenlet *g, struct mc_request *r)
+void mc_greenlet_task_init(struct mc_greenlet_task *t, struct mc_greenlet *g, struct mc_coro *co, struct mc_request *r)
 {
-    *t = (struct mc_greenlet_task){ .g = g, .co = mc_coro_current, .request = r };
+    *t = (struct mc_greenlet_task){ .g = g, .co = co, .request = r, .since = mc_clock_ms() };
+    mc_list_init(&t->held);
     mc_timer_init(&t->timer, on_timer, t);
     mc_list_push(&g->tasks, &t->link);
     mc_coro_set_data(t->co, t);
@@ -51,6 +54,12 @@ void mc_greenlet_task_init(struct mc_greenlet_task *t, struct mc_greenlet *g, st
 
 void mc_greenlet_task_fini(struct mc_greenlet_task *t)
 {
+    if (!mc_list_empty(&t->held)) {
+        mc_error("%.*s %.*s has ended with a mutex locked", (int) t->request->head.method.n, t->request->head.method.p,
+            (int) t->request->path.n, t->request->path.p);
+    }
+    while (mc_list_pop(&t->held)) {
+    }
     mc_list_remove(&t->link);
     mc_timer_remove(&t->g->worker->loop, &t->timer);
     mc_coro_set_data(t->co, NULL);
@@ -58,8 +67,46 @@ void mc_greenlet_task_fini(struct mc_greenlet_task *t)
 
 bool mc_greenlet_go(struct mc_greenlet_task *t)
 {
+    struct mc_request *r = t->request;
+    struct mc_greenlet_group *group = t->group;
     mc_list_remove(&t->woken);
-    return mc_coro_resume(t->co);
+    if (!mc_coro_resume(t->co)) {
+        return false;
+    }
+    if (group) {
+        mc_greenlet_part_done(group);
+    } else {
+        mc_request_return(r);
+    }
+    return true;
+}
+
+void mc_greenlet_park(struct mc_greenlet_task *t)
+{
+    t->parked = true;
+    for (;;) {
+        mc_coro_yield();
+        if (!t->dump) {
+            break;
+        }
+        mc_worker_backtrace();
+        t->dump = false;
+    }
+    t->parked = false;
+    t->since = mc_clock_ms();
+}
+
+void mc_greenlet_dump(struct mc_request *r)
+{
+    struct mc_greenlet *g = r->conn->worker->data;
+    struct mc_link *l, *next;
+    mc_list_each (&g->tasks, l, next) {
+        struct mc_greenlet_task *t = mc_container(l, struct mc_greenlet_task, link);
+        if (t->request == r && t->parked) {
+            t->dump = true;
+            (void) mc_coro_resume(t->co);
+        }
+    }
 }
 
 /* The end of a turn: those that are woken by now. Who is woken meanwhile has the next turn. */
@@ -74,11 +121,7 @@ static void on_wake(struct mc_post *p)
     batch.next->prev = batch.prev->next = &batch;
     mc_list_init(&g->woken);
     for (struct mc_link *l; (l = mc_list_pop(&batch)) != NULL;) {
-        struct mc_greenlet_task *t = mc_container(l, struct mc_greenlet_task, woken);
-        struct mc_request *r = t->request;
-        if (mc_greenlet_go(t)) {
-            mc_request_return(r);
-        }
+        mc_greenlet_go(mc_container(l, struct mc_greenlet_task, woken));
     }
 }
 
@@ -87,7 +130,7 @@ static int refuse(struct mc_greenlet_task *t)
 {
     if (++t->cuts > CUTS_MAX) {
         for (;;) {
-            mc_coro_yield();
+            mc_greenlet_park(t);
         }
     }
     errno = ECANCELED;
@@ -99,12 +142,12 @@ static int sleep_until(struct mc_greenlet_task *t, uint64_t deadline)
     struct mc_loop *l = &t->g->worker->loop;
     t->late = deadline && deadline <= l->now;
     if (t->late) {
-        wake(t); /* let the others have a turn, at least */
+        mc_greenlet_wake(t); /* let the others have a turn, at least */
     } else if (deadline && mc_timer_set(l, &t->timer, deadline - l->now) != MC_OK) {
         errno = ENOMEM;
         return MC_ERROR;
     }
-    mc_coro_yield();
+    mc_greenlet_park(t);
     mc_timer_clear(&t->timer);
     if (t->g->cut) {
         return refuse(t);
@@ -121,7 +164,7 @@ static void on_fd(struct mc_io *io)
     mc_list_each (&w->wishes, l, next) {
         struct wish *v = mc_container(l, struct wish, link);
         if (v->what & io->ready) {
-            wake(v->task);
+            mc_greenlet_wake(v->task);
         }
     }
 }
@@ -232,7 +275,7 @@ int mc_greenlet_poll(struct mc_greenlet_task *t, const struct pollfd *p, size_t 
 
 static void on_client(struct mc_io *io)
 {
-    wake(io->data);
+    mc_greenlet_wake(io->data);
 }
 
 static bool client_ready(struct mc_conn *c, unsigned what)

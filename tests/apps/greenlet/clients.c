@@ -1,52 +1,63 @@
-/* Client libraries, untouched, one call a request: /curl?URL, /redis?SOCKET and /pq?CONNINFO. What is built in says -DWITH_CURL and so on. */
+/* Client libraries, untouched, one call a request: /curl?URL, /redis?SOCKET and /pq?CONNINFO. A body is what is asked: what curl uploads, a command
+ * of redis, an SQL statement. What curl downloads goes to the client as it comes. What is built in says -DWITH_CURL and so on. */
 #include "modules/handler/native/app.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-static int answer(struct monoceros_request *req, const char *text, size_t n)
+static int answer(struct monoceros_request *req, int status, const char *text)
 {
-    monoceros_status(req, 200);
-    return monoceros_end(req, text, n);
+    monoceros_status(req, status);
+    return monoceros_end(req, text, strlen(text));
+}
+
+/* The text of the body, or what is asked without one. */
+static const char *asked(struct monoceros_request *req, const char *otherwise)
+{
+    struct monoceros_str body;
+    return monoceros_body_whole(req, 1000, &body) == MONOCEROS_OK && body.n > 0 ? body.p : otherwise;
 }
 
 #ifdef WITH_CURL
 #include <curl/curl.h>
 
-struct text {
-    char *p;
-    size_t n;
-};
-
-static size_t keep(char *p, size_t size, size_t n, void *data)
+static size_t pass_down(char *p, size_t size, size_t n, void *data)
 {
-    struct text *t = data;
-    char *more = realloc(t->p, t->n + size * n + 1);
-    if (more == NULL) {
-        return 0;
-    }
-    t->p = more;
-    memcpy(t->p + t->n, p, size * n);
-    t->n += size * n;
-    return size * n;
+    return monoceros_write(data, p, size * n) == MONOCEROS_OK ? size * n : 0;
+}
+
+static size_t pass_up(char *p, size_t size, size_t n, void *data)
+{
+    ssize_t got = monoceros_body_read(data, p, size * n);
+    return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
 }
 
 static int by_curl(struct monoceros_request *req, const char *url)
 {
-    struct text t = { NULL, 0 };
     CURL *c = curl_easy_init();
+    const char *ca = getenv("CLIENTS_CA");
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, keep);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, &t);
+    curl_easy_setopt(c, CURLOPT_FAILONERROR, 1L);
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, pass_down);
+    curl_easy_setopt(c, CURLOPT_WRITEDATA, req);
+    if (ca) {
+        curl_easy_setopt(c, CURLOPT_CAINFO, ca);
+    }
+    if (monoceros_body_length(req) > 0) {
+        curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t)monoceros_body_length(req));
+        curl_easy_setopt(c, CURLOPT_READFUNCTION, pass_up);
+        curl_easy_setopt(c, CURLOPT_READDATA, req);
+    }
+    monoceros_status(req, 200);
     CURLcode rc = curl_easy_perform(c);
     curl_easy_cleanup(c);
-    const char *why = curl_easy_strerror(rc);
-    int done = rc == CURLE_OK ? answer(req, t.p ? t.p : "", t.n) : answer(req, why, strlen(why));
-    free(t.p);
-    return done;
+    if (rc == CURLE_OK) {
+        return monoceros_end(req, NULL, 0);
+    }
+    monoceros_log(req->worker, MONOCEROS_LOG_ERROR, "curl: %s", curl_easy_strerror(rc));
+    return MONOCEROS_ERROR; /* 500, or a cut */
 }
 #else
 #define by_curl(req, what) ((void) (req), (void) (what), 501)
@@ -58,16 +69,20 @@ static int by_curl(struct monoceros_request *req, const char *url)
 static int by_redis(struct monoceros_request *req, const char *path)
 {
     redisContext *c = redisConnectUnix(path);
-    redisReply *r = c && !c->err ? redisCommand(c, "BLPOP queue 60") : NULL;
+    redisReply *r = c && !c->err ? redisCommand(c, asked(req, "BLPOP queue 60")) : NULL;
     char text[200];
-    snprintf(text, sizeof text, "%s", r && r->type == REDIS_REPLY_ARRAY && r->elements == 2 ? r->element[1]->str : c ? c->errstr : "no memory");
+    if (r && r->type == REDIS_REPLY_NIL) {
+        snprintf(text, sizeof text, "nil");
+    } else {
+        snprintf(text, sizeof text, "%s", r && r->type == REDIS_REPLY_ARRAY && r->elements == 2 ? r->element[1]->str : c ? c->errstr : "no memory");
+    }
     if (r) {
         freeReplyObject(r);
     }
     if (c) {
         redisFree(c);
     }
-    return answer(req, text, strlen(text));
+    return answer(req, 200, text);
 }
 #else
 #define by_redis(req, what) ((void) (req), (void) (what), 501)
@@ -79,12 +94,12 @@ static int by_redis(struct monoceros_request *req, const char *path)
 static int by_pq(struct monoceros_request *req, const char *info)
 {
     PGconn *c = PQconnectdb(info);
-    PGresult *r = PQstatus(c) == CONNECTION_OK ? PQexec(c, "select pg_advisory_lock_shared(1)::text || 'locked'") : NULL;
+    PGresult *r = PQstatus(c) == CONNECTION_OK ? PQexec(c, asked(req, "select pg_advisory_lock_shared(1)::text || 'locked'")) : NULL;
     char text[300];
     snprintf(text, sizeof text, "%s", r && PQresultStatus(r) == PGRES_TUPLES_OK ? PQgetvalue(r, 0, 0) : PQerrorMessage(c));
     PQclear(r);
     PQfinish(c);
-    return answer(req, text, strlen(text));
+    return answer(req, 200, text);
 }
 #else
 #define by_pq(req, what) ((void) (req), (void) (what), 501)
@@ -97,13 +112,13 @@ static int handle(struct monoceros_request *req)
     for (char *p = what; p && *p; p++) {
         *p = *p == '+' ? ' ' : *p;
     }
-    if (monoceros_is(path, "/curl")) {
+    if (what && monoceros_is(path, "/curl")) {
         return by_curl(req, what);
     }
-    if (monoceros_is(path, "/redis")) {
+    if (what && monoceros_is(path, "/redis")) {
         return by_redis(req, what);
     }
-    return monoceros_is(path, "/pq") ? by_pq(req, what) : 404;
+    return what && monoceros_is(path, "/pq") ? by_pq(req, what) : 404;
 }
 
 MONOCEROS_APP monoceros_app = { MONOCEROS_ABI_HEAD, .name = "clients", .kind = MONOCEROS_BLOCKING, .request = handle };

@@ -364,6 +364,25 @@ static int refused(void)
 
 static int (*const contracts[])(void) = { timeouts, pieces, whole, files, names, refused };
 
+/* ---- never a reason to wait ---- */
+
+static volatile bool enough;
+
+static int busy(const char *name)
+{
+    int sv[2], ok = socketpair(AF_UNIX, SOCK_STREAM, 0, sv) == 0;
+    struct pollfd p = { sv[1], POLLIN, 0 };
+    char b;
+    enough = false;
+    while (ok && !enough) {
+        ok = send(sv[0], "x", 1, 0) == 1 && (strcmp(name, "poll") != 0 || poll(&p, 1, -1) == 1);
+        ok = ok && recv(sv[1], &b, 1, strcmp(name, "poll") == 0 ? MSG_DONTWAIT : 0) == 1;
+    }
+    close(sv[0]);
+    close(sv[1]);
+    return ok;
+}
+
 /* ---- requests ---- */
 
 static int answer(struct monoceros_request *req, const char *text)
@@ -404,6 +423,31 @@ static int handle(struct monoceros_request *req)
             rc = usleep(60000000);
         }
         snprintf(text, sizeof text, "cut\n");
+    } else if (strncmp(path, "/mutex/", 7) == 0) {
+        static pthread_mutex_t kept = PTHREAD_MUTEX_INITIALIZER, kept_again = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+        static int holders;
+        pthread_mutex_t *m = strcmp(path, "/mutex/normal") == 0 ? &kept : &kept_again;
+        pthread_mutex_lock(m);
+        int before = holders++;
+        usleep(100000); /* the mistake */
+        int after = --holders;
+        pthread_mutex_unlock(m);
+        snprintf(text, sizeof text, "%d %d\n", before, after);
+    } else if (strcmp(path, "/leaves-locked") == 0) {
+        static pthread_mutex_t forgotten = PTHREAD_MUTEX_INITIALIZER;
+        snprintf(text, sizeof text, "%d\n", pthread_mutex_trylock(&forgotten));
+    } else if (sscanf(path, "/busy/%31[a-z]", name) == 1) {
+        snprintf(text, sizeof text, "%s\n", busy(name) ? "done" : strerror(errno));
+    } else if (strcmp(path, "/enough") == 0) {
+        enough = true;
+        snprintf(text, sizeof text, "told\n");
+    } else if (strcmp(path, "/begin") == 0) {
+        monoceros_status(req, 200);
+        monoceros_write(req, "begun", 5);
+        monoceros_flush(req);
+        while (sleep(60) == 0) {
+        }
+        return MONOCEROS_ERROR;
     } else if (strcmp(path, "/never-ends") == 0) {
         for (;;) {
             sleep(60);

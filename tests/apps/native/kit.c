@@ -212,13 +212,65 @@ static int forgets(struct monoceros_request *req)
     return monoceros_status(req, 200);
 }
 
+struct crew {
+    struct monoceros_request *req;
+    int hands, arrived, inside, most, sum;
+    bool meet, refused;
+};
+
+struct hand {
+    struct crew *crew;
+    int number;
+};
+
+static void add_number(void *data)
+{
+    struct hand *h = data;
+    h->crew->sum += h->number;
+}
+
+static void work(void *data)
+{
+    struct hand *h = data;
+    struct crew *c = h->crew;
+    void *both[] = {h, h};
+    c->arrived++;
+    c->most = ++c->inside > c->most ? c->inside : c->most;
+    do {
+        monoceros_sleep(c->req, 1);
+    } while (c->meet && c->arrived < c->hands);
+    c->refused = c->refused && monoceros_status(c->req, 200) == MONOCEROS_ERROR && monoceros_write(c->req, "x", 1) == MONOCEROS_ERROR &&
+                 monoceros_end(c->req, NULL, 0) == MONOCEROS_ERROR && monoceros_header_add(c->req, "A", "b") == MONOCEROS_ERROR;
+    monoceros_together(c->req, add_number, both, 2);
+    c->inside--;
+}
+
+/* As many hands as the query says; negative: none ends before all are there. */
+static int together(struct monoceros_request *req)
+{
+    enum { MOST = 64 };
+    long n = argument(req);
+    struct crew crew = {.req = req, .hands = (int)labs(n), .meet = n < 0, .refused = true};
+    struct hand hands[MOST];
+    void *each[MOST];
+    char line[100];
+    for (int i = 0; i < crew.hands && i < MOST; i++) {
+        hands[i] = (struct hand){&crew, i};
+        each[i] = &hands[i];
+    }
+    if (crew.hands > MOST || monoceros_together(req, work, each, (size_t)crew.hands) != MONOCEROS_OK)
+        return 500;
+    snprintf(line, sizeof(line), "sum=%d most=%d inside=%d refused=%d", crew.sum, crew.most, crew.inside, crew.refused);
+    return text(req, line);
+}
+
 static const struct {
     const char *path;
     int (*fn)(struct monoceros_request *);
 } paths[] = {
     {"/echo", echo},         {"/count", count}, {"/facts", facts},     {"/stream", stream}, {"/file", file},       {"/hints", hints},
     {"/refusals", refusals}, {"/sleep", pause_}, {"/upstream", upstream}, {"/waits", waits},   {"/cleanups", cleanups}, {"/status", status},
-    {"/half", half},         {"/crash", crash}, {"/forgets", forgets},
+    {"/half", half},         {"/crash", crash}, {"/forgets", forgets}, {"/together", together},
 };
 
 static int request(struct monoceros_request *req)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib import wire
+from lib.limits import until
 from lib.server import has_epoll
 
 NATIVE = """
@@ -43,9 +44,11 @@ def test_all_ipv6_addresses_alone_take_ipv4_too(monoceros):
 def test_listeners_of_a_pool_that_never_blocks_wake_one_worker(monoceros):
     site = monoceros(config=NATIVE % '"{address}"')
     for pid in site.wait_workers(2):
-        infos = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
-        events = [int(word, 16) for info in infos for word in re.findall(r"tfd:.*events:\s*([0-9a-f]+)", info)]
-        assert len([word for word in events if word & 1 << 28]) == 1      # EPOLLEXCLUSIVE
+        def exclusive():
+            infos = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
+            events = [int(word, 16) for info in infos for word in re.findall(r"tfd:.*events:\s*([0-9a-f]+)", info)]
+            return len([word for word in events if word & 1 << 28]) == 1      # EPOLLEXCLUSIVE
+        until(exclusive, "one listener to be watched")
 
 
 def test_a_socket_path_that_another_server_has_taken_over(monoceros, tmp_path):

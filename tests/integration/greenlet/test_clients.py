@@ -1,153 +1,106 @@
-"""Client libraries of the system, untouched, inside native apps: all requests wait for their servers at the same time, in one worker."""
+"""Client libraries of the system, untouched, inside one native app: the requests of a worker that can have several wait at the same time."""
 
-import shutil
-import socket
+import hashlib
+import os
 import subprocess
-import sys
-import threading
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from apps import build  # noqa: E402
+from lib import services
+from lib.compile import build
+from lib.limits import until
 
-from lib.limits import patience, until  # noqa: E402
-
-COUNT = {"greenlet": 100, "gthread": 8}
-pytestmark = pytest.mark.workers("greenlet", "gthread")
+COUNT = {"sync": 1, "greenlet": 100, "gthread": 8}
+MB = 1 << 20
+pytestmark = pytest.mark.workers("sync", "greenlet", "gthread")
 
 
 @pytest.fixture
-def clients(monoceros, worker_class, tmp_path):
-    """Factory: sends as many requests for a path as a worker takes at once; a function that gives their bodies."""
-    def start(define, package, path):
-        library = build(tmp_path, "clients", define, package)
-        count = COUNT[worker_class]
-        server = monoceros(library, "-k", worker_class, "--threads", 8 if worker_class == "gthread" else 1, python=False)
-        connections = [server.connect() for _ in range(count)]
-        for connection in connections:
-            connection.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        return count, lambda: [connection.read().text for connection in connections]
+def serve(monoceros, worker_class, tmp_path):
+    """Factory: one worker with the app clients.c and these libraries."""
+    def start(env=None, **libraries):
+        library = build(tmp_path, "clients", **libraries)
+        return monoceros(library, "-k", worker_class, "--threads", 8 if worker_class == "gthread" else 1, python=False, env={"no_proxy": "*", **(env or {})})
     return start
 
 
-class Upstream(threading.Thread):
-    """Answers nobody before `count` requests are there."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port = self.listener.getsockname()[1]
-        self.count = None
-        self.known = threading.Event()
-
-    def run(self):
-        self.known.wait()
-        waiting = []
-        self.listener.settimeout(patience(60))
-        while len(waiting) < self.count:
-            sock, _ = self.listener.accept()
-            sock.settimeout(patience(60))
-            while b"\r\n\r\n" not in sock.recv(65536, socket.MSG_PEEK):
-                pass
-            sock.recv(65536)
-            waiting.append(sock)
-        for sock in waiting:
-            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nupstream")
-            sock.close()
+@pytest.fixture
+def clients(serve, worker_class):
+    """Factory: sends as many requests for a path as a worker takes at once; a function that gives their bodies."""
+    def start(path, **libraries):
+        server = serve(**libraries)
+        connections = [server.connect() for _ in range(COUNT[worker_class])]
+        for connection in connections:
+            connection.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return lambda: [connection.read().body for connection in connections]
+    return start
 
 
-def test_libcurl(clients):
-    upstream = Upstream()
-    upstream.start()
-    count, answers = clients("CURL", "libcurl", f"/curl?http://localhost:{upstream.port}/")
-    upstream.count = count
-    upstream.known.set()
-    assert answers() == ["upstream"] * count
-    upstream.join()
+def test_libcurl(clients, worker_class):
+    count = COUNT[worker_class]
+    with services.Peer(count) as peer:
+        answers = clients(f"/curl?{peer.url}", CURL="libcurl")
+        assert answers() == [peer.data] * count
+        assert peer.most == count
+
+
+@pytest.mark.parametrize("way", ["down", "up"])
+def test_libcurl_tls_20_mb_against_a_slow_peer(serve, worker_class, tmp_path, way):
+    """Each transfer ends only when all of them have come half-way: bytes are compared, and the peer counts how many are there at once."""
+    count = min(COUNT[worker_class], 4)
+    rounds = 2 if count == 1 else 1
+    tls = services.certificate(tmp_path)
+    with services.Peer(count, size=20 * MB, slow=0.005, tls=tls) as peer, ThreadPoolExecutor(count * rounds) as threads:
+        server = serve({"CLIENTS_CA": str(tls[0])}, CURL="libcurl")
+        bodies = [os.urandom(20 * MB) if way == "up" else None for _ in range(count * rounds)]
+        answers = list(threads.map(lambda body: server.ask("PUT" if body else "GET", f"/curl?{peer.url}", body=body), bodies))
+        assert {answer.status for answer in answers} == {200}
+        if way == "up":
+            assert [answer.text for answer in answers] == [hashlib.sha256(body).hexdigest() for body in bodies]
+        else:
+            assert all(answer.body == peer.data for answer in answers)
+        assert peer.most == count
+
+
+def test_libcurl_refuses_a_stranger(serve, tmp_path):
+    """The certificate is looked at, so the test above shows TLS as it is used."""
+    with services.Peer(tls=services.certificate(tmp_path)) as peer:
+        server = serve(CURL="libcurl")
+        assert server.ask("GET", f"/curl?{peer.url}").status == 500
+        until(lambda: peer.errors, "the handshake to fail")
+        peer.errors.clear()
 
 
 @pytest.fixture
 def redis(tmp_path):
-    program, tool = shutil.which("redis-server"), shutil.which("redis-cli")
-    if not program or not tool:
-        pytest.skip("redis-server is not installed")
-    path = tmp_path / "redis.sock"
-    process = subprocess.Popen([program, "--port", "0", "--unixsocket", path, "--dir", tmp_path, "--save", ""], stdout=subprocess.DEVNULL)
-
-    def command(*words):
-        done = subprocess.run([tool, "-s", path, *map(str, words)], capture_output=True, text=True, check=False)
-        return done.stdout
-
-    try:
-        until(lambda: command("PING") == "PONG\n", "redis to answer")
-        command.path = path
+    with services.redis(tmp_path) as command:
         yield command
-    finally:
-        process.terminate()
-        process.wait()
 
 
-def test_hiredis(clients, redis):
-    count, answers = clients("REDIS", "hiredis", f"/redis?{redis.path}")
-    until(lambda: f"blocked_clients:{count}\r\n" in redis("INFO", "clients") or f"blocked_clients:{count}\n" in redis("INFO", "clients"),
-          f"{count} clients inside BLPOP")
+def test_hiredis(clients, redis, worker_class):
+    count = COUNT[worker_class]
+    answers = clients(f"/redis?{redis.path}", REDIS="hiredis")
+    until(lambda: f"blocked_clients:{count}" in redis("INFO", "clients").split(), f"{count} clients inside BLPOP")
     redis("RPUSH", "queue", *["value"] * count)
-    assert answers() == ["value"] * count
+    assert answers() == [b"value"] * count
 
 
 @pytest.fixture
-def postgres(tmp_path_factory):
-    """A database of its own; yields the directory of its socket and a function for SQL."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    if not versions or not shutil.which("psql"):
-        pytest.skip("postgresql is not installed")
-    import os
-    import pwd
-    import tempfile
-    as_user = {}
-    if os.getuid() == 0:      # it refuses to run as root
-        try:
-            entry = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("there is no user postgres")
-        as_user = {"user": entry.pw_uid, "group": entry.pw_gid}
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        if as_user:
-            os.chown(place, entry.pw_uid, entry.pw_gid)
-        data = place / "data"
-        common = {"cwd": place, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **as_user}
-        subprocess.run([versions[-1] / "initdb", "-D", data, "-A", "trust", "-U", "test", "-N"], check=True, **common)
-        place.chmod(0o755)
-        server = subprocess.Popen([versions[-1] / "postgres", "-D", data, "-k", place, "-c", "listen_addresses=", "-c", "max_connections=150",
-                                   "-c", "fsync=off"], **common)
-
-        def session(*words):
-            return ["psql", "-h", str(place), "-U", "test", "-d", "postgres", "-At", *words]
-
-        def sql(text):
-            return subprocess.run(session("-c", text), capture_output=True, text=True, check=False).stdout
-
-        sql.session = session
-        sql.place = place
-        try:
-            until(lambda: sql("select 1") == "1\n", "postgres to answer", 60)
-            yield sql
-        finally:
-            server.send_signal(2)
-            server.wait()
+def postgres():
+    with services.postgres() as sql:
+        yield sql
 
 
-def test_libpq(clients, postgres):
+def test_libpq(clients, postgres, worker_class):
+    count = COUNT[worker_class]
     with subprocess.Popen(postgres.session(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         holder.stdin.write("select pg_advisory_lock(1);\nselect 'held';\n")
         holder.stdin.flush()
         while holder.stdout.readline() != "held\n":
             pass
-        count, answers = clients("PQ", "libpq", f"/pq?host={postgres.place}+user=test+dbname=postgres")
+        answers = clients(f"/pq?host={postgres.place}+user=test+dbname=postgres", PQ="libpq")
         until(lambda: postgres("select count(*) from pg_locks where locktype = 'advisory' and not granted") == f"{count}\n",
               f"{count} sessions to wait for the lock", 60)
         holder.stdin.close()
-        assert answers() == ["locked"] * count
+        assert answers() == [b"locked"] * count

@@ -1,14 +1,9 @@
 """Blocking calls of native apps under the worker types that run several requests at once: one unchanged app (tests/apps/greenlet/meet.c)."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from apps import build  # noqa: E402
-
-from lib import server as under_test  # noqa: E402
+from lib import server as under_test
+from lib.compile import build
 
 CALLS = ["recv", "recvfrom", "recvmsg", "read", "readv", "poll", "ppoll", "select", "pselect", "epoll_wait", "read-pipe", "readv-pipe", "poll-pipe",
          "send", "sendto", "sendmsg", "write", "writev", "write-pipe", "writev-pipe", "usleep", "nanosleep", "clock_nanosleep", "sleep",
@@ -102,6 +97,37 @@ def test_a_stop_leaves_behind_who_waits_on(serve):
     server.signal(15)
     server.wait()
     assert "1 requests do not end although their waits fail: left behind" in server.stop()
+
+
+@several
+@pytest.mark.parametrize("call", ["poll", "recv"])
+def test_who_never_waits_lets_others_in(serve, call):
+    server = serve()
+    with server.connect() as busy:
+        busy.send(f"GET /busy/{call} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert busy.still_open()
+        assert server.ask("GET", "/enough").text == "told\n"
+        assert busy.read().text == "done\n"
+
+
+debug = pytest.mark.skipif("--with-debug" not in under_test.modules(), reason="only a debug build watches locks")
+
+
+@greenlet
+@debug
+@pytest.mark.parametrize("kind", ["normal", "recursive"])
+def test_a_mutex_held_across_a_wait_is_told(monoceros, meet, kind):
+    server = monoceros(meet, "-k", "greenlet", python=False, expect_errors=True)
+    assert at_once(server, f"/mutex/{kind}", 3) == {"0 0"}     # one at a time all the same
+    server.wait_log(rf"a mutex \(0x[0-9a-f]+\) is held across a wait by GET /mutex/{kind} and wanted by GET /mutex/{kind}: a deadlock")
+
+
+@greenlet
+@debug
+def test_a_mutex_that_nobody_unlocks_is_told(monoceros, meet):
+    server = monoceros(meet, "-k", "greenlet", python=False)
+    assert at_once(server, "/leaves-locked", 1) == {"0"}
+    server.wait_log("GET /leaves-locked has ended with a mutex locked")
 
 
 @greenlet

@@ -1,9 +1,9 @@
-"""How long to wait: generous, and longer when a sanitizer slows the server down. No test asserts on a time."""
+"""How long to wait: generous, and longer when a sanitizer or valgrind slows the server down. No test asserts on a time."""
 
 import os
 import time
 
-SLOWER = 4 if os.environ.get("MONOCEROS_SANITIZED") else 1
+SLOWER = 8 if os.environ.get("MONOCEROS_UNDER") else 4 if os.environ.get("MONOCEROS_SANITIZED") else 1
 
 
 def patience(seconds):

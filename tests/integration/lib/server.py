@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -18,9 +19,10 @@ APPS = ROOT / "tests" / "apps"
 BINARY = os.path.abspath(os.environ.get("MONOCEROS") or ROOT / "objs" / "monoceros")
 PYTHON = os.environ.get("MONOCEROS_PYTHON") or sys.executable
 SANITIZED = os.environ.get("MONOCEROS_SANITIZED", "")
+UNDER = shlex.split(os.environ.get("MONOCEROS_UNDER", ""))      # what runs the servers: valgrind and its options
 
-# A sanitizer's report is an error in every test; the others where the test does not expect them.
-REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|\bBug at ")
+# A report of a sanitizer or valgrind is an error in every test; the others where the test does not expect them.
+REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|\bBug at |^==\d+== ")
 ERRORS = re.compile(r"\[CRITICAL\]|Traceback \(most recent call last\)")
 # Gunicorn's words; the arbiter logs them at info.
 BOOTED = re.compile(r"Booting worker with pid: (\d+)")
@@ -49,13 +51,12 @@ def environment(extra=None, python=False):
     if os.environ.get("MONOCEROS_EXTENSION"):
         env["MONOCEROS_EXTENSION"] = os.environ["MONOCEROS_EXTENSION"]
     if SANITIZED:
-        if python and os.environ.get("MONOCEROS_PRELOAD"):
-            env["LD_PRELOAD"] = os.environ["MONOCEROS_PRELOAD"]
         # CPython leaves memory behind at its exit: leaks are looked for in servers without it.
         # What is freed must not make a server look as if it grew: a small quarantine.
         env["ASAN_OPTIONS"] = f"detect_leaks={0 if python else 1}:handle_segv=0:allocator_may_return_null=1:quarantine_size_mb=4"
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
-        env.setdefault("TSAN_OPTIONS", "halt_on_error=0:report_signal_unsafe=0:handle_segv=0:handle_abort=0")
+        # TSan would let each process with threads wait a second at its exit: who dies at once would not.
+        env.setdefault("TSAN_OPTIONS", "halt_on_error=0:report_signal_unsafe=0:handle_segv=0:handle_abort=0:atexit_sleep_ms=0")
     env.update(extra or {})
     return env
 
@@ -111,7 +112,7 @@ class Monoceros:
             arguments += ["-b", self.choose(bind)]
         if worker_class and not {"-k", "--worker-class", "-c", "--config"} & set(arguments):
             arguments += ["-k", worker_class]
-        self.command = [*prefix, BINARY, *arguments]
+        self.command = [*prefix, *UNDER, BINARY, *arguments]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=cwd or APPS,
                                             env=environment(env, python), start_new_session=True, pass_fds=pass_fds)

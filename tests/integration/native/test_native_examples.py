@@ -2,13 +2,12 @@
 
 import os
 import re
-import socket
-import threading
 from pathlib import Path
 
 import pytest
 
 from lib import server as under_test
+from lib.services import Peer
 
 EXAMPLES = Path(os.environ.get("MONOCEROS_OBJS") or Path(under_test.BINARY).parent) / "conf/examples/native"
 
@@ -62,26 +61,16 @@ def test_a_slow_subscriber_holds_up_nobody(monoceros):
 
 @blocking
 @curl
-def test_aggregate(monoceros):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
-        def serve():
-            peers = [listener.accept()[0] for _ in range(2)]    # both are asked before one is answered
-            for peer in peers:
-                path = peer.recv(1000).split()[1]
-                peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nhere is " + path + b"\n")
-                peer.close()
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        urls = [f"http://127.0.0.1:{port}/{name}" for name in "ab"]
+def test_aggregate(monoceros, worker_class):
+    at_once = 3 if worker_class == "greenlet" else 1
+    with Peer(at_once) as peer:        # answers when so many ask
+        urls = [peer.url + name for name in "abc"]
         server = monoceros("./aggregate.so", cwd=EXAMPLES, python=False, env={"UPSTREAMS": " ".join(urls), "no_proxy": "*"})
-        answer = server.ask("GET", "/")
-        thread.join()
-    assert answer.text == "".join(f"== {url}: ok\nhere is /{url[-1]}\n" for url in urls)
+        for _ in range(2):
+            assert server.ask("GET", "/").body == b"".join(b"== %s: ok\n%s" % (url.encode(), peer.data) for url in urls)
+        assert peer.most == at_once
     failed = server.ask("GET", "/")
-    assert failed.status == 502 and len(failed.text.splitlines()) == 2 and ": ok" not in failed.text
+    assert failed.status == 502 and len(failed.text.splitlines()) == 3 and ": ok" not in failed.text
 
 
 @blocking

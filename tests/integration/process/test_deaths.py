@@ -5,9 +5,11 @@ import re
 import signal
 import socket
 
+import pytest
+
 from lib import procfs, wire
 from lib.limits import until
-from lib.server import APPS
+from lib.server import APPS, SANITIZED
 
 HERE = APPS / "process"
 
@@ -158,6 +160,7 @@ def test_workers_go_before_the_arbiter_when_memory_runs_out(monoceros):
     assert score(worker) > score(site.pid)
 
 
+@pytest.mark.skipif("thread" in SANITIZED, reason="the noise is a race by intent, and ThreadSanitizer says so")
 def test_noise_in_shared_memory(monoceros):
     """The arbiter believes nothing that stands there: it goes on, replaces the worker and stops in order."""
     site = monoceros("unruly:app", "-w", "2", cwd=HERE, expect_errors=True)

@@ -3,12 +3,12 @@
 import pytest
 
 from lib import idle
-from lib.server import SANITIZED
+from lib.server import SANITIZED, UNDER
 
 COUNT = 1000
 
 
-@pytest.mark.skipif(bool(SANITIZED), reason="sanitizers need memory of their own")
+@pytest.mark.skipif(bool(SANITIZED or UNDER), reason="sanitizers and valgrind need memory of their own")
 def test_memory_of_idle_connections(monoceros):
     site = monoceros(config=idle.SITE.replace("CONNECTIONS", str(2 * COUNT)))
     connections = []

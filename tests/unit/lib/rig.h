@@ -4,7 +4,7 @@
 
 #include "core/server/engine.h"
 
-enum { RIG_ROUTES = 8 };
+enum { RIG_ROUTES = 12 };
 
 struct rig {
     struct mc_worker w;

@@ -485,6 +485,76 @@ static void test_never_more_connections(void **state)
     mc_fd_close(&g->listener.io.fd);
 }
 
+/* ---- newcomers ---- */
+
+static void stay_out(struct mc_io *io)
+{
+    (void) io;
+}
+
+static void end_one(struct rig *g)
+{
+    struct mc_request *r = mc_worker_next(&g->w);
+    assert_non_null(r);
+    mc_request_lend(r);
+    rig_pass(g, 1);
+    assert_int_equal(mc_response_begin(r, 200, MC_STR_NONE), MC_OK);
+    assert_int_equal(mc_response_end(r, "done", 4), MC_OK);
+    mc_request_return(r);
+}
+
+/* One by one, for requests that have ended, when the room never suffices. */
+static void test_newcomers_have_their_turns(void **state)
+{
+    struct rig *g = *state;
+    struct sockaddr_un a;
+    socklen_t n;
+    int clients[CLIENTS];
+    struct mc_listener *l = &g->w.listeners[0];
+    g->eof = true;
+    rig_turn(g);
+    *l = (struct mc_listener){ .worker = &g->w, .conf = &g->listen };
+    mc_io_init(&l->io, listen_somewhere(&a, &n), stay_out, l);
+    l->io.level = true;
+    g->w.nlisteners = 1;
+    g->w.loop_only = false;
+    the_room = 3;
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = socket(AF_UNIX, SOCK_STREAM, 0);
+        assert_int_equal(connect(clients[i], (struct sockaddr *) &a, n), 0);
+        assert_int_equal(send(clients[i], GET("/"), strlen(GET("/")), 0), strlen(GET("/")));
+    }
+    mc_conn_accept(l, CLIENTS);
+    assert_int_equal(g->w.nqueued, 3); /* as many as there is room for */
+    the_room = 1;
+    rig_pass(g, 1);
+    rig_pass(g, 1);
+    assert_int_equal(g->w.nconns, 3);
+    end_one(g);
+    rig_pass(g, 1);
+    assert_int_equal(g->w.nconns, 4);
+    rig_pass(g, 1); /* nothing has ended since */
+    rig_pass(g, 1);
+    assert_int_equal(g->w.nconns, 4);
+    end_one(g);
+    end_one(g);
+    rig_pass(g, 1);
+    assert_int_equal(g->w.nconns, 6);
+    g->pool.set.worker_connections = 6; /* all idle ones have a request waiting */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(send(clients[i], GET("/"), strlen(GET("/")), 0), strlen(GET("/")));
+    }
+    rig_pass(g, 1);
+    end_one(g);
+    for (int i = 3; i < 6; i++) {
+        rig_pass(g, 1);
+    }
+    assert_int_equal(g->w.nconns, 6);
+    for (int i = 0; i < CLIENTS; i++) {
+        close(clients[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -503,6 +573,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_max_lifetime_and_max_rss, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_an_arbiter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_never_more_connections, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_newcomers_have_their_turns, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,6 +107,7 @@ static int blocking_request(struct monoceros_request *req)
     assert_int_equal(monoceros_body_whole(req, 10, &body), MONOCEROS_OK);
     monoceros_status(req, 200);
     assert_int_equal(monoceros_trailer_add(req, "X-Sum", "1"), MONOCEROS_OK);
+    assert_int_equal(monoceros_trailer_add(req, "X-More", "2"), MONOCEROS_OK);
     assert_int_equal(monoceros_trailer_add(req, "Content-Type", "x"), MONOCEROS_ERROR);
     return monoceros_end(req, body.p, body.n);
 }
@@ -152,7 +153,7 @@ static void trailers_follow_chunks(void **state)
     struct rig *g = open_rig();
     rig_sendz(g, "POST /blocking/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
     rig_turn(g);
-    assert_non_null(strstr(rig_text(g), "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n"));
+    assert_non_null(strstr(rig_text(g), "Trailer: X-Sum, X-More\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n"));
     rig_close(g);
 }
 
