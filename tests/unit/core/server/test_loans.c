@@ -513,7 +513,7 @@ static void test_newcomers_have_their_turns(void **state)
     struct mc_listener *l = &g->w.listeners[0];
     g->eof = true;
     rig_turn(g);
-    *l = (struct mc_listener){ .worker = &g->w, .conf = &g->listen };
+    *l = (struct mc_listener){ .worker = &g->w, .conf = &g->listen, .transport = &mc_transport_plain };
     mc_io_init(&l->io, listen_somewhere(&a, &n), stay_out, l);
     l->io.level = true;
     g->w.nlisteners = 1;
