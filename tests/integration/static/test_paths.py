@@ -12,14 +12,14 @@ pool "web" { worker_class = {worker}  keepalive = 20s }
 file_cache { valid = 0 }
 server "main" {
     listen = "{address}"
-    route "sub"    { match { prefix = "/static/" }  static { root = "TOP/root/sub" } }
-    route "bare"   { match { prefix = "/bare" }     static { root = "TOP/root/sub" } }
-    route "no"     { match { prefix = "/no/" }      static { root = "TOP/root"  symlinks = no } }
-    route "any"    { match { prefix = "/any/" }     static { root = "TOP/root"  symlinks = any } }
-    route "dots"   { match { prefix = "/dots/" }    static { root = "TOP/root"  hidden = yes } }
-    route "query"  { match { prefix = "/query" }    static { root = "TOP/root"  try = {'$arg_name'} } }
-    route "group"  { match { path = '^/group/(?<name>.*)$' }  static { root = "TOP/root"  try = {'sub/$name'} } }
-    route "all"    { static { root = "TOP/root"  listing = yes } }
+    route "sub"    { match { prefix = "/static/" }  static { root = "TOP/www/sub" } }
+    route "bare"   { match { prefix = "/bare" }     static { root = "TOP/www/sub" } }
+    route "no"     { match { prefix = "/no/" }      static { root = "TOP/www"  symlinks = no } }
+    route "any"    { match { prefix = "/any/" }     static { root = "TOP/www"  symlinks = any } }
+    route "dots"   { match { prefix = "/dots/" }    static { root = "TOP/www"  hidden = yes } }
+    route "query"  { match { prefix = "/query" }    static { root = "TOP/www"  try = {'$arg_name'} } }
+    route "group"  { match { path = '^/group/(?<name>.*)$' }  static { root = "TOP/www"  try = {'sub/$name'} } }
+    route "all"    { static { root = "TOP/www"  listing = yes } }
 }
 """
 
@@ -28,9 +28,9 @@ server "main" {
 def top(tmp_path_factory):
     top = tmp_path_factory.mktemp("top")
     (top / "secret").write_bytes(SECRET)
-    (top / "root").mkdir()
-    (top / "rootsecret").write_bytes(SECRET)
-    root = top / "root"
+    (top / "www").mkdir()
+    (top / "wwwsecret").write_bytes(SECRET)
+    root = top / "www"
     (root / "file").write_text("fine")
     (root / "sub").mkdir()
     (root / "sub" / "file").write_text("fine below")
@@ -103,8 +103,8 @@ def test_no_spelling_leads_out(site):
 
 def test_prefixes_match_whole_segments(site):
     """The root's neighbour of the same beginning, and nginx's alias without slash."""
-    for target, answer in answers(site, ["/static../secret", "/static../rootsecret", "/bare../rootsecret", "/bare..%2frootsecret", "/barefile",
-                                         "/staticfile", "/../rootsecret", "/static/..%2f..%2frootsecret"]):
+    for target, answer in answers(site, ["/static../secret", "/static../wwwsecret", "/bare../wwwsecret", "/bare..%2fwwwsecret", "/barefile",
+                                         "/staticfile", "/../wwwsecret", "/static/..%2f..%2fwwwsecret"]):
         assert answer.status in (400, 404) and SECRET not in answer.body, target
     assert site.ask("GET", "/bare/file").body == b"fine below" and site.ask("GET", "/static/file").body == b"fine below"
 
@@ -130,7 +130,7 @@ def test_what_a_name_is(site, target, status):
 
 def test_a_link_that_turns_into_one_that_leads_out(site, top):
     """Swapped all the time between a file and a link out of the root: openat2 follows once, at the moment of opening."""
-    victim, fresh = top / "root" / "victim", top / "root" / ".fresh"
+    victim, fresh = top / "www" / "victim", top / "www" / ".fresh"
     for round_ in range(150):
         if round_ % 2:
             fresh.write_text("fine")
@@ -142,7 +142,7 @@ def test_a_link_that_turns_into_one_that_leads_out(site, top):
 
 
 def test_unreadable_files(site, top):
-    path = top / "root" / "closed"
+    path = top / "www" / "closed"
     path.write_text("x")
     path.chmod(0)
     if os.geteuid() == 0:
