@@ -1,4 +1,4 @@
-/* Memory blocks of two sizes with a free list a thread. A block may be freed by another thread than the one that took it: it joins
+/* Memory blocks of three sizes with a free list a thread. A block may be freed by another thread than the one that took it: it joins
  * the list of the thread that frees it. The lists are bounded, so a burst gives its memory back.
  * Called by arenas and chains; every process of the server, any thread. Takes no lock. */
 #include "core/base/block.h"
@@ -7,9 +7,9 @@
 
 /* With MC_ARENA_MALLOC (sanitized builds) nothing is kept, so that a use after free is seen. */
 #ifdef MC_ARENA_MALLOC
-enum { KEEP_SMALL = 0, KEEP_LARGE = 0 };
+enum { KEEP_SMALL = 0, KEEP_LARGE = 0, KEEP_HUGE = 0 };
 #else
-enum { KEEP_SMALL = 256, KEEP_LARGE = 64 };
+enum { KEEP_SMALL = 256, KEEP_LARGE = 64, KEEP_HUGE = 8 };
 #endif
 
 struct node {
@@ -18,15 +18,20 @@ struct node {
 
 struct pool {
     struct node *free;
-    unsigned n;
+    unsigned n, keep;
 };
 
-static _Thread_local struct pool small, large;
+static _Thread_local struct pool small = {.keep = KEEP_SMALL}, large = {.keep = KEEP_LARGE}, huge = {.keep = KEEP_HUGE};
+
+static struct pool *pool_of(size_t size)
+{
+    MC_ASSERT(size == MC_BLOCK_SMALL || size == MC_BLOCK_LARGE || size == MC_BLOCK_HUGE);
+    return size == MC_BLOCK_SMALL ? &small : size == MC_BLOCK_LARGE ? &large : &huge;
+}
 
 void *mc_block_get(size_t size)
 {
-    MC_ASSERT(size == MC_BLOCK_SMALL || size == MC_BLOCK_LARGE);
-    struct pool *p = size == MC_BLOCK_SMALL ? &small : &large;
+    struct pool *p = pool_of(size);
     struct node *b = p->free;
     if (!b)
         return malloc(size);
@@ -37,12 +42,10 @@ void *mc_block_get(size_t size)
 
 void mc_block_put(void *block, size_t size)
 {
-    MC_ASSERT(size == MC_BLOCK_SMALL || size == MC_BLOCK_LARGE);
-    struct pool *p = size == MC_BLOCK_SMALL ? &small : &large;
-    unsigned keep = size == MC_BLOCK_SMALL ? KEEP_SMALL : KEEP_LARGE;
+    struct pool *p = pool_of(size);
     if (!block)
         return;
-    if (p->n >= keep) {
+    if (p->n >= p->keep) {
         free(block);
         return;
     }
@@ -66,4 +69,5 @@ void mc_block_trim(void)
 {
     empty(&small);
     empty(&large);
+    empty(&huge);
 }

@@ -13,9 +13,10 @@
 #define MC_ARENA_MALLOC 1
 #endif
 
-enum { MC_BLOCK_SMALL = 4096, MC_BLOCK_LARGE = 16384 }; /* bytes of memory a block takes in all */
+/* Bytes of memory that a block takes in all. Huge ones are for what streams through: 16 KiB at a time would be four times the system calls. */
+enum { MC_BLOCK_SMALL = 4096, MC_BLOCK_LARGE = 16384, MC_BLOCK_HUGE = 65536 };
 
-/* A block of exactly `size` bytes (MC_BLOCK_SMALL or MC_BLOCK_LARGE), uninitialised, 16-byte aligned; NULL when out of memory. */
+/* A block of exactly `size` bytes (one of these three), uninitialised, 16-byte aligned; NULL when out of memory. */
 void *mc_block_get(size_t size);
 void mc_block_put(void *block, size_t size);
 /* Give the calling thread's free blocks back to malloc (thread exit, idle trim). */

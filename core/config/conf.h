@@ -20,6 +20,7 @@ struct mc_values {
     const char *header_map; /* drop, refuse, dangerous */
     struct mc_strv proxy_allow_ips;
     const char *proxy_protocol; /* off, v1, v2, auto */
+    struct mc_strv error_page; /* R */
     const char *real_ip_header; /* NULL: off */
     int64_t backlog;        /* default 2048 */
     const char *certfile, *keyfile, *ca_certs, *ciphers; /* Gunicorn's TLS: for servers without a tls section */
@@ -135,6 +136,8 @@ struct mc_conf_route {
     void *action;                   /* …its settings struct */
     struct mc_conf_app *app;        /* an app; exactly one of module and app is set */
     struct mc_conf_section *sections;
+    struct mc_error_pages *errors;  /* worker side: error_page (server/errors.c) */
+    bool internal;                  /* only for requests that were sent on: by rewrite, try or error_page */
     struct mc_filter_use *filters;  /* worker side: those that take part here, in the order of their phases (server/filter.h) */
     size_t nfilters;
     struct mc_values set;
@@ -158,6 +161,7 @@ struct mc_conf_server {
     void *tls;              /* a TLS module's; NULL: none of its listeners has TLS */
     unsigned client_policy; /* equal numbers: the same demands on client certificates, 0: none (a TLS module's) */
     /* parsed forms of set.* that requests need */
+    struct mc_error_pages *errors;
     struct mc_cidr *trusted;
     size_t ntrusted; /* forwarded_allow_ips */
     struct mc_cidr *proxies;

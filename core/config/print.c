@@ -93,6 +93,10 @@ static int print_route(struct mc_sb *out, struct mc_arena *tmp, const struct mc_
         close_section(out, 2);
     }
     print_values(out, 2, mc_settings, MC_AT_ROUTE, &r->set, &server->set);
+    if (r->internal) {
+        indent(out, 2);
+        mc_sb_addz(out, "internal = yes\n");
+    }
     if (r->app)
         print_text(out, 2, "app", r->app->name);
     else

@@ -46,6 +46,7 @@ static const struct mc_setting server_words[] = {
 };
 static const struct mc_setting route_words[] = {
     {.name = "app", .type = MC_SET_STRING, .offset = offsetof(struct mc_route_words, app), .doc = "the app that answers"},
+    {.name = "internal", .type = MC_SET_BOOL, .offset = offsetof(struct mc_route_words, internal), .doc = "only for requests that rewrite, try or error_page sends here"},
     {.name = NULL},
 };
 static const struct mc_setting match_words[] = {

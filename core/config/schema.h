@@ -25,6 +25,7 @@ struct mc_server_words {
 };
 struct mc_route_words {
     const char *app;
+    bool internal;
 };
 struct mc_match_words {
     const char *exact, *prefix, *path;

@@ -1,6 +1,7 @@
 /* The table of every built-in setting: libconfuse options, command line, --help, --print-config and the manual follow from it.
  * Names, flags and defaults are Gunicorn's wherever it has the setting. Data only. */
 #include "core/config/check.h"
+#include "core/config/error_page.h"
 #include "core/config/conf.h"
 
 #define MAIN         MC_AT_MAIN
@@ -384,6 +385,13 @@ const struct mc_setting mc_settings[] = {
      .meta = "LIST",
      .check = mc_check_cidr,
      .doc = "proxies whose forwarding headers are believed: addresses, networks or *"},
+    {.name = "error_page",
+     .type = MC_SET_LIST,
+     .where = ROUTE,
+     AT(error_page),
+     .meta = "PAGE",
+     .check = mc_error_page_check,
+     .doc = "in place of the plain page: '502 503 /path', '404 =200 @route', '500 file:/path'"},
     {.name = "real_ip_header",
      .type = MC_SET_STRING,
      .where = SERVER,

@@ -1,10 +1,13 @@
 /* Servers, their listeners, names and routes. Called by resolve.c when pools and apps are known. Never opens a socket. Arbiter and worker side. */
 #include "core/config/resolve.h"
 
+#include "core/config/error_page.h"
 #include "core/config/schema.h"
 #include "core/config/value.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 struct sites {
     struct mc_build *b;
@@ -233,8 +236,10 @@ static int set_routes(struct sites *s, struct mc_conf_server *server, const stru
         route->name = i->title;
         route->at = i->at;
         route->set = server->set;
-        if (mc_tree_apply_all(s->b, i->given, NULL, &route->set) != MC_OK)
+        struct mc_route_words words = {0};
+        if (mc_tree_apply_all(s->b, i->given, NULL, &route->set) != MC_OK || mc_tree_apply_all(s->b, i->given, i->scope->own, &words) != MC_OK)
             return MC_ERROR;
+        route->internal = words.internal;
         if (match && mc_resolve_match(s->b, route, match) != MC_OK)
             return MC_ERROR;
         if (set_action(s, server, route, i) != MC_OK)
@@ -243,7 +248,7 @@ static int set_routes(struct sites *s, struct mc_conf_server *server, const stru
             return MC_ERROR;
         if (all)
             mc_build_warn(s->b, i->at, "route \"%s\" is never reached: route \"%s\" takes every path", route->name, all);
-        if (route->match == MC_MATCH_ALL && route->nconds == 0)
+        if (route->match == MC_MATCH_ALL && route->nconds == 0 && !route->internal)
             all = route->name;
     }
     if (server->nroutes == 0)
@@ -352,6 +357,48 @@ static int check_actions(struct sites *s)
     return MC_OK;
 }
 
+/* That what error_page names is there: the file (not in a worker, which need not see it), the route. */
+static int check_error_pages(struct mc_build *b, const struct mc_conf_server *server, const struct mc_strv *pages, struct mc_conf_where at)
+{
+    for (size_t i = 0; i < pages->n; i++) {
+        struct mc_error_words w;
+        struct stat st;
+        char err[160];
+        MC_ASSERT(mc_error_page_parse(pages->v[i], &w, err, sizeof err) == MC_OK); /* the table checked it */
+        size_t k = 0;
+        while (k < server->nroutes && !mc_str_eq(mc_str(server->routes[k].name), w.target))
+            k++;
+        if (w.kind == MC_ERROR_ROUTE && k == server->nroutes)
+            return mc_build_fail(b, at, "error_page: server \"%s\" has no route '%s'", server->name, w.target.p);
+        if (w.kind != MC_ERROR_FILE || b->image)
+            continue;
+        const char *path = mc_build_printf(b, "%.*s", (int)w.target.n, w.target.p);
+        if (!path)
+            return MC_ERROR;
+        if (stat(path, &st) != 0)
+            return mc_build_fail(b, at, "error_page: %s: %s", path, strerror(errno));
+        if (!S_ISREG(st.st_mode) || st.st_size > MC_ERROR_FILE_MAX)
+            return mc_build_fail(b, at, "error_page: %s is no file of at most 1m", path);
+    }
+    return MC_OK;
+}
+
+static int check_pages(struct sites *s)
+{
+    for (size_t i = 0; i < s->c->nservers; i++) {
+        const struct mc_conf_server *server = &s->c->servers[i];
+        if (check_error_pages(s->b, server, &server->set.error_page, server->at) != MC_OK)
+            return MC_ERROR;
+        for (size_t k = 0; k < server->nroutes; k++) {
+            const struct mc_conf_route *route = &server->routes[k];
+            if (route->set.error_page.v != server->set.error_page.v &&
+                check_error_pages(s->b, server, &route->set.error_page, route->at) != MC_OK)
+                return MC_ERROR;
+        }
+    }
+    return MC_OK;
+}
+
 static int check_modules(struct sites *s)
 {
     char err[320] = "";
@@ -403,7 +450,7 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
     if (n == 0 && plain_server(&s) != MC_OK)
         return MC_ERROR;
     warn_idle_pools(&s);
-    if (check_proxy_protocol(b, c) != MC_OK)
+    if (check_proxy_protocol(b, c) != MC_OK || check_pages(&s) != MC_OK)
         return MC_ERROR;
     return check_actions(&s) == MC_OK ? check_modules(&s) : MC_ERROR;
 }

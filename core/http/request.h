@@ -107,6 +107,9 @@ struct mc_request {
     struct mc_str user;         /* whom a filter has recognised; p NULL: nobody */
     struct mc_str request_id;   /* made when $request_id is asked for */
     struct mc_fields refusal_fields; /* go with the answer of a filter that refuses */
+    const struct mc_error_page *error_page; /* server/errors.c: the answer is to come from there */
+    bool error_routed;          /* an error was sent to another place: a second one is answered plainly */
+    uint16_t error_status, error_answer; /* of that error; and what a 200 of the page becomes, 0: it stays */
     void *filtered;             /* server/filter.c: the filters that this request has passed */
     bool (*fact)(struct mc_request *r, enum mc_fact f, struct mc_str *out); /* false: there is none. NULL in pure tests */
     const struct mc_handler_ops *handler;

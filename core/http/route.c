@@ -159,6 +159,8 @@ int mc_route_find(struct mc_request *r)
     const struct mc_conf_server *s = r->server;
     size_t from = r->route ? (size_t)(r->route - s->routes) + 1 : 0;
     for (size_t i = from; i < s->nroutes; i++) {
+        if (s->routes[i].internal && !r->error_routed && r->reroutes == 0)
+            continue;
         int rc = match_route(r, &s->routes[i]);
         if (rc == MC_DECLINED)
             continue;

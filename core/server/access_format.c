@@ -254,7 +254,7 @@ static void put_user(struct out *o, const struct mc_request *r)
 {
     char user[USER];
     const struct mc_field *f = mc_fields_get(&r->head.fields, MC_F_AUTHORIZATION);
-    put_client(o, (struct mc_str){user, f ? basic_user(f->value, user) : 0});
+    put_client(o, r->user.p ? r->user : (struct mc_str){user, f ? basic_user(f->value, user) : 0});
 }
 
 static struct mc_str version_of(const struct mc_request *r)

@@ -45,6 +45,8 @@ void mc_request_free(struct mc_request *r);
  * read), or, when the body must not be read, is answered now. MC_OK; MC_ERROR: answered, the connection closes; MC_AGAIN: a filter has not decided
  * yet (r->state is MC_REQ_ADMIT until it has, then MC_REQ_ADMITTED). */
 int mc_request_route(struct mc_request *r);
+/* r->error_page is set: find who answers with it; same returns. Its body counts as read. */
+int mc_request_error(struct mc_request *r);
 /* Go on after MC_AGAIN; same returns. */
 int mc_request_admitted(struct mc_request *r);
 /* The handler may start: give it to the worker module or run it here. */
@@ -112,6 +114,18 @@ void mc_filter_reset(struct mc_request *r);
 /* ---- page.c ---- */
 /* Body of a plain error page; returns its length. Never contains text of the client. */
 size_t mc_page_error(char *out, size_t cap, int status);
+
+/* ---- errors.c ---- */
+/* Read the pages of the servers of a pool. MC_OK or MC_ERROR (out of memory). */
+int mc_errors_load(struct mc_conf *conf, const struct mc_conf_pool *pool);
+/* The page for this status where r is, or NULL: the plain one. */
+const struct mc_error_page *mc_errors_find(const struct mc_request *r, int status);
+bool mc_errors_text(const struct mc_error_page *page, struct mc_str *text, struct mc_str *type); /* false: it is to be asked for */
+int mc_errors_answer(const struct mc_error_page *page, int status); /* the status that goes with the text */
+/* r->error_page is set: mc_request_error() goes on with it on the loop. */
+void mc_errors_defer(struct mc_request *r, const struct mc_error_page *page, int status);
+/* Make of r a GET of its page. MC_OK or a status. */
+int mc_errors_restart(struct mc_request *r);
 
 /* ---- facts.c ---- */
 bool mc_facts_get(struct mc_request *r, enum mc_fact f, struct mc_str *out); /* r->fact of requests with a connection */

@@ -235,7 +235,10 @@ static int on_head(struct mc_call *call)
     if (rc != MC_OK) {
         return refuse(q, rc > 0 ? rc : 502);
     }
-    mc_post_add(&r->conn->worker->loop, &q->post); /* with the first of the body, if it comes in this turn */
+    /* With the first of the body, if it comes in this turn. A body that is promised may be waited for: what counts is the whole. */
+    if (!r->resp.spool || reply->framing != MC_BODY_LENGTH) {
+        mc_post_add(&r->conn->worker->loop, &q->post);
+    }
     return MC_OK;
 }
 

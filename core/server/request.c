@@ -180,6 +180,19 @@ int mc_request_route(struct mc_request *r)
     return settle(r, rc == MC_OK ? find_handler(r, false) : rc);
 }
 
+int mc_request_error(struct mc_request *r)
+{
+    int rc = mc_errors_restart(r);
+    if (rc == MC_OK) {
+        rc = find_handler(r, r->route != NULL);
+    }
+    if (rc == MC_OK || rc == MC_AGAIN) {
+        return settle(r, rc);
+    }
+    mc_response_error(r, r->error_status);
+    return MC_ERROR;
+}
+
 int mc_request_admitted(struct mc_request *r)
 {
     return settle(r, find_handler(r, true));

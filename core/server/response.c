@@ -9,6 +9,7 @@
 #include <string.h>
 
 static void do_abort(struct mc_request *r);
+static void add_refusal_fields(struct mc_request *r);
 
 static int usable(const struct mc_request *r)
 {
@@ -28,7 +29,20 @@ static int do_begin(struct mc_request *r, int status, struct mc_str reason)
     p->length = -1;
     p->has_date = p->has_server = p->fixed = false;
     mc_filter_reset(r);
+    if (mc_unlikely(r->error_routed)) {
+        p->status = status == 200 && r->error_answer ? r->error_answer : status;
+        add_refusal_fields(r);
+    }
     return MC_OK;
+}
+
+static int do_field(struct mc_request *r, struct mc_str name, struct mc_str value);
+
+static void add_refusal_fields(struct mc_request *r)
+{
+    for (uint32_t i = 0; i < r->refusal_fields.n; i++) {
+        do_field(r, r->refusal_fields.v[i].name, r->refusal_fields.v[i].value);
+    }
 }
 
 static int set_length(struct mc_request *r, struct mc_str value)
@@ -390,19 +404,29 @@ static void do_abort(struct mc_request *r)
 
 static int do_error(struct mc_request *r, int status)
 {
-    char page[512];
-    if (mc_response_started(r) || do_begin(r, status, MC_STR_NONE) != MC_OK) {
+    char plain[512];
+    struct mc_str text = MC_STR_NONE, type = MC_STR("text/html; charset=utf-8");
+    const struct mc_error_page *page = mc_errors_find(r, status);
+    int answer = page ? mc_errors_answer(page, status) : r->error_routed ? r->error_status : status;
+    if (!mc_response_started(r) && !r->conn->broken && page && !mc_errors_text(page, &text, &type)) {
+        mc_errors_defer(r, page, status);
+        return MC_OK;
+    }
+    if (mc_response_started(r) || do_begin(r, answer, MC_STR_NONE) != MC_OK) {
         do_abort(r);
         return MC_ERROR;
     }
-    do_field(r, MC_STR("Content-Type"), MC_STR("text/html; charset=utf-8"));
+    if (text.p == NULL) {
+        text = (struct mc_str){ plain, mc_page_error(plain, sizeof plain, answer) };
+    }
+    do_field(r, MC_STR("Content-Type"), type);
     if (status == 405) { /* RFC 9110 §15.5.6 asks for it */
         do_field(r, MC_STR("Allow"), MC_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
-    for (uint32_t i = 0; i < r->refusal_fields.n; i++) {
-        do_field(r, r->refusal_fields.v[i].name, r->refusal_fields.v[i].value);
+    if (!r->error_routed) { /* else they are there */
+        add_refusal_fields(r);
     }
-    int rc = do_end(r, page, mc_page_error(page, sizeof page, status));
+    int rc = do_end(r, text.p, text.n);
     if (rc != MC_OK && !mc_request_over(r)) {
         do_abort(r);
     }

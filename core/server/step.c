@@ -189,8 +189,8 @@ static int routed(struct mc_conn *c, struct mc_request *r, int rc)
     r->state = MC_REQ_BODY;
     if (rc != MC_OK) {
         enter(c, MC_CONN_RUN); /* answered already */
-    } else if (r->body.mode == MC_BODY_STREAMED && r->head.framing != MC_BODY_NONE) {
-        enter(c, MC_CONN_RUN);
+    } else if (r->error_routed || (r->body.mode == MC_BODY_STREAMED && r->head.framing != MC_BODY_NONE)) {
+        enter(c, MC_CONN_RUN); /* there is no body, or it need not be here */
         mc_request_dispatch(r);
     } else {
         enter(c, MC_CONN_BODY);
@@ -337,6 +337,9 @@ static int step_run(struct mc_conn *c)
     }
     if (r->state == MC_REQ_QUEUED) {
         return wait_for(c, 0, false);
+    }
+    if (r->error_page) {
+        return routed(c, r, mc_request_error(r));
     }
     if (r->state == MC_REQ_ADMITTED) {
         return routed(c, r, mc_request_admitted(r));

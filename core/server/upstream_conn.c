@@ -16,8 +16,8 @@ static void release_input(struct mc_up *u)
     if (u->in == NULL) {
         return;
     }
-    if (u->cap == MC_BLOCK_LARGE) {
-        mc_block_put(u->in, MC_BLOCK_LARGE);
+    if (u->cap == MC_BLOCK_LARGE || u->cap == MC_BLOCK_HUGE) {
+        mc_block_put(u->in, u->cap);
     } else {
         free(u->in);
     }
@@ -224,6 +224,14 @@ static int make_room(struct mc_up *u)
         return u->in ? MC_OK : MC_ERROR;
     }
     if (u->pos == u->len) {
+        if (u->len == u->cap && u->cap == MC_BLOCK_LARGE) { /* it was filled, and all of it is gone: a long body */
+            char *huge = mc_block_get(MC_BLOCK_HUGE);
+            if (huge) {
+                release_input(u);
+                u->in = huge;
+                u->cap = MC_BLOCK_HUGE;
+            }
+        }
         u->pos = u->len = 0;
     } else if (u->pos > 0 && u->len == u->cap) {
         memmove(u->in, u->in + u->pos, u->len - u->pos);
@@ -234,11 +242,11 @@ static int make_room(struct mc_up *u)
         return MC_OK;
     }
     /* Codecs bound their heads below this: it only stops one that does not. */
-    char *p = u->cap < IN_MAX ? malloc(u->cap * 2) : NULL;
+    size_t len = u->len, cap = u->cap == MC_BLOCK_LARGE ? MC_BLOCK_HUGE : u->cap * 2;
+    char *p = u->cap >= IN_MAX ? NULL : cap == MC_BLOCK_HUGE ? mc_block_get(cap) : malloc(cap);
     if (p == NULL) {
         return MC_ERROR;
     }
-    size_t len = u->len, cap = u->cap * 2;
     memcpy(p, u->in, len);
     release_input(u);
     u->in = p;

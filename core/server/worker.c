@@ -335,6 +335,10 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     if (rc == MC_OK) {
         rc = open_modules(w);
     }
+    if (rc == MC_OK && mc_errors_load((struct mc_conf *) (uintptr_t) conf, pool) != MC_OK) {
+        mc_critical("out of memory");
+        rc = MC_EXIT_BOOT;
+    }
     if (rc == MC_OK && mc_filter_attach((struct mc_conf *) (uintptr_t) conf, pool) != MC_OK) { /* this process's own copy */
         rc = MC_EXIT_BOOT;
     }

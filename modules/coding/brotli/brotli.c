@@ -5,7 +5,7 @@
 #include <brotli/encode.h>
 #include <stdio.h>
 
-enum { WINDOW_BITS = 18 /* 256 KiB: the encoder's memory is a multiple of it */ };
+enum { WINDOW_BITS = 16 /* 64 KiB: the encoder's memory is a multiple of it */ };
 
 static void *open_stream(int level, int64_t size)
 {

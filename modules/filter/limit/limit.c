@@ -14,7 +14,7 @@
 struct limit {
     const char *key, *rate, *zone;
     int64_t burst, conns, status, size;
-    bool delay, dry_run;
+    bool delay, dry_run, off;
     /* compiled */
     struct mc_vars *vars;
     struct mc_limit_rate pace;
@@ -66,6 +66,7 @@ static const struct mc_setting settings[] = {
     { .name = "conns", .type = MC_SET_INT, .offset = offsetof(struct limit, conns), .max = 1000000, .meta = "INT", .doc = "requests at the same time; 0: no limit" },
     { .name = "status", .type = MC_SET_INT, .offset = offsetof(struct limit, status), .dflt = "429", .min = 400, .max = 599, .meta = "CODE", .doc = "the answer to what is beyond" },
     { .name = "dry_run", .type = MC_SET_BOOL, .offset = offsetof(struct limit, dry_run), .doc = "refuse nothing, only tell in the log" },
+    { .name = "off", .type = MC_SET_BOOL, .offset = offsetof(struct limit, off), .doc = "no limit here, whatever is said outside" },
     { .name = "zone", .type = MC_SET_STRING, .offset = offsetof(struct limit, zone), .meta = "NAME", .doc = "sections with the same zone and the same words share their counts" },
     { .name = "size", .type = MC_SET_SIZE, .offset = offsetof(struct limit, size), .dflt = "1m", .min = MC_LIMIT_MEMORY_MIN, .max = 1 << 30, .meta = "BYTES", .doc = "shared memory of the zone: about 30000 keys a megabyte" },
     { .name = NULL },
@@ -89,6 +90,9 @@ static int check(struct mc_conf *conf, struct mc_conf_section *s, bool image, ch
     struct limit *l = s->set;
     char why[160];
     (void) image;
+    if (l->off) {
+        return MC_OK;
+    }
     if (l->rate == NULL && l->conns == 0) {
         snprintf(err, errcap, "limit: needs rate = \"20/s\" or conns = 50");
         return MC_ERROR;
@@ -120,10 +124,10 @@ static const struct mc_section section = {
 static int attach(struct mc_conf *conf, const struct mc_conf_server *server, const struct mc_conf_route *route, void **data)
 {
     struct mc_conf_section *s = mc_conf_section_for(conf, server, route, &section);
-    if (s == NULL) {
+    struct limit *l = s ? s->set : NULL;
+    if (l == NULL || l->off) {
         return MC_DECLINED;
     }
-    struct limit *l = s->set;
     char *memory = mc_zone_memory(conf, l->memory);
     if (memory) {
         const struct mc_zone_head *head = (const void *) memory;

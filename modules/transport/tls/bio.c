@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-enum { TRAIN = 17 * (MC_TLS_RECORD + 512) /* with headers and tags; a head and 256 KiB of a file */, LEFT_MAX = 1 << 20 };
+enum { TRAIN = 5 * (MC_TLS_RECORD + 512) /* with headers and tags: a head and 64 KiB of a file; more than the cache likes is slower */, LEFT_MAX = 1 << 20 };
 
 struct train {
     size_t n;

@@ -99,7 +99,7 @@ class Peer:
 
 
 class Upstream:
-    def __init__(self, script, unix=None, context=None, backlog=64):
+    def __init__(self, script, unix=None, context=None, backlog=64, address=None):
         self.script = script
         self.context = context
         self.requests = []
@@ -114,8 +114,8 @@ class Upstream:
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(str(unix))
         else:
-            self.address = ("127.0.0.1", free_port())
-            self.text = f"127.0.0.1:{self.address[1]}"
+            self.address = address or ("127.0.0.1", free_port())
+            self.text = f"{self.address[0]}:{self.address[1]}"
             self.listener = socket.socket()
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.listener.bind(self.address)
