@@ -3,7 +3,7 @@
 #include "core/server/relay.h"
 
 #include "core/http/status.h"
-#include "core/server/conn.h"
+#include "core/server/engine.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -220,6 +220,10 @@ static int on_head(struct mc_call *call)
     if (call->x.switched) {
         return on_switch(q);
     }
+    if (q->conf->intercept_errors && reply->status >= 400 && mc_errors_find(r, reply->status)) {
+        const struct mc_field *ask = reply->status == 401 ? mc_fields_find(&reply->fields, MC_STR("WWW-Authenticate")) : NULL;
+        return ask && mc_fields_add(&r->refusal_fields, &r->arena, ask->name, ask->value) != MC_OK ? refuse(q, 503) : refuse(q, reply->status);
+    }
     if (mc_response_begin(r, reply->status, reply->reason) != MC_OK) {
         return MC_ERROR;
     }
@@ -350,6 +354,7 @@ struct mc_relay *mc_relay_new(struct mc_request *r, const struct mc_relay_conf *
     call->x.length = length_of(r);
     call->x.te_trailers = takes_trailers(r);
     r->hctx = q;
+    r->relay = q;
     return q;
 }
 

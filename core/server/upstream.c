@@ -53,6 +53,7 @@ void mc_call_finish(struct mc_call *c, int status)
         return;
     }
     c->running = false;
+    c->ended = c->worker->loop.now;
     mc_post_remove(&c->post);
     c->ops->done(c, status);
 }
