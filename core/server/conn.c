@@ -46,7 +46,7 @@ struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, i
     c->io.ready = MC_WANT_READ | MC_WANT_WRITE; /* tried before it is registered: most replies never need to be */
     mc_timer_init(&c->timer, on_timer, c);
     struct mc_session *s = &c->session;
-    s->ops = w->http1;
+    s->ops = l->protocol ? l->protocol : w->http1;
     s->owner = c;
     s->set = &l->conf->servers[0]->set;
     s->date = mc_worker_date(w);
@@ -444,6 +444,23 @@ static void accept_failed(struct mc_listener *l, int err)
     mc_worker_rest(w, REST_MS);
 }
 
+/* What a front server says is believed, so not everybody may be one. */
+static bool welcome(const struct mc_listener *l, const union mc_sockaddr *peer)
+{
+    static struct mc_log_limit limit;
+    const struct mc_conf_server *s = l->conf->servers[0];
+    char text[46];
+    unsigned missed;
+    if (mc_likely(l->protocol == l->worker->http1) || peer->family == AF_UNIX || mc_cidr_match(s->fronts, s->nfronts, peer)) {
+        return true;
+    }
+    (void) mc_sockaddr_text(peer, text, sizeof text);
+    if (mc_log_limited(&limit, &missed)) {
+        mc_warn("uwsgi: %s is not in uwsgi_allow_ips: closed", text);
+    }
+    return false;
+}
+
 void mc_conn_accept(struct mc_listener *l, unsigned max)
 {
     struct mc_worker *w = l->worker;
@@ -457,6 +474,10 @@ void mc_conn_accept(struct mc_listener *l, unsigned max)
         w->last_accept = w->loop.now;
         if (w->draining) {
             (void) mc_socket_min_ttl(fd, 0); /* inherited from a listener that the arbiter has switched off */
+        }
+        if (!welcome(l, &peer)) {
+            close(fd);
+            continue;
         }
         if (w->nconns >= (unsigned) w->pool->set.worker_connections) {
             mc_worker_shed(w); /* full, but some only idle: the newcomer takes the place of the oldest of them */
