@@ -3,6 +3,7 @@
 #include "core/server/relay.h"
 
 #include "core/http/status.h"
+#include "core/server/health.h"
 #include "core/server/engine.h"
 
 #include <stdio.h>
@@ -299,6 +300,25 @@ static const struct mc_call_ops ops = {
 };
 
 /* ---- what handlers call ---- */
+
+int mc_relay_open(struct mc_worker *w, const struct mc_module *module, size_t offset)
+{
+    for (size_t i = 0; i < w->conf->nservers; i++) {
+        const struct mc_conf_server *s = &w->conf->servers[i];
+        for (size_t k = 0; s->pool == w->pool && k < s->nroutes; k++) {
+            if (s->routes[k].module != module) {
+                continue;
+            }
+            const struct mc_relay_conf *c = (const void *) ((const char *) s->routes[k].action + offset);
+            struct mc_peers *u = mc_peers_get(w, c->policy.upstream);
+            if (u == NULL) {
+                return MC_ERROR;
+            }
+            mc_health_start(u, &c->policy);
+        }
+    }
+    return MC_OK;
+}
 
 int mc_relay_prepare(struct mc_request *r, const struct mc_relay_conf *c)
 {

@@ -53,6 +53,9 @@ struct mc_relay {
 
 /* policy from the texts; resolves `to`. MC_OK or MC_ERROR with err. what: the action's name, for messages. */
 int mc_relay_check(const struct mc_conf *conf, struct mc_relay_conf *c, const struct mc_gateway_ops *gateway, const char *what, char *err, size_t errcap);
+/* For init_worker(): meet the upstreams of this module's routes, so that names are asked for and peers are checked before the first request. offset: of the
+ * struct mc_relay_conf in the action's struct. */
+int mc_relay_open(struct mc_worker *w, const struct mc_module *module, size_t offset);
 /* In prepare(): choose whether the body is buffered. */
 int mc_relay_prepare(struct mc_request *r, const struct mc_relay_conf *c);
 /* NULL: out of memory (answer 503). It is r->hctx from now on. */
