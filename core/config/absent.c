@@ -15,8 +15,6 @@ const struct mc_setting_absent mc_settings_absent[] = {
     {"reload_extra_files", "--reload-extra-file", YET},
     {"spew", "--spew", "does not exist here: use python -m trace, or a profiler"},
     {"reuse_port", "--reuse-port", YET},
-    {"protocol", "--protocol", YET},
-    {"uwsgi_allow_ips", "--uwsgi-allow-from", YET},
     {"strip_header_spaces", "--strip-header-spaces", "does not exist here: a space before the colon hides requests from proxies"},
     {"permit_unconventional_http_method", "--permit-unconventional-http-method", YET},
     {"paste", "--paste|--paster", YET},

@@ -163,6 +163,11 @@ int mc_check_cond_name(const char *value, char *err, size_t cap)
     return n > 0 && strcspn(name, " \t;&") >= n ? MC_OK : say(err, cap, "'NAME' or 'NAME=PATTERN'", value);
 }
 
+int mc_check_protocol(const char *value, char *err, size_t cap)
+{
+    return strcmp(value, "http") == 0 || strcmp(value, "uwsgi") == 0 ? MC_OK : say(err, cap, "http or uwsgi", value);
+}
+
 int mc_check_proxy_protocol(const char *value, char *err, size_t cap)
 {
     static const char *const modes[] = {"off", "v1", "v2", "auto"};

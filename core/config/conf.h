@@ -20,6 +20,8 @@ struct mc_values {
     const char *header_map; /* drop, refuse, dangerous */
     struct mc_strv proxy_allow_ips;
     const char *proxy_protocol; /* off, v1, v2, auto */
+    const char *protocol;       /* http, uwsgi */
+    struct mc_strv uwsgi_allow_ips;
     struct mc_strv error_page; /* R */
     const char *real_ip_header; /* NULL: off */
     int64_t backlog;        /* default 2048 */
@@ -166,6 +168,8 @@ struct mc_conf_server {
     size_t ntrusted; /* forwarded_allow_ips */
     struct mc_cidr *proxies;
     size_t nproxies; /* proxy_allow_ips */
+    struct mc_cidr *fronts;
+    size_t nfronts; /* uwsgi_allow_ips */
     struct mc_conf_where at;
 };
 

@@ -156,7 +156,9 @@ static int set_trusted(struct mc_build *b, struct mc_conf_server *server)
     server->ntrusted = server->set.forwarded_allow_ips.n;
     server->proxies = networks(b, &server->set.proxy_allow_ips);
     server->nproxies = server->set.proxy_allow_ips.n;
-    return server->trusted && server->proxies ? MC_OK : MC_ERROR;
+    server->fronts = networks(b, &server->set.uwsgi_allow_ips);
+    server->nfronts = server->set.uwsgi_allow_ips.n;
+    return server->trusted && server->proxies && server->fronts ? MC_OK : MC_ERROR;
 }
 
 /* It comes before the first byte of a request, so before its server is known. */
@@ -171,6 +173,22 @@ static int check_proxy_protocol(struct mc_build *b, const struct mc_conf *c)
                                  l->servers[k]->set.proxy_protocol, l->servers[k]->name, l->servers[0]->set.proxy_protocol, l->servers[0]->name,
                                  l->text);
         }
+    }
+    return MC_OK;
+}
+
+static int check_protocol(struct mc_build *b, const struct mc_conf *c)
+{
+    for (size_t i = 0; i < c->nlistens; i++) {
+        const struct mc_conf_listen *l = &c->listens[i];
+        const char *first = l->servers[0]->set.protocol;
+        for (size_t k = 1; k < l->nservers; k++) {
+            if (strcmp(l->servers[k]->set.protocol, first) != 0)
+                return mc_build_fail(b, l->servers[k]->at, "protocol is %s in server \"%s\" and %s in server \"%s\", and both listen on %s",
+                                     l->servers[k]->set.protocol, l->servers[k]->name, first, l->servers[0]->name, l->text);
+        }
+        if (strcmp(first, "http") != 0 && !mc_module_find(MC_MODULE_PROTOCOL, first))
+            return mc_build_fail(b, l->servers[0]->at, "protocol: %s was left out of this build: configure it with --with-protocol-%s", first, first);
     }
     return MC_OK;
 }
@@ -450,7 +468,7 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
     if (n == 0 && plain_server(&s) != MC_OK)
         return MC_ERROR;
     warn_idle_pools(&s);
-    if (check_proxy_protocol(b, c) != MC_OK || check_pages(&s) != MC_OK)
+    if (check_proxy_protocol(b, c) != MC_OK || check_protocol(b, c) != MC_OK || check_pages(&s) != MC_OK)
         return MC_ERROR;
     return check_actions(&s) == MC_OK ? check_modules(&s) : MC_ERROR;
 }

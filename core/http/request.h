@@ -12,6 +12,7 @@
 
 struct mc_session;
 struct mc_conn;
+struct mc_relay; /* server/relay.h */
 
 enum mc_body_mode {
     MC_BODY_BUFFERED, /* wholly read before the handler starts (default of blocking handlers) */
@@ -65,7 +66,14 @@ enum mc_fact {
     MC_FACT_PROXY_SSL_CIPHER, MC_FACT_PROXY_SSL_CN, MC_FACT_REQUEST_ID,
     MC_FACT_TLS_PROTOCOL, MC_FACT_TLS_CIPHER, MC_FACT_TLS_SNI, MC_FACT_TLS_ALPN, MC_FACT_TLS_RESUMED, MC_FACT_TLS_VERIFY, MC_FACT_TLS_SUBJECT,
     MC_FACT_TLS_ISSUER, MC_FACT_TLS_SERIAL, MC_FACT_TLS_FINGERPRINT, MC_FACT_TLS_CERT,
+    MC_FACT_UPSTREAM_ADDR, MC_FACT_UPSTREAM_STATUS, MC_FACT_UPSTREAM_CONNECT, MC_FACT_UPSTREAM_HEAD, MC_FACT_UPSTREAM_TIME,
     MC_FACT_COUNT
+};
+
+/* Who sent a request to the server in front of us, as that says (uwsgi): it is believed, since only peers of the allow list may speak so. */
+struct mc_front {
+    struct mc_str addr, port; /* empty: not said */
+    bool https;
 };
 
 enum mc_req_state {
@@ -104,6 +112,7 @@ struct mc_request {
     struct mc_str *server_captures; /* its groups; the server's ncaptures, or NULL */
     struct mc_str *captures;    /* groups of the route's patterns; the route's ncaptures, or NULL */
     const union mc_sockaddr *client; /* the peer, or whom a trusted proxy names; NULL in pure tests */
+    const struct mc_front *front; /* a protocol's: what a front server says of the client; NULL: none */
     struct mc_str user;         /* whom a filter has recognised; p NULL: nobody */
     struct mc_str request_id;   /* made when $request_id is asked for */
     struct mc_fields refusal_fields; /* go with the answer of a filter that refuses */
@@ -114,6 +123,7 @@ struct mc_request {
     bool (*fact)(struct mc_request *r, enum mc_fact f, struct mc_str *out); /* false: there is none. NULL in pure tests */
     const struct mc_handler_ops *handler;
     void *hctx;           /* the handler's own state, in the arena */
+    struct mc_relay *relay; /* server/relay.h: the last one that it was passed on with; or NULL */
 
     uint64_t start_us, end_us; /* mc_clock_ns()/1000 at the head's arrival and the handler's end (0: not yet); for the access log */
     uint64_t run_us;      /* the handler's start */

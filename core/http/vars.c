@@ -99,6 +99,11 @@ static const struct {
     {MC_STR("ssl_client_serial"), FACT, MC_FACT_TLS_SERIAL},
     {MC_STR("ssl_client_fingerprint"), FACT, MC_FACT_TLS_FINGERPRINT},
     {MC_STR("ssl_client_escaped_cert"), FACT, MC_FACT_TLS_CERT},
+    {MC_STR("upstream_addr"), FACT, MC_FACT_UPSTREAM_ADDR},
+    {MC_STR("upstream_status"), FACT, MC_FACT_UPSTREAM_STATUS},
+    {MC_STR("upstream_connect_time"), FACT, MC_FACT_UPSTREAM_CONNECT},
+    {MC_STR("upstream_header_time"), FACT, MC_FACT_UPSTREAM_HEAD},
+    {MC_STR("upstream_response_time"), FACT, MC_FACT_UPSTREAM_TIME},
 };
 
 static const struct {

@@ -87,7 +87,7 @@ void mc_conn_close(struct mc_conn *c)
         if (r->state == MC_REQ_QUEUED) {
             mc_list_remove(&r->link);
             w->nqueued--;
-        } else if (r->state == MC_REQ_RUNNING && !mc_request_over(r) && r->handler->abort) {
+        } else if (r->state == MC_REQ_RUNNING && !mc_request_over(r) && r->handler && r->handler->abort) {
             r->gone = true;
             r->handler->abort(r);
         }
@@ -154,16 +154,23 @@ void mc_conn_release_input(struct mc_conn *c)
     in->pos = in->len = in->cap = 0;
 }
 
+void mc_conn_rest_now(struct mc_conn *c)
+{
+    if (c->stream.ops->rest && c->resting < 2) {
+        c->resting = 2;
+        c->stream.ops->rest(&c->stream);
+    }
+}
+
 void mc_conn_rest(struct mc_worker *w)
 {
     struct mc_link *l, *next;
     mc_list_each (&w->idle, l, next) {
         struct mc_conn *c = mc_container(l, struct mc_conn, idle_link);
-        if (c->stream.ops->rest == NULL || c->resting > 1) {
-            continue;
-        }
-        if (++c->resting > 1) {
-            c->stream.ops->rest(&c->stream);
+        if (c->resting == 0) {
+            c->resting = 1;
+        } else {
+            mc_conn_rest_now(c);
         }
     }
 }

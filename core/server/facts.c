@@ -1,7 +1,8 @@
-/* Facts of a request's connection, for variables and whoever else asks by name. Called through r->fact. Worker side, on the loop. */
+/* Facts of a request's connection and of its upstream, for variables and whoever else asks by name. Called through r->fact. Worker side, on the loop. */
 #include "core/server/engine.h"
 
 #include "core/server/proxied.h"
+#include "core/server/relay.h"
 #include "core/server/tls.h"
 
 #include <stdio.h>
@@ -141,6 +142,40 @@ static bool of_tls(struct mc_request *r, enum mc_fact f, struct mc_str *out)
     }
 }
 
+/* ---- the upstream */
+
+static bool seconds(struct mc_request *r, uint64_t from, uint64_t to, struct mc_str *out)
+{
+    char text[32];
+    if (to < from || from == 0) {
+        return false;
+    }
+    int n = snprintf(text, sizeof text, "%llu.%03llu", (unsigned long long) (to - from) / 1000, (unsigned long long) (to - from) % 1000);
+    return keep(r, text, (size_t) n, out);
+}
+
+static bool of_upstream(struct mc_request *r, enum mc_fact f, struct mc_str *out)
+{
+    char text[16];
+    const struct mc_call *c = r->relay ? &r->relay->call : NULL;
+    if (c == NULL || c->started == 0) {
+        return false;
+    }
+    switch (f) {
+    case MC_FACT_UPSTREAM_ADDR:
+        *out = mc_str(c->peer_text);
+        return true;
+    case MC_FACT_UPSTREAM_STATUS:
+        return c->headed && keep(r, text, (size_t) snprintf(text, sizeof text, "%d", c->x.reply.status), out);
+    case MC_FACT_UPSTREAM_CONNECT:
+        return seconds(r, c->started, c->connected, out);
+    case MC_FACT_UPSTREAM_HEAD:
+        return seconds(r, c->started, c->headed, out);
+    default:
+        return seconds(r, c->started, c->ended ? c->ended : r->conn->worker->loop.now, out);
+    }
+}
+
 bool mc_facts_get(struct mc_request *r, enum mc_fact f, struct mc_str *out)
 {
     const struct mc_proxied *p = r->conn->proxied;
@@ -177,6 +212,12 @@ bool mc_facts_get(struct mc_request *r, enum mc_fact f, struct mc_str *out)
         return out->n > 0;
     case MC_FACT_REQUEST_ID:
         return request_id(r, out);
+    case MC_FACT_UPSTREAM_ADDR:
+    case MC_FACT_UPSTREAM_STATUS:
+    case MC_FACT_UPSTREAM_CONNECT:
+    case MC_FACT_UPSTREAM_HEAD:
+    case MC_FACT_UPSTREAM_TIME:
+        return of_upstream(r, f, out);
     default:
         return of_tls(r, f, out);
     }

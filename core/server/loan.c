@@ -172,7 +172,8 @@ void mc_loan_check_loop(struct mc_worker *w)
     mc_list_each (&w->conns, l, next) {
         struct mc_conn *c = mc_container(l, struct mc_conn, link);
         struct mc_request *r = c->request;
-        if (c->state != MC_CONN_RUN || c->lent || r == NULL || r->state != MC_REQ_RUNNING || mc_request_over(r) || r->resp.switched || now_us < r->start_us + limit_us) {
+        bool running = c->state == MC_CONN_RUN && !c->lent && r && r->state == MC_REQ_RUNNING && r->handler && !mc_request_over(r);
+        if (!running || r->resp.switched || now_us < r->start_us + limit_us) { /* without a handler: its error page is to be found yet */
             continue;
         }
         tell(w, r, now_us - r->start_us);

@@ -2,7 +2,7 @@
  * Owns the sets and their peers. Never chooses (balance.c) and never connects (upstream.c). Worker side, on the loop. */
 #include "core/server/peers.h"
 
-#include "core/server/upstream.h"
+#include "core/server/health.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +35,7 @@ static struct mc_peer *add(struct mc_peers *u, const struct mc_conf_peer *conf, 
     mc_list_init(&p->idle);
     mc_list_push(&u->peers, &p->link);
     u->npeers++;
+    mc_health_add(u, p);
     return p;
 }
 
@@ -87,6 +88,7 @@ static void take(struct mc_peers *u, const struct mc_conf_peer *conf, const stru
         return;
     }
     p->gone = false;
+    mc_health_add(u, p);
     p->backup = conf->backup || found->backup;
     p->weight = found->weight > 0 ? found->weight : (int)conf->weight;
     if (p->effective > p->weight)
@@ -101,6 +103,7 @@ void mc_peers_update(struct mc_peers *u, const struct mc_conf_peer *conf, const 
         if (p->conf != conf || p->gone || among(&p->addr, found, n))
             continue;
         mc_info("upstream \"%s\": %s is no longer at %s", u->conf->name, conf->host, p->text);
+        mc_health_remove(p);
         p->gone = true;
         mc_upstream_forget(p);
         if (p->active == 0)
@@ -126,6 +129,7 @@ static void close_set(struct mc_peers *u)
 {
     struct mc_link *l, *next;
     mc_names_close(u);
+    mc_health_close(u);
     mc_list_each (&u->peers, l, next)
         drop(u, peer_of(l));
     mc_list_remove(&u->link);

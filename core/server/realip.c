@@ -178,10 +178,26 @@ static int name_client(struct mc_request *r, const union mc_sockaddr *a)
     return MC_OK;
 }
 
+/* A front server that speaks uwsgi has named the client. */
+static int name_by_front(struct mc_request *r)
+{
+    union mc_sockaddr a;
+    uint64_t port = 0;
+    if (!parse(r->front->addr.n && memchr(r->front->addr.p, ':', r->front->addr.n) ? AF_INET6 : AF_INET, r->front->addr, &a)) {
+        return MC_OK; /* it is behind a unix socket */
+    }
+    (void) mc_str_to_u64(r->front->port, 65535, &port);
+    *(a.family == AF_INET ? &a.in.sin_port : &a.in6.sin6_port) = htons((uint16_t) port);
+    return name_client(r, &a);
+}
+
 int mc_proxied_client(struct mc_request *r)
 {
     const char *wanted = r->server->set.real_ip_header;
     r->client = &r->conn->peer;
+    if (r->front && name_by_front(r) != MC_OK) {
+        return 503;
+    }
     if (mc_likely(wanted == NULL)) {
         return MC_OK;
     }

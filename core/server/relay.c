@@ -3,7 +3,8 @@
 #include "core/server/relay.h"
 
 #include "core/http/status.h"
-#include "core/server/conn.h"
+#include "core/server/health.h"
+#include "core/server/engine.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -220,6 +221,10 @@ static int on_head(struct mc_call *call)
     if (call->x.switched) {
         return on_switch(q);
     }
+    if (q->conf->intercept_errors && reply->status >= 400 && mc_errors_find(r, reply->status)) {
+        const struct mc_field *ask = reply->status == 401 ? mc_fields_find(&reply->fields, MC_STR("WWW-Authenticate")) : NULL;
+        return ask && mc_fields_add(&r->refusal_fields, &r->arena, ask->name, ask->value) != MC_OK ? refuse(q, 503) : refuse(q, reply->status);
+    }
     if (mc_response_begin(r, reply->status, reply->reason) != MC_OK) {
         return MC_ERROR;
     }
@@ -296,6 +301,25 @@ static const struct mc_call_ops ops = {
 
 /* ---- what handlers call ---- */
 
+int mc_relay_open(struct mc_worker *w, const struct mc_module *module, size_t offset)
+{
+    for (size_t i = 0; i < w->conf->nservers; i++) {
+        const struct mc_conf_server *s = &w->conf->servers[i];
+        for (size_t k = 0; s->pool == w->pool && k < s->nroutes; k++) {
+            if (s->routes[k].module != module) {
+                continue;
+            }
+            const struct mc_relay_conf *c = (const void *) ((const char *) s->routes[k].action + offset);
+            struct mc_peers *u = mc_peers_get(w, c->policy.upstream);
+            if (u == NULL) {
+                return MC_ERROR;
+            }
+            mc_health_start(u, &c->policy);
+        }
+    }
+    return MC_OK;
+}
+
 int mc_relay_prepare(struct mc_request *r, const struct mc_relay_conf *c)
 {
     r->body.mode = c->request_buffering ? MC_BODY_BUFFERED : MC_BODY_STREAMED;
@@ -350,6 +374,7 @@ struct mc_relay *mc_relay_new(struct mc_request *r, const struct mc_relay_conf *
     call->x.length = length_of(r);
     call->x.te_trailers = takes_trailers(r);
     r->hctx = q;
+    r->relay = q;
     return q;
 }
 

@@ -17,7 +17,7 @@ struct mc_relay_conf {
     const char *to;
     int64_t connect_timeout, send_timeout, read_timeout, tunnel_timeout, retries, retry_timeout;
     struct mc_strv retry_on, hide_header, pass_header;
-    bool request_buffering, response_buffering;
+    bool request_buffering, response_buffering, intercept_errors;
     /* filled by mc_relay_check() */
     struct mc_call_policy policy;
     struct mc_vars *key; /* of balance = hash */
@@ -34,6 +34,7 @@ struct mc_relay_conf {
     { .name = "retry_on", .type = MC_SET_LIST, .offset = offsetof(S, m.retry_on), .dflt = "error,timeout", .meta = "WHAT", .doc = "error, timeout, http_502, http_503, http_504 or off; only what is safe to repeat is repeated" }, \
     { .name = "request_buffering", .type = MC_SET_BOOL, .offset = offsetof(S, m.request_buffering), .dflt = "on", .doc = "read the whole request body (body_buffer, then a file) before a peer is asked" }, \
     { .name = "response_buffering", .type = MC_SET_BOOL, .offset = offsetof(S, m.response_buffering), .dflt = "on", .doc = "take replies from a peer at its speed (response_buffer, then response_buffer_file), whatever the client does; X-Accel-Buffering: no turns it off" }, \
+    { .name = "intercept_errors", .type = MC_SET_BOOL, .offset = offsetof(S, m.intercept_errors), .doc = "answer with error_page, where one is set for the status, in place of the peer's own page" }, \
     { .name = "hide_header", .type = MC_SET_LIST, .offset = offsetof(S, m.hide_header), .meta = "NAME", .doc = "fields of replies that are not passed on" }, \
     { .name = "pass_header", .type = MC_SET_LIST, .offset = offsetof(S, m.pass_header), .meta = "NAME", .doc = "fields of replies that are passed on though they are meant for the server (X-Accel-…)" }
 
@@ -52,6 +53,9 @@ struct mc_relay {
 
 /* policy from the texts; resolves `to`. MC_OK or MC_ERROR with err. what: the action's name, for messages. */
 int mc_relay_check(const struct mc_conf *conf, struct mc_relay_conf *c, const struct mc_gateway_ops *gateway, const char *what, char *err, size_t errcap);
+/* For init_worker(): meet the upstreams of this module's routes, so that names are asked for and peers are checked before the first request. offset: of the
+ * struct mc_relay_conf in the action's struct. */
+int mc_relay_open(struct mc_worker *w, const struct mc_module *module, size_t offset);
 /* In prepare(): choose whether the body is buffered. */
 int mc_relay_prepare(struct mc_request *r, const struct mc_relay_conf *c);
 /* NULL: out of memory (answer 503). It is r->hctx from now on. */

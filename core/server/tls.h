@@ -37,8 +37,6 @@ static inline const struct mc_tls_info *mc_tls_info(const struct mc_stream *s)
 
 /* Of the connection that a request came on, when it has TLS; or NULL. */
 const struct mc_tls_info *mc_tls_of(const struct mc_request *r);
-/* MC_FACT_TLS_* of a request (http/request.h); false: there is none. MC_FACT_TLS_CERT is made in its arena. */
-bool mc_tls_fact(struct mc_request *r, enum mc_fact f, struct mc_str *out);
 /* It is for another server than the handshake was, and that one demands something else of clients: 421 (RFC 9110 §15.5.20). */
 bool mc_tls_misdirected(const struct mc_request *r);
 

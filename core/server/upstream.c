@@ -1,6 +1,7 @@
 /* Calls: which peer is asked, what happens when that fails, and the end. What goes over a connection is upstream_flow.c's. Never touches a client: callers do,
  * in their ops. Worker side, on the loop. */
 #include "core/server/up.h"
+#include "core/server/health.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -53,6 +54,7 @@ void mc_call_finish(struct mc_call *c, int status)
         return;
     }
     c->running = false;
+    c->ended = c->worker->loop.now;
     mc_post_remove(&c->post);
     c->ops->done(c, status);
 }
@@ -261,6 +263,7 @@ int mc_call_start(struct mc_call *c)
     if (c->peers == NULL) {
         return MC_ERROR;
     }
+    mc_health_start(c->peers, c->policy);
     c->wait.wake = on_wake;
     mc_post_init(&c->post, on_post, c);
     c->started = c->worker->loop.now;

@@ -75,7 +75,7 @@ struct mc_call {
     char peer_text[sizeof ((struct mc_peer *) 0)->text];
     enum mc_call_fault fault;        /* of the last try */
     unsigned tries;
-    uint64_t started, connected, headed; /* ms, loop clock; 0: not yet */
+    uint64_t started, connected, headed, ended; /* ms, loop clock; 0: not yet */
     /* the engine's */
     struct mc_up *up;
     struct mc_peers *peers;

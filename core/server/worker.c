@@ -234,6 +234,9 @@ static int open_listeners(struct mc_worker *w, const int *fds)
         struct mc_listener *l = &w->listeners[w->nlisteners++];
         l->worker = w;
         l->conf = &conf->listens[i];
+        const char *protocol = l->conf->servers[0]->set.protocol;
+        const struct mc_module *other = protocol ? mc_module_find(MC_MODULE_PROTOCOL, protocol) : NULL; /* "http" is http1 */
+        l->protocol = other ? other->ops.protocol : w->http1;
         l->transport = l->conf->tls ? mc_transport_tls() : &mc_transport_plain;
         if (fds[i] < 0 || mc_addr_of_fd(fds[i], &l->addr) != MC_OK) {
             l->addr = l->conf->addr;

@@ -48,6 +48,7 @@ struct mc_listener {
     struct mc_worker *worker;
     const struct mc_conf_listen *conf;
     const struct mc_transport_ops *transport;
+    const struct mc_protocol_ops *protocol;
     unsigned nopening; /* connections in their handshake */
     struct mc_addr addr; /* where it is really bound */
     bool watched, done; /* done: closed while draining */

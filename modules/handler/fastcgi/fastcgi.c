@@ -165,8 +165,15 @@ static int start(struct mc_request *r)
     return rc == MC_OK ? mc_relay_run(q) : rc;
 }
 
+extern const struct mc_module mc_module_handler_fastcgi;
+
 static const struct mc_handler_ops ops = {
     .body = MC_BODY_BUFFERED, .prepare = prepare, .start = start, .resume = mc_relay_resume, .abort = mc_relay_abort};
+
+static int init_worker(struct mc_worker *w)
+{
+    return mc_relay_open(w, &mc_module_handler_fastcgi, offsetof(struct fastcgi, relay));
+}
 
 const struct mc_module mc_module_handler_fastcgi = {
     .abi = MC_MODULE_ABI,
@@ -177,4 +184,5 @@ const struct mc_module mc_module_handler_fastcgi = {
     .conf_size = sizeof(struct fastcgi),
     .check_conf = check_conf,
     .ops.handler = &ops,
+    .init_worker = init_worker,
 };

@@ -3,7 +3,6 @@
 #include "modules/handler/native/native.h"
 
 #include "core/server/proxied.h"
-#include "core/server/tls.h"
 #include "mc_config.h"
 
 #include <fcntl.h>
@@ -50,7 +49,7 @@ static struct mc_str tls_text(struct mc_request *r, enum monoceros_text what)
     };
     struct mc_str value;
     bool known = (unsigned)what >= MONOCEROS_TLS_VERSION && (unsigned)what < MC_COUNT(facts);
-    return known && mc_tls_fact(r, facts[what], &value) ? value : MC_STR_NONE;
+    return known && r->fact && r->fact(r, facts[what], &value) ? value : MC_STR_NONE;
 }
 
 static struct monoceros_str text(struct monoceros_request *q, enum monoceros_text what)

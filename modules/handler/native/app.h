@@ -126,7 +126,7 @@ enum monoceros_text {
     MONOCEROS_TLS_CLIENT_ISSUER,
     MONOCEROS_TLS_CLIENT_SERIAL, /* hex */
     MONOCEROS_TLS_CLIENT_FINGERPRINT, /* SHA-256, hex */
-    MONOCEROS_TLS_CLIENT_CERT /* PEM, every byte that is not a letter, a digit or one of "-._" as %XX */
+    MONOCEROS_TLS_CLIENT_CERT /* PEM, percent-encoded */
 };
 enum monoceros_number { MONOCEROS_HTTP_VERSION, MONOCEROS_BODY_LENGTH };
 

@@ -298,6 +298,8 @@ static int start(struct mc_request *r)
     return mc_relay_run(q);
 }
 
+extern const struct mc_module mc_module_handler_proxy;
+
 static const struct mc_handler_ops ops = {
     .body = MC_BODY_BUFFERED,
     .prepare = prepare,
@@ -305,6 +307,11 @@ static const struct mc_handler_ops ops = {
     .resume = mc_relay_resume,
     .abort = mc_relay_abort,
 };
+
+static int init_worker(struct mc_worker *w)
+{
+    return mc_relay_open(w, &mc_module_handler_proxy, offsetof(struct mc_proxy, relay));
+}
 
 const struct mc_module mc_module_handler_proxy = {
     .abi = MC_MODULE_ABI,
@@ -315,4 +322,5 @@ const struct mc_module mc_module_handler_proxy = {
     .conf_size = sizeof(struct mc_proxy),
     .check_conf = check_conf,
     .ops.handler = &ops,
+    .init_worker = init_worker,
 };

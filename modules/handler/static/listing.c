@@ -122,7 +122,8 @@ static int read_names(struct mc_static *s, struct mc_str path, struct names *all
         if (mc_static_path_ok(mc_str(d->d_name), s->hidden))
             rc = take(all, fd, d->d_name, s->links);
     closedir(dir);
-    qsort(all->v, all->n, sizeof *all->v, by_name);
+    if (all->n)
+        qsort(all->v, all->n, sizeof *all->v, by_name);
     return rc == MC_OK ? MC_OK : 503;
 }
 

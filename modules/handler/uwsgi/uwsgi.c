@@ -76,8 +76,15 @@ static int start(struct mc_request *r)
     return rc == MC_OK ? mc_relay_run(q) : rc;
 }
 
+extern const struct mc_module mc_module_handler_uwsgi;
+
 static const struct mc_handler_ops ops = {
     .body = MC_BODY_BUFFERED, .prepare = prepare, .start = start, .resume = mc_relay_resume, .abort = mc_relay_abort};
+
+static int init_worker(struct mc_worker *w)
+{
+    return mc_relay_open(w, &mc_module_handler_uwsgi, offsetof(struct uwsgi, relay));
+}
 
 const struct mc_module mc_module_handler_uwsgi = {
     .abi = MC_MODULE_ABI,
@@ -88,4 +95,5 @@ const struct mc_module mc_module_handler_uwsgi = {
     .conf_size = sizeof(struct uwsgi),
     .check_conf = check_conf,
     .ops.handler = &ops,
+    .init_worker = init_worker,
 };

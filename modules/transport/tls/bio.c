@@ -3,7 +3,11 @@
  * is known to be drained after a short read. Never waits. Worker side, any thread that has the connection. */
 #include "modules/transport/tls/tls.h"
 
+#include "core/os/fd.h"
+
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/bio.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -21,6 +25,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static bool have_key;
 static BIO_METHOD *method;
+static bool kernel; /* it has TLS */
 
 static void make_key(void)
 {
@@ -146,6 +151,56 @@ int mc_tls_bio_catch_up(struct mc_tls *t, size_t *moved)
     return MC_OK;
 }
 
+/* Kernel TLS is a matter between OpenSSL and a socket BIO, which we keep for that. It may take over only behind our last byte, and a control record
+ * (OpenSSL tells its kind just before) goes out by itself. Only for sending: what is received is decrypted here. */
+static long bio_ctrl(BIO *b, int cmd, long num, void *ptr)
+{
+    enum { SET_KTLS = BIO_CTRL_GET_KTLS_SEND - 1, CONTROL_RECORD = BIO_CTRL_GET_KTLS_SEND + 1 /* OpenSSL's own, the same in every version 3 */ };
+    struct mc_tls *t = BIO_get_data(b);
+    switch (t->socket ? cmd : BIO_CTRL_FLUSH) {
+    case BIO_CTRL_GET_KTLS_SEND:
+        return t->ktls;
+    case SET_KTLS: /* num: for sending */
+        mc_tls_bio_push(t);
+        t->ktls = num && !t->left && !t->broken && BIO_ctrl(t->socket, cmd, num, ptr) > 0 && BIO_get_ktls_send(t->socket);
+        return t->ktls;
+    case CONTROL_RECORD:
+        t->control = true;
+        return BIO_ctrl(t->socket, cmd, num, ptr);
+    default:
+        return cmd == BIO_CTRL_FLUSH;
+    }
+}
+
+static int write_control(struct mc_tls *t, BIO *b, const char *p, int n)
+{
+    t->control = false;
+    mc_tls_bio_push(t);
+    int m = t->left ? -1 : BIO_write(t->socket, p, n);
+    if (m <= 0 && (t->left || BIO_should_retry(t->socket))) {
+        t->s->wants |= MC_WANT_WRITE;
+        BIO_set_retry_write(b);
+    }
+    return m;
+}
+
+bool mc_tls_bio_kernel(struct mc_tls *t)
+{
+    if (!kernel || setsockopt(t->s->fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) < 0)
+        return false;
+    t->socket = BIO_new_socket(t->s->fd, BIO_NOCLOSE);
+    return t->socket != NULL;
+}
+
+/* Asked of a socket that is not connected, a kernel that could says so. */
+static bool kernel_can(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool can = fd >= 0 && setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) < 0 && errno == ENOTCONN;
+    mc_fd_close(&fd);
+    return can;
+}
+
 static int bio_write(BIO *b, const char *p, int n)
 {
     struct mc_tls *t = BIO_get_data(b);
@@ -153,6 +208,8 @@ static int bio_write(BIO *b, const char *p, int n)
     BIO_clear_retry_flags(b);
     if (n <= 0 || t->broken || !tr)
         return -1;
+    if (t->control)
+        return write_control(t, b, p, n);
     if (t->http) /* alerts are not for it */
         return n;
     if (tr->n + (size_t)n > TRAIN)
@@ -201,14 +258,6 @@ static int bio_read(BIO *b, char *p, int n)
     return -1;
 }
 
-static long bio_ctrl(BIO *b, int cmd, long num, void *ptr)
-{
-    (void)num;
-    (void)ptr;
-    (void)b;
-    return cmd == BIO_CTRL_FLUSH;
-}
-
 static int bio_create(BIO *b)
 {
     BIO_set_init(b, 1);
@@ -220,6 +269,7 @@ int mc_tls_bio_init(void)
     pthread_once(&once, make_key);
     if (method)
         return MC_OK;
+    kernel = kernel_can();
     method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "monoceros");
     if (!method || BIO_meth_set_write(method, bio_write) != 1 || BIO_meth_set_read(method, bio_read) != 1 ||
         BIO_meth_set_ctrl(method, bio_ctrl) != 1 || BIO_meth_set_create(method, bio_create) != 1)

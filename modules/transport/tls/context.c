@@ -224,8 +224,6 @@ static void set_options(SSL_CTX *ctx, const struct mc_tls_set *set)
         on |= SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA;
     if (!set->tickets)
         on |= SSL_OP_NO_TICKET;
-    if (set->ktls)
-        on |= SSL_OP_ENABLE_KTLS;
     SSL_CTX_set_options(ctx, on);
     SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* sessions live in tickets only */

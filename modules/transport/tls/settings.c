@@ -81,7 +81,7 @@ static const struct mc_setting tls_settings[] = {
      .doc = "a handshake must be done in this time (the listener's first server)"},
     {.name = "handshakes", .type = MC_SET_INT, AT(handshakes), .dflt = "1000", .min = 0, .max = 1000000,
      .doc = "unfinished handshakes of a worker and listener; beyond, the oldest one goes; 0: any number (the listener's first server)"},
-    {.name = "ktls", .type = MC_SET_BOOL, AT(ktls), .dflt = "yes", .doc = "let the kernel encrypt, where it can"},
+    {.name = "ktls", .type = MC_SET_BOOL, AT(ktls), .dflt = "yes", .doc = "let the kernel encrypt and send files, where it can (the listener's first server)"},
     {.name = "watch", .type = MC_SET_BOOL, AT(watch), .dflt = "no", .doc = "read the files again when they change, not only on HUP"},
     {.name = NULL},
 };

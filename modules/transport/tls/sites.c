@@ -89,8 +89,9 @@ static int use_site(SSL *ssl, const struct mc_tls_site *site)
         return MC_OK;
     if (!SSL_set_SSL_CTX(ssl, ctx))
         return MC_ERROR;
+    uint64_t kernel = SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS;
     SSL_clear_options(ssl, SSL_get_options(ssl) & ~SSL_CTX_get_options(ctx));
-    SSL_set_options(ssl, SSL_CTX_get_options(ctx));
+    SSL_set_options(ssl, SSL_CTX_get_options(ctx) | kernel);
     SSL_set_verify(ssl, SSL_CTX_get_verify_mode(ctx), SSL_CTX_get_verify_callback(ctx));
     SSL_set_verify_depth(ssl, SSL_CTX_get_verify_depth(ctx));
     SSL_set_num_tickets(ssl, SSL_CTX_get_num_tickets(ctx));

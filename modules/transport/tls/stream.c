@@ -58,6 +58,8 @@ static struct mc_tls *create(struct mc_stream *s)
     SSL_set_app_data(t->ssl, t);
     if (l)
         SSL_set_accept_state(t->ssl);
+    if (l && site->conf->set->ktls && mc_tls_bio_kernel(t))
+        SSL_set_options(t->ssl, SSL_OP_ENABLE_KTLS);
     return t;
 }
 
@@ -297,6 +299,12 @@ static ssize_t tls_sendfile(struct mc_stream *s, int fd, off_t off, size_t n)
     ssize_t rc = settle(t, n, &at);
     if (rc != MC_OK)
         return rc;
+    if (t->ktls && at == 0) { /* the kernel encrypts as it sends */
+        mc_tls_bio_push(t);
+        ssize_t put = t->left || t->broken ? MC_AGAIN : mc_transport_plain.sendfile(s, fd, off, n);
+        s->wants |= put == MC_AGAIN ? MC_WANT_WRITE : 0;
+        return t->broken || put == MC_ERROR ? failed(t, "the connection broke") : put;
+    }
     while (at < n && !t->left) {
         size_t want = n - at < MC_TLS_SCRATCH ? n - at : MC_TLS_SCRATCH;
         ssize_t got = pread(fd, scratch, want, off + (off_t)at);
@@ -353,6 +361,7 @@ static void tls_close(struct mc_stream *s)
         say_goodbye(t);
         SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
         SSL_free(t->ssl);
+        BIO_free(t->socket);
         mc_tls_facts_free(t);
         free(t->name);
         free(t->left);

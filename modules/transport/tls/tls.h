@@ -133,8 +133,10 @@ struct mc_tls {
     bool broken;
     bool shut;              /* our side is over: FIN follows the last byte */
     bool seen;              /* its first byte was looked at */
+    BIO *socket;            /* for kernel TLS; NULL: none */
+    bool ktls;              /* the kernel encrypts what we send */
+    bool control;           /* the next write is a control record */
     bool http;              /* its first byte is a letter: not TLS at all */
-    bool ktls;
 };
 
 extern const struct mc_transport_ops mc_tls_ops;
@@ -143,6 +145,8 @@ extern const struct mc_transport_ops mc_tls_ops;
 int mc_tls_bio_init(void);
 void mc_tls_bio_fini(void);
 BIO *mc_tls_bio_new(struct mc_tls *t);
+/* Make the socket ready for kernel TLS; false: the kernel has none. */
+bool mc_tls_bio_kernel(struct mc_tls *t);
 /* Send the train, and what the socket does not take becomes `left`. */
 void mc_tls_bio_push(struct mc_tls *t);
 /* Keep the train for later: it becomes `left` unsent. */

@@ -313,3 +313,25 @@ def test_wrong_configurations(monoceros):
         done = run("-c", file.name, "--check-config")
         os.unlink(file.name)
         assert done.returncode == 1 and word in done.stderr and file.name in done.stderr, (text, done.stderr)
+
+
+def test_pages_in_place_of_the_peers(monoceros):
+    def script(peer, head, body):
+        peer.reply(b"their page", status="404 Not Found" if b"/gone" in head else "503 Busy")
+
+    page = "error_page = {'503 /sorry'}\n    " + 'route "sorry" { match { exact = "/sorry" } respond { body = "ours" } }'
+    with Upstream(serving(script)) as up:
+        proxy = monoceros(config=site(up.text, more=page, proxy="intercept_errors = on"))
+        answer = proxy.ask("POST", "/x", body=b"y")
+        assert answer.status == 503 and answer.body == b"ours"
+        answer = proxy.ask("GET", "/gone")
+        assert answer.status == 404 and answer.body == b"their page"
+        plain = monoceros(config=site(up.text, more=page))
+        assert plain.ask("GET", "/x").body == b"their page"
+
+
+def test_variables_of_the_upstream(monoceros):
+    with Upstream(serving(lambda peer, head, body: peer.reply(b"x", status="203 Fine"))) as up:
+        proxy = monoceros(config=site(up.text, server="""headers { response { set = {'X-Up: $upstream_addr $upstream_status', 'X-Time: $upstream_header_time'} } }"""))
+        answer = proxy.ask("GET", "/")
+        assert answer.get("X-Up") == f"{up.text} 203" and re.fullmatch(r"\d+\.\d\d\d", answer.get("X-Time"))
