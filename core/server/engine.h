@@ -13,6 +13,7 @@ enum {
     MC_DIRECT = 6144,         /* body pieces from here on go out by writev instead of a copy (measured: 4-8 KiB) */
     MC_WAIT_BYTES = 16384,    /* what a client must take in send_timeout while an app waits for it */
     MC_SLOW_US = 1000,        /* an app call over this is slow: what is finished is not held back behind it */
+    MC_REST_CONNS = 128,      /* from here on idle connections give memory back at once, not after a while */
     MC_LINGER_MS = 5000,
     MC_LINGER_BYTES = 1 << 20,
     MC_DRAIN_IDLE_MS = 1000,  /* idle keep-alive connections live this long after a drain began */
@@ -26,6 +27,7 @@ ssize_t mc_conn_fill(struct mc_conn *c);
 void mc_conn_release_input(struct mc_conn *c);
 /* Out of the list of those that may go. */
 void mc_conn_unlist(struct mc_conn *c);
+void mc_conn_rest_now(struct mc_conn *c); /* it is idle: its transport gives memory back */
 /* Once a second: connections that have been idle since the last time give memory back. */
 void mc_conn_rest(struct mc_worker *w);
 /* Wait for the socket: MC_AGAIN, or MC_ERROR. ms: the timer; 0 = none, -1 = as it is. */

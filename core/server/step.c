@@ -120,6 +120,9 @@ static int wait_input(struct mc_conn *c)
     switch (c->state) {
     case MC_CONN_IDLE: {
         mc_conn_release_input(c);
+        if (w->nconns > MC_REST_CONNS) {
+            mc_conn_rest_now(c);
+        }
         may_go(c, &w->idle);
         int64_t ms = c->requests ? w->keepalive : set->header_timeout;
         if (w->draining && (ms <= 0 || ms > MC_DRAIN_IDLE_MS)) {
