@@ -262,7 +262,7 @@ static void input_packet(struct mc_session *s, struct mc_input *ev)
     struct uwsgi *u = s->proto;
     struct mc_inbuf *in = &s->in;
     size_t n = in->len - in->pos;
-    const uint8_t *b = (const uint8_t *)in->data + in->pos;
+    const uint8_t *b = n ? (const uint8_t *)in->data + in->pos : NULL;
     if (s->close || (n == 0 && in->eof)) {
         ev->kind = MC_IN_EOF;
         return;

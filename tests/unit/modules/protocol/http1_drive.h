@@ -1,4 +1,4 @@
-/* Drives the HTTP/1 codec without sockets: feeds bytes in pieces, moves the input buffer as the server may, writes down every event. */
+/* Drives the HTTP/1 codec (or that of DRIVE_OPS) without sockets: feeds bytes in pieces, moves the input buffer as the server may, writes down every event. */
 #ifndef MC_TEST_HTTP1_DRIVE_H
 #define MC_TEST_HTTP1_DRIVE_H
 
@@ -10,7 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifndef DRIVE_OPS
 extern const struct mc_module mc_module_protocol_http1;
+#define DRIVE_OPS mc_module_protocol_http1.ops.protocol
+#endif
 
 enum feed {
     FEED_WHOLE,
@@ -74,7 +77,7 @@ static inline void drive_init(struct drive *d, enum feed feed)
         .server_tokens = "name",
     };
     d->s = (struct mc_session){
-        .ops = mc_module_protocol_http1.ops.protocol,
+        .ops = DRIVE_OPS,
         .set = &d->set,
         .date = date,
         .allow_keepalive = true,
