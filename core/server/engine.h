@@ -110,6 +110,8 @@ int mc_filter_flush(struct mc_request *r);
 /* On the loop: the next piece of what waits. MC_OK: there may be more, or the handler goes on; MC_DECLINED: that was the end; MC_ERROR: to be cut. */
 int mc_filter_pump(struct mc_request *r);
 bool mc_filter_waiting(const struct mc_request *r);
+/* A stream has paused, and filters may hold back a part of it. */
+bool mc_filter_holds(const struct mc_request *r);
 /* The response begins anew. */
 void mc_filter_reset(struct mc_request *r);
 

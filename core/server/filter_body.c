@@ -22,6 +22,7 @@ struct mc_filter_run {
     int64_t taken;  /* and given */
     struct mc_chain pending;
     bool ended; /* the handler's last byte is in `pending` */
+    bool dirty; /* filters may hold back what was given since the last flush */
     char *piece;
 };
 
@@ -95,7 +96,8 @@ int mc_filter_next(struct mc_request *r, unsigned index, const void *p, size_t n
 
 static int feed(struct mc_request *r, const void *p, size_t n, bool last)
 {
-    const struct mc_filter_run *run = r->resp.run;
+    struct mc_filter_run *run = r->resp.run;
+    run->dirty = p != NULL && !last;
     int rc = run->v[0].ops->body(r, run->v[0].state, 0, p, n, last);
     return rc == MC_AGAIN ? MC_OK : rc; /* room is the business of whoever feeds: settle() and the pump's caller look at the queue */
 }
@@ -156,6 +158,12 @@ int mc_filter_write(struct mc_request *r, const void *p, size_t n, bool last)
 int mc_filter_flush(struct mc_request *r)
 {
     return mc_chain_empty(&r->resp.run->pending) ? feed(r, NULL, 0, false) : MC_OK;
+}
+
+bool mc_filter_holds(const struct mc_request *r)
+{
+    const struct mc_filter_run *run = r->resp.run;
+    return run->dirty && run->length < 0 && mc_chain_empty(&run->pending);
 }
 
 bool mc_filter_waiting(const struct mc_request *r)

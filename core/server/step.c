@@ -375,6 +375,11 @@ static int step_run(struct mc_conn *c)
             return rc;
         }
     }
+    if (r->resp.run && !mc_request_blocking(r) && mc_filter_holds(r)) { /* a stream pauses: what there is of it is seen */
+        if (mc_filter_flush(r) == MC_ERROR || (out = mc_conn_flush(c)) == MC_ERROR) {
+            return MC_ERROR;
+        }
+    }
     if (out == MC_OK && r->resp.half_closed && !c->lingering) {
         c->lingering = true;
         if (c->stream.ops->shutdown(&c->stream) == MC_ERROR) {

@@ -158,9 +158,18 @@ static int on_room(struct mc_request *r, enum mc_resume why)
     return mc_response_end(r, "!", 1);
 }
 
+/* A stream of a loop handler that pauses: the rest comes from outside. */
+static struct mc_request *paused;
+static int pausing(struct mc_request *r)
+{
+    paused = r;
+    mc_response_begin(r, 200, MC_STR_NONE);
+    return mc_response_write(r, "a", 1);
+}
+
 #define LOOP(f) { .body = MC_BODY_DISCARD, .start = f }
 static const struct mc_handler_ops loop_one = LOOP(one), loop_pieces = LOOP(pieces), loop_shorter = LOOP(shorter), loop_longer = LOOP(longer),
-                                   loop_anew = LOOP(anew), loop_file = LOOP(whole_file);
+                                   loop_anew = LOOP(anew), loop_pausing = LOOP(pausing), loop_file = LOOP(whole_file);
 static const struct mc_handler_ops loop_turns = { .body = MC_BODY_DISCARD, .start = in_turns, .resume = on_room };
 static const struct mc_handler_ops block_file = { .needs = MC_NEED_BLOCKING, .body = MC_BODY_BUFFERED, .start = whole_file };
 static const struct mc_handler_ops block_pieces = { .needs = MC_NEED_BLOCKING, .body = MC_BODY_BUFFERED, .start = pieces };
@@ -226,6 +235,26 @@ static void pieces_and_flushes(void **state)
         assert_true(flushes >= 1);
         rig_close(&rig);
     }
+}
+
+static void a_stream_that_pauses_is_seen(void **state)
+{
+    (void) state;
+    use(&rig, &loop_pausing, with_both, 3);
+    assert_non_null(strstr(ask(&rig, GET), "\r\n\r\n2\r\nab\r\n"));
+    unsigned before = flushes;
+    rig_turn(&rig);
+    assert_int_equal(flushes, before); /* once a pause */
+    assert_int_equal(mc_response_write(paused, "c", 1), MC_OK);
+    assert_int_equal(mc_response_write(paused, "e", 1), MC_OK);
+    mc_request_wake(paused);
+    rig_turn(&rig);
+    assert_non_null(strstr(rig_text(&rig), "\r\n\r\n2\r\nab\r\n4\r\ncdef\r\n"));
+    assert_int_equal(mc_response_end(paused, NULL, 0), MC_OK);
+    mc_request_wake(paused);
+    rig_turn(&rig);
+    assert_non_null(strstr(rig_text(&rig), "cdef\r\n0\r\n\r\n"));
+    rig_close(&rig);
 }
 
 static void wrong_lengths(void **state)
@@ -391,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads_and_bodies),
         cmocka_unit_test(pieces_and_flushes),
+        cmocka_unit_test(a_stream_that_pauses_is_seen),
         cmocka_unit_test(wrong_lengths),
         cmocka_unit_test(files),
         cmocka_unit_test(slow_client),
