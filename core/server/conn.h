@@ -33,7 +33,7 @@ struct mc_conn {
     uint8_t resting;   /* seconds of idleness seen so far, at most 2: then its memory was given back */
     struct mc_post again; /* more to do, but others first */
     unsigned orphans;  /* revoked requests that still point here: the struct stays until they are back */
-    uint8_t parked;    /* state of the last wait + 1; 0 = none since the last progress */
+    uint8_t parked;    /* it waits in this state: 1 without a timer, 2 with one; 0: not yet */
     struct mc_worker *worker;
     const struct mc_listener *listener;
     struct mc_stream stream;

@@ -35,13 +35,14 @@ static void may_go(struct mc_conn *c, struct mc_link *list)
     }
 }
 
-/* Wait in this state: the timer starts with the first wait and, for waits that follow progress, anew. */
+/* Wait in this state: the timer starts with the first wait that has one and, for waits that follow progress, anew. */
 static int wait_for(struct mc_conn *c, int64_t ms, bool progress)
 {
-    if (c->parked && !progress) {
-        ms = -1;
+    bool timed = ms > 0;
+    if (c->parked > timed && !progress) {
+        return mc_conn_park(c, -1);
     }
-    c->parked = 1;
+    c->parked = (uint8_t) (1 + timed);
     return mc_conn_park(c, ms);
 }
 
