@@ -19,14 +19,14 @@ worker_class = {worker}
 keepalive = 20
 server "main" {
     listen = "{address}"
-    route "prefix" { match { prefix = "/admin/" }                 access { deny = all }  static { root = "{tmp}/root/admin" } }
+    route "prefix" { match { prefix = "/admin/" }                 access { deny = all }  static { root = "{tmp}/www/admin" } }
     route "exact"  { match { exact = "/one/secret" }              access { deny = all }  respond { body = "for nobody" } }
     route "regex"  { match { path = '^/[a-z]+/private/(.*)$' }    access { deny = all }  respond { body = "for nobody" } }
     route "up"     { match { prefix = "/up/" }                    proxy { to = "UPSTREAM" } }
     route "cut"    { match { prefix = "/cut/" }                   proxy { to = "UPSTREAM"  strip_prefix = "/cut" } }
     route "inner"  { match { prefix = "/inner/" }                 rewrite { to = '/$rest' } }
-    route "files"  { match { prefix = "/files/" }                 static { root = "{tmp}/root" } }
-    route "all"    { static { root = "{tmp}/root" } }
+    route "files"  { match { prefix = "/files/" }                 static { root = "{tmp}/www" } }
+    route "all"    { static { root = "{tmp}/www" } }
 }
 """
 
@@ -71,7 +71,7 @@ def site(shared_monoceros, tmp_path_factory):
     seen = []
     with Upstream(serving(lambda peer, head, body: (seen.append(head.split(b" ")[1].decode("latin-1")), peer.reply(b"up"))[1])) as up:
         started = shared_monoceros(config=CONFIG.replace("UPSTREAM", up.text))
-        root = started.directory / "root"
+        root = started.directory / "www"
         (root / "admin").mkdir(parents=True)
         (root / "admin" / "secret").write_bytes(SECRET)
         (root / "open").write_bytes(b"for all")
