@@ -8,7 +8,7 @@ from lib import procfs
 HEAD = struct.Struct("=4I")
 MAGIC = 0x4D434244
 VERSION = 1
-SLOT = struct.Struct("=2Ii3I6Q6Q2Q16Q256s2I")
+SLOT = struct.Struct("=2Ii3I6Q6Q2Q16Q256s3Q2I")
 STATES = ("empty", "starting", "idle", "busy", "draining")
 Slot = namedtuple("Slot", "index pid generation pool state started beat busy_since accepted requests connections status busy running")
 
@@ -29,5 +29,5 @@ def slots(arbiter):
         words = SLOT.unpack_from(data, 64 + index * size)
         if words[2] > 0 and words[5]:
             found.append(Slot(words[1], words[2], words[3], words[4], STATES[words[5]], *words[6:12], words[12:18],
-                              words[-3].split(b"\0")[0].decode("latin-1"), words[-1]))
+                              words[-6].split(b"\0")[0].decode("latin-1"), words[-1]))
     return found
