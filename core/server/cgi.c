@@ -77,10 +77,21 @@ static bool named_by_connection(const struct mc_fields *fields, struct mc_str na
     return false;
 }
 
-static bool underscores_pass(const struct mc_request *r)
+static bool any_name_passes(const struct mc_request *r)
 {
     const char *map = r->server->set.header_map;
     return map && strcmp(map, "dangerous") == 0;
+}
+
+/* Letters, digits and '-': of other marks a reader makes '_' (PHP of the dot), and then X.Forwarded.For is the name of another field. */
+static bool plain(struct mc_str name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        unsigned c = mc_lower((unsigned char)name.p[i]);
+        if (!(c - 'a' < 26 || c - '0' < 10 || c == '-'))
+            return false;
+    }
+    return true;
 }
 
 static bool passes(const struct mc_request *r, const struct mc_field *f, bool trusted)
@@ -97,7 +108,7 @@ static bool passes(const struct mc_request *r, const struct mc_field *f, bool tr
     }
     if (mc_field_hop_by_hop(f->id) || (!trusted && claim(f->name)) || named_by_connection(&r->head.fields, f->name))
         return false;
-    return !memchr(f->name.p, '_', f->name.n) || underscores_pass(r);
+    return plain(f->name) || any_name_passes(r);
 }
 
 static struct mc_str http_name(struct mc_request *r, struct mc_str name)
