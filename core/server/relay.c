@@ -165,6 +165,16 @@ static void prologue(struct mc_call *call, struct mc_chain *out)
 
 /* ---- the reply ---- */
 
+/* The reply cannot be given: the call ends with MC_ERROR, so the request must end here. */
+static int refuse(struct mc_relay *q, int status)
+{
+    if (!mc_request_over(q->r)) {
+        mc_response_error(q->r, status);
+    }
+    mc_request_wake(q->r);
+    return MC_ERROR;
+}
+
 static int on_interim(struct mc_call *call)
 {
     struct mc_relay *q = call->owner;
@@ -176,23 +186,16 @@ static int on_interim(struct mc_call *call)
     for (uint32_t i = 0; i < call->x.reply.fields.n; i++) {
         const struct mc_field *f = &call->x.reply.fields.v[i];
         if (f->id != MC_F_CONTENT_LENGTH && !stays(q, f, connection) && mc_fields_add(&fields, &q->r->arena, f->name, f->value) != MC_OK) {
-            return MC_ERROR;
+            return refuse(q, 503);
         }
     }
-    return mc_response_interim(q->r, call->x.reply.status, &fields);
+    return mc_response_interim(q->r, call->x.reply.status, &fields) == MC_OK ? MC_OK : refuse(q, 503);
 }
 
 static bool says_no(const struct mc_fields *fields)
 {
     const struct mc_field *f = mc_fields_find(fields, MC_STR("X-Accel-Buffering"));
     return f && mc_str_eq_nocase(f->value, MC_STR("no"));
-}
-
-static int refuse(struct mc_relay *q, int status)
-{
-    mc_response_error(q->r, status);
-    mc_request_wake(q->r);
-    return MC_ERROR;
 }
 
 static int on_switch(struct mc_relay *q)
@@ -226,7 +229,7 @@ static int on_head(struct mc_call *call)
         return ask && mc_fields_add(&r->refusal_fields, &r->arena, ask->name, ask->value) != MC_OK ? refuse(q, 503) : refuse(q, reply->status);
     }
     if (mc_response_begin(r, reply->status, reply->reason) != MC_OK) {
-        return MC_ERROR;
+        return refuse(q, 502);
     }
     for (uint32_t i = 0; i < reply->fields.n; i++) {
         const struct mc_field *f = &reply->fields.v[i];
@@ -261,7 +264,8 @@ static int on_data(struct mc_call *call, const char *p, size_t n)
     struct mc_relay *q = call->owner;
     mc_post_remove(&q->post);
     mc_request_wake(q->r);
-    return mc_response_write(q->r, p, n);
+    int rc = mc_response_write(q->r, p, n);
+    return rc == MC_ERROR ? refuse(q, 503) : rc;
 }
 
 static void on_half(struct mc_call *call)
@@ -284,7 +288,9 @@ static void on_done(struct mc_call *call, int status)
         for (uint32_t i = 0; i < call->x.trailers.n; i++) {
             (void) mc_response_trailer(r, call->x.trailers.v[i].name, call->x.trailers.v[i].value); /* not everybody can be given them */
         }
-        mc_response_end(r, NULL, 0);
+        if (mc_response_end(r, NULL, 0) != MC_OK) {
+            (void) refuse(q, 503);
+        }
     }
 }
 
