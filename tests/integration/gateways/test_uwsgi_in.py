@@ -134,7 +134,7 @@ def test_bodies_reach_apps(monoceros):
 
 def test_our_own_front(monoceros):
     back = monoceros(config=site("served"))
-    front = monoceros(config='worker_class = {worker}\nserver "s" { listen = "{address}" route "r" { uwsgi { to = "%s:%d" } } }' % back.address)
+    front = monoceros(config='worker_class = {worker}\nkeepalive = 20\nserver "s" { listen = "{address}" route "r" { uwsgi { to = "%s:%d" } } }' % back.address)
     with front.connect() as client:
         for _ in range(3):
             assert client.ask("GET", "/x?y").body == b"served"
