@@ -208,6 +208,13 @@ static int make_room(struct mc_conn *c)
     return MC_OK;
 }
 
+static void moved(uint32_t *count, ssize_t n)
+{
+    if (*count < MC_RATE_BYTES) {
+        *count += (uint32_t) (n < MC_RATE_BYTES ? n : MC_RATE_BYTES);
+    }
+}
+
 ssize_t mc_conn_fill(struct mc_conn *c)
 {
     struct mc_inbuf *in = &c->session.in;
@@ -221,6 +228,7 @@ ssize_t mc_conn_fill(struct mc_conn *c)
     ssize_t n = c->stream.ops->recv(&c->stream, in->data + in->len, room);
     if (n > 0) {
         in->len += (size_t) n;
+        moved(&c->moved_in, n);
         mc_slot_add(c->worker->slot->bytes_in, n);
         /* A short read has emptied the socket, unless the end of the stream is already announced. */
         if ((size_t) n < room && !(c->io.ready & MC_READY_ERROR)) {
@@ -274,6 +282,7 @@ static int sent(struct mc_conn *c, ssize_t n)
         return MC_ERROR;
     }
     c->progress = true;
+    moved(&c->moved_out, n);
     return MC_OK;
 }
 

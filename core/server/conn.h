@@ -44,6 +44,8 @@ struct mc_conn {
     struct mc_link link, idle_link;
     union mc_sockaddr peer;
     uint32_t linger_left;       /* bytes still to discard */
+    uint32_t moved_in, moved_out; /* bytes since slow_since, counted up to MC_RATE_BYTES */
+    uint64_t slow_since;        /* ms; so long has the client been slow in this wait */
     uint64_t requests;
     uint64_t sent;              /* bytes that the scoreboard does not know yet */
     char peer_text[46];         /* "" for unix sockets; filled on demand */

@@ -11,6 +11,8 @@ enum {
     MC_OUT_HIGH = 131072,     /* a loop handler is asked to pause above this… */
     MC_OUT_LOW = 32768,       /* …and resumed below this */
     MC_DIRECT = 6144,         /* body pieces from here on go out by writev instead of a copy (measured: 4-8 KiB) */
+    MC_RATE_BYTES = 1024,     /* a client that moves less than this… */
+    MC_SLOW_WAITS = 10,       /* …in so many body_timeouts or send_timeouts is given up, however its bytes are spread */
     MC_WAIT_BYTES = 16384,    /* what a client must take in send_timeout while an app waits for it */
     MC_SLOW_US = 1000,        /* an app call over this is slow: what is finished is not held back behind it */
     MC_REST_CONNS = 128,      /* from here on idle connections give memory back at once, not after a while */

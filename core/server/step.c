@@ -46,6 +46,22 @@ static int wait_for(struct mc_conn *c, int64_t ms, bool progress)
     return mc_conn_park(c, ms);
 }
 
+/* The same for a body that comes or goes: each byte starts the timer anew, but only MC_SLOW_WAITS times as long, unless enough has moved. */
+static int wait_moving(struct mc_conn *c, int64_t ms, bool progress, uint32_t *moved)
+{
+    uint64_t now = c->worker->loop.now;
+    if (c->parked < 2 || *moved >= MC_RATE_BYTES) {
+        c->slow_since = now;
+        *moved = 0;
+    } else if (progress && ms > 0) {
+        uint64_t end = c->slow_since + MC_SLOW_WAITS * (uint64_t) ms;
+        if (now + (uint64_t) ms > end) {
+            ms = end > now ? (int64_t) (end - now) : 1;
+        }
+    }
+    return wait_for(c, ms, progress);
+}
+
 static void step_again(struct mc_post *p)
 {
     struct mc_conn *c = p->data;
@@ -135,7 +151,7 @@ static int wait_input(struct mc_conn *c)
         may_go(c, &w->heads);
         return wait_for(c, set->header_timeout, false);
     default:
-        return wait_for(c, mc_request_set(c->request)->body_timeout, true);
+        return wait_moving(c, mc_request_set(c->request)->body_timeout, true, &c->moved_in);
     }
 }
 
@@ -393,7 +409,7 @@ static int step_run(struct mc_conn *c)
     bool progress = c->progress;
     c->progress = false;
     if (out == MC_AGAIN) {
-        return wait_for(c, mc_request_set(r)->send_timeout, progress);
+        return wait_moving(c, mc_request_set(r)->send_timeout, progress, &c->moved_out);
     }
     bool body = r->body.mode == MC_BODY_STREAMED && !r->body.complete && !r->resp.switched && mc_body_has_room(r);
     return wait_for(c, body ? mc_request_set(r)->body_timeout : 0, true);
@@ -407,7 +423,7 @@ static int step_write(struct mc_conn *c)
     if (rc == MC_AGAIN) {
         bool progress = c->progress;
         c->progress = false;
-        return wait_for(c, c->session.set->send_timeout, progress);
+        return wait_moving(c, c->session.set->send_timeout, progress, &c->moved_out);
     }
     if (rc != MC_OK) {
         return rc;

@@ -370,6 +370,46 @@ static void send_timeout_closes(void **state)
     assert_true(g->closed);
 }
 
+static void single_bytes_do_not_prolong_it_for_ever(void **state)
+{
+    struct rig *g = *state;
+    int passes = 0;
+    big_size = 1000000;
+    g->room = 100;
+    rig_sendz(g, GET("/big"));
+    rig_turn(g);
+    for (; !g->closed && passes < 100; passes++) {
+        rig_pass(g, 20000);
+        if (!g->closed) {
+            rig_more_room(g, 10);
+        }
+    }
+    assert_int_equal(passes, 15); /* ten times 30 s */
+}
+
+static void dripping_body_408(void **state)
+{
+    struct rig *g = *state;
+    char kib[1025];
+    memset(kib, 'k', 1024);
+    kib[1024] = '\0';
+    rig_sendz(g, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10000\r\n\r\n12");
+    rig_turn(g);
+    for (int i = 0; i < 24; i++) { /* 20 s for a byte, 200 s for a KiB */
+        rig_pass(g, 10000);
+        assert_int_equal(rig_count(g, "408"), 0);
+        rig_sendz(g, i == 11 ? kib : "3");
+        rig_turn(g);
+    }
+    for (int i = 0; i < 10 && !rig_count(g, "408"); i++) {
+        rig_pass(g, 10000);
+        rig_sendz(g, "3");
+        rig_turn(g);
+    }
+    assert_int_equal(rig_count(g, "HTTP/1.1 408"), 1);
+    assert_int_equal(echoed, 0);
+}
+
 static void loop_handler_pauses(void **state)
 {
     struct rig *g = *state;
@@ -611,7 +651,7 @@ int main(void)
         CASE(whole), CASE(byte_by_byte), CASE(again_between_bytes), CASE(close_is_kept), CASE(half_closed_client_is_answered),
         CASE(cut_body_never_reaches_the_handler), CASE(bad_input_after_good), CASE(large_body_goes_to_a_file), CASE(body_limit),
         CASE(chunked_body_limit), CASE(expect_continue), CASE(expect_but_too_large), CASE(handler_ends_before_its_client),
-        CASE(send_timeout_closes), CASE(loop_handler_pauses), CASE(client_of_a_paused_handler_leaves),
+        CASE(send_timeout_closes), CASE(single_bytes_do_not_prolong_it_for_ever), CASE(dripping_body_408), CASE(loop_handler_pauses), CASE(client_of_a_paused_handler_leaves),
         CASE(streamed_body_has_back_pressure), CASE(idle_connections_end), CASE(request_in_the_last_moment_is_served),
         CASE(slow_head_408), CASE(slow_body_408), CASE(silent_client_is_dropped), CASE(lingering_is_bounded),
         CASE(failure_in_the_middle_cuts), CASE(cut_without_framing_resets), CASE(short_response_closes), CASE(long_response_is_cut),
