@@ -13,7 +13,7 @@ from lib import server as under_test
 
 PAGE = "<p>the same line again and again</p>\n" * 300
 CONFIG = """
-pool "web" { worker_class = {worker}  keepalive = 20s  threads = 4 }
+pool "web" { worker_class = {worker}  keepalive = 20s }
 APP
 compress { min = 500 }
 server "main" {
