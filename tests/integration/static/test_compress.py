@@ -13,7 +13,7 @@ from lib import server as under_test
 
 PAGE = "<p>the same line again and again</p>\n" * 300
 CONFIG = """
-pool "web" { worker_class = {worker}  keepalive = 20s }
+pool "web" { worker_class = {worker}  keepalive = 20s  THREADS }
 APP
 compress { min = 500 }
 server "main" {
@@ -42,19 +42,19 @@ def root(tmp_path_factory):
     return top
 
 
-def text(root, app):
-    config = CONFIG.replace("ROOT", str(root)).replace("PAGE", "reply " * 500)
+def text(root, app, worker_class):
+    config = CONFIG.replace("THREADS", "threads = 4" if worker_class == "gthread" else "").replace("ROOT", str(root)).replace("PAGE", "reply " * 500)
     return config.replace("APP", APP if app else "").replace("ROUTE", ROUTE if app else "")
 
 
 @pytest.fixture(scope="module")
-def site(shared_monoceros, root):
-    return shared_monoceros(config=text(root, False))
+def site(shared_monoceros, root, worker_class):
+    return shared_monoceros(config=text(root, False, worker_class))
 
 
 @pytest.fixture(scope="module")
-def app(shared_monoceros, root):
-    return shared_monoceros(config=text(root, True))
+def app(shared_monoceros, root, worker_class):
+    return shared_monoceros(config=text(root, True, worker_class))
 
 
 def decode(answer):
