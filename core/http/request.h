@@ -72,7 +72,7 @@ enum mc_fact {
 
 /* Who sent a request to the server in front of us, as that says (uwsgi): it is believed, since only peers of the allow list may speak so. */
 struct mc_front {
-    struct mc_str addr, port; /* empty: not said */
+    struct mc_str addr, port; /* an IP address; empty: not said */
     bool https;
 };
 

@@ -107,7 +107,13 @@ static void on_done(struct mc_call *call, int status)
     end_check(c, status == 0 && expected(c), call->fault == MC_FAULT_CONNECT ? "cannot connect" : "no valid answer");
 }
 
-static const struct mc_call_ops ops = {.head = on_head, .data = on_data, .done = on_done};
+static void hello(struct mc_call *call, struct mc_chain *out)
+{
+    if (call->policy->hello.n)
+        (void)mc_chain_add(out, call->policy->hello.p, call->policy->hello.n);
+}
+
+static const struct mc_call_ops ops = {.prologue = hello, .head = on_head, .data = on_data, .done = on_done};
 
 /* ---- asking */
 

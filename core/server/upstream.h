@@ -37,6 +37,7 @@ struct mc_call_policy {
     int64_t retry_timeout;           /* ms from the start; later no other try begins; 0: none */
     unsigned retry_on;               /* MC_RETRY_* */
     bool fresh;                      /* keep no connections, use none kept (PROXY protocol) */
+    struct mc_str hello;             /* begins connections that are on nobody's behalf (health checks): a PROXY header; n == 0: none */
 };
 
 struct mc_call;

@@ -115,9 +115,10 @@ static int add_rfc7239(struct mc_request *r, struct mc_exchange *x, struct mc_st
     return add(r, x, MC_STR("Forwarded"), append(r, MC_STR("Forwarded"), mc_str(ours), trusted));
 }
 
+/* A front server's connection is not its client's. */
 static int add_forwarded(struct mc_request *r, const struct mc_proxy *a, struct mc_exchange *x, bool trusted)
 {
-    struct mc_str peer = mc_conn_peer(r->conn);
+    struct mc_str peer = r->front && r->front->addr.n ? r->front->addr : mc_conn_peer(r->conn);
     int rc = a->forwarded & MC_PROXY_X ? add_x(r, x, peer, trusted) : MC_OK;
     return rc == MC_OK && (a->forwarded & MC_PROXY_RFC7239) ? add_rfc7239(r, x, peer, trusted) : rc;
 }

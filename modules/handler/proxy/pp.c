@@ -37,37 +37,38 @@ static bool read_ends(struct mc_relay *q, struct ends *e)
     return false;
 }
 
-static void version1(const struct ends *e, bool known, struct mc_chain *out)
+static const char version2_local[] = "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+enum { HEAD2 = sizeof version2_local - 1 };
+
+struct mc_str mc_proxy_nobody(unsigned version)
+{
+    return version == 1 ? MC_STR("PROXY UNKNOWN\r\n") : (struct mc_str){ version2_local, HEAD2 };
+}
+
+static void version1(const struct ends *e, struct mc_chain *out)
 {
     char line[108], from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN];
-    int n;
-    if (!known || !inet_ntop(e->family, e->from, from, sizeof from) || !inet_ntop(e->family, e->to, to, sizeof to)) {
-        n = snprintf(line, sizeof line, "PROXY UNKNOWN\r\n");
-    } else {
-        n = snprintf(line, sizeof line, "PROXY %s %s %s %u %u\r\n", e->family == AF_INET ? "TCP4" : "TCP6", from, to, e->from_port, e->to_port);
-    }
+    (void) inet_ntop(e->family, e->from, from, sizeof from); /* the family is known, and there is room */
+    (void) inet_ntop(e->family, e->to, to, sizeof to);
+    int n = snprintf(line, sizeof line, "PROXY %s %s %s %u %u\r\n", e->family == AF_INET ? "TCP4" : "TCP6", from, to, e->from_port, e->to_port);
     (void) mc_chain_add(out, line, (size_t) n);
 }
 
-static void version2(const struct ends *e, bool known, struct mc_chain *out)
+static void version2(const struct ends *e, struct mc_chain *out)
 {
-    static const uint8_t signature[12] = { 13, 10, 13, 10, 0, 13, 10, 'Q', 'U', 'I', 'T', 10 };
-    uint8_t head[16 + 36], *w = head + 16;
+    uint8_t head[HEAD2 + 36], *w = head + HEAD2;
     size_t len = e->family == AF_INET ? 4 : 16;
-    memcpy(head, signature, sizeof signature);
-    head[12] = known ? 0x21 : 0x20; /* PROXY or LOCAL */
-    head[13] = !known ? 0 : e->family == AF_INET ? 0x11 : 0x21;
-    if (known) {
-        memcpy(w, e->from, len);
-        memcpy(w + len, e->to, len);
-        w += 2 * len;
-        *w++ = (uint8_t) (e->from_port >> 8);
-        *w++ = (uint8_t) e->from_port;
-        *w++ = (uint8_t) (e->to_port >> 8);
-        *w++ = (uint8_t) e->to_port;
-    }
-    head[14] = 0;
-    head[15] = (uint8_t) (w - head - 16);
+    memcpy(head, version2_local, HEAD2);
+    head[12] = 0x21; /* PROXY */
+    head[13] = e->family == AF_INET ? 0x11 : 0x21;
+    memcpy(w, e->from, len);
+    memcpy(w + len, e->to, len);
+    w += 2 * len;
+    *w++ = (uint8_t) (e->from_port >> 8);
+    *w++ = (uint8_t) e->from_port;
+    *w++ = (uint8_t) (e->to_port >> 8);
+    *w++ = (uint8_t) e->to_port;
+    head[15] = (uint8_t) (w - head - HEAD2);
     (void) mc_chain_add(out, head, (size_t) (w - head));
 }
 
@@ -75,10 +76,12 @@ void mc_proxy_protocol(struct mc_relay *q, struct mc_chain *out)
 {
     const struct mc_proxy *a = q->data;
     struct ends e;
-    bool known = read_ends(q, &e);
-    if (a->proxy_version == 1) {
-        version1(&e, known, out);
+    if (!read_ends(q, &e)) {
+        struct mc_str nobody = mc_proxy_nobody(a->proxy_version);
+        (void) mc_chain_add(out, nobody.p, nobody.n);
+    } else if (a->proxy_version == 1) {
+        version1(&e, out);
     } else {
-        version2(&e, known, out);
+        version2(&e, out);
     }
 }

@@ -94,6 +94,7 @@ static int check_words(struct mc_proxy *a, char *err, size_t errcap)
         }
         a->proxy_version = (unsigned) (a->proxy_protocol[1] - '0');
         a->relay.policy.fresh = true;
+        a->relay.policy.hello = mc_proxy_nobody(a->proxy_version);
     }
     for (size_t i = 0; i < a->upgrade.n; i++) {
         if (strcasecmp(a->upgrade.v[i], "h2c") == 0) {

@@ -31,5 +31,7 @@ struct mc_proxy {
 int mc_proxy_fields(struct mc_request *r, const struct mc_proxy *a, struct mc_exchange *x);
 /* pp.c: who the client is, for the first bytes of a connection. */
 void mc_proxy_protocol(struct mc_relay *q, struct mc_chain *out);
+/* The same for connections on nobody's behalf. */
+struct mc_str mc_proxy_nobody(unsigned version);
 
 #endif

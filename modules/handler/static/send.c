@@ -29,26 +29,9 @@ static struct mc_str print(struct mc_request *r, const char *fmt, ...)
     return n > 0 && (size_t)n < sizeof text ? mc_arena_dup(&r->arena, (struct mc_str){text, (size_t)n}) : MC_STR_NONE;
 }
 
-/* The type that `types` gives to an extension. */
-static struct mc_str own_type(const struct mc_static *s, struct mc_str extension)
-{
-    for (size_t i = 0; i < s->types.n && extension.n; i++) {
-        const char *type = s->types.v[i], *p = strchr(type, ' ');
-        size_t len = (size_t)(p - type);
-        while (*p) {
-            p += strspn(p, " ");
-            size_t n = strcspn(p, " ");
-            if (n && mc_str_eq_nocase((struct mc_str){p, n}, extension))
-                return (struct mc_str){type, len};
-            p += n;
-        }
-    }
-    return MC_STR_NONE;
-}
-
 static struct mc_str media_type(struct mc_request *r, const struct mc_static_found *f)
 {
-    struct mc_str extension = mc_mime_extension(f->name), type = own_type(f->s, extension);
+    struct mc_str extension = mc_mime_extension(f->name), type = mc_static_type(f->s, extension);
     if (!type.p)
         type = mc_mime_type(extension);
     if (!type.p)

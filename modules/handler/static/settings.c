@@ -24,6 +24,7 @@ const struct mc_setting mc_static_settings[] = {
     {.name = "charset", .type = MC_SET_STRING, .offset = AT(charset), .dflt = "utf-8", .meta = "NAME", .doc = "of text files; off: none is said"},
     {.name = "default_type", .type = MC_SET_STRING, .offset = AT(default_type), .dflt = "application/octet-stream", .meta = "TYPE", .doc = "media type of files whose name tells nothing"},
     {.name = "types", .type = MC_SET_LIST, .offset = AT(types), .meta = "WORDS", .doc = "more media types: {\"text/x-diff diff patch\"}"},
+    {.name = "mime_types", .type = MC_SET_STRING, .offset = AT(mime_types), .meta = "FILE", .doc = "still more of them, from a file as nginx or Apache have it; a relative one is below chdir. It is read with the settings, never by workers"},
     {.name = NULL},
 };
 
@@ -139,11 +140,6 @@ static int check_names(const struct mc_static *s, char *err, size_t cap)
         if (!name[0] || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             return fail(err, cap, "index takes names of files, not", name);
     }
-    for (size_t i = 0; i < s->types.n; i++) {
-        const char *blank = strchr(s->types.v[i], ' ');
-        if (!blank || !memchr(s->types.v[i], '/', (size_t)(blank - s->types.v[i])) || !mc_field_value_ok(mc_str(s->types.v[i])))
-            return fail(err, cap, "types takes a media type and extensions (\"text/x-diff diff patch\"), not", s->types.v[i]);
-    }
     if (!mc_field_value_ok(mc_str(s->charset)) || !mc_field_value_ok(mc_str(s->default_type)))
         return fail(err, cap, "charset and default_type must not hold control characters", NULL);
     return MC_OK;
@@ -170,7 +166,8 @@ int mc_static_check(const struct mc_conf *conf, void *action, char *err, size_t 
     struct mc_static *s = action;
     s->at.fd = -1;
     if (set_root(conf, s, err, errcap) != MC_OK || set_links(s, err, errcap) != MC_OK || set_codings(s, err, errcap) != MC_OK ||
-        set_caching(conf, s, err, errcap) != MC_OK || check_names(s, err, errcap) != MC_OK)
+        set_caching(conf, s, err, errcap) != MC_OK || check_names(s, err, errcap) != MC_OK ||
+        mc_static_types(conf, s, err, errcap) != MC_OK)
         return MC_ERROR;
     return set_tries(conf, s, err, errcap);
 }

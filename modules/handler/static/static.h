@@ -28,7 +28,7 @@ struct mc_static_coding {
 
 /* The settings of an action. */
 struct mc_static {
-    const char *root, *symlinks, *expires, *cache_control, *charset, *default_type;
+    const char *root, *symlinks, *expires, *cache_control, *charset, *default_type, *mime_types;
     struct mc_strv index, try, precompressed, types;
     bool strip, hidden, listing, fallthrough;
     /* compiled by check_conf() */
@@ -38,6 +38,8 @@ struct mc_static {
     struct mc_static_coding codings[3];
     struct mc_str coding_names[3];
     unsigned ncodings;
+    struct mc_static_type *table; /* of types, sorted */
+    size_t ntable;
     struct mc_str caching; /* value of Cache-Control; n == 0: none */
     /* worker side */
     struct mc_static_root at;
@@ -53,6 +55,12 @@ extern const struct mc_setting mc_static_settings[];
 extern const struct mc_section *const mc_static_sections[];
 int mc_static_check(const struct mc_conf *conf, void *action, char *err, size_t errcap);
 struct mc_static_limits mc_static_limits(const struct mc_conf *conf);
+
+/* ---- types.c ---- */
+/* Check `types`, append what the file of `mime_types` says (the setting is unset then) and sort them. MC_OK, or MC_ERROR with err. */
+int mc_static_types(const struct mc_conf *conf, struct mc_static *s, char *err, size_t cap);
+/* The type that they give to an extension; p == NULL: none. */
+struct mc_str mc_static_type(const struct mc_static *s, struct mc_str extension);
 
 /* ---- open.c ---- */
 /* May this path below a root be looked at at all? No empty, dot or (unless `hidden`) dotted segments (but .well-known in front), no NUL. It may end with

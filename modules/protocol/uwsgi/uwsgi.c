@@ -3,6 +3,7 @@
 #include "core/base/module.h"
 #include "core/http/protocol.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 enum { HEADER = 4, VARS_MAX = 1000, FIELDS_MAX = 32768, HEAD_MAX = 1 << 18 };
@@ -189,12 +190,24 @@ static bool https(const struct vars *vars)
     return mc_str_eq(v[UWSGI_SCHEME].n ? v[UWSGI_SCHEME] : v[REQUEST_SCHEME], MC_STR("https"));
 }
 
+/* Nobody behind us shall be told anything else in its place ("unix:" of nginx). */
+static bool is_address(struct mc_str s)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr a;
+    if (s.n == 0 || s.n >= sizeof text || memchr(s.p, 0, s.n))
+        return false;
+    memcpy(text, s.p, s.n);
+    text[s.n] = 0;
+    return inet_pton(strchr(text, ':') ? AF_INET6 : AF_INET, text, &a) == 1;
+}
+
 static int set_front(struct mc_request *r, const struct vars *vars)
 {
     struct mc_front *f = mc_arena_calloc(&r->arena, sizeof *f);
     if (!f)
         return 503;
-    f->addr = mc_arena_dup(&r->arena, vars->v[ADDR].p ? vars->v[ADDR] : MC_STR(""));
+    f->addr = mc_arena_dup(&r->arena, is_address(vars->v[ADDR]) ? vars->v[ADDR] : MC_STR(""));
     f->port = mc_arena_dup(&r->arena, vars->v[PORT].p ? vars->v[PORT] : MC_STR(""));
     f->https = https(vars);
     r->front = f;

@@ -15,7 +15,7 @@ static struct {
     size_t n;
     SSL_CTX **clients; /* by index of the upstream client */
     size_t nclients;
-    unsigned char alpn[64]; /* what our protocols can, best first, as in the handshake */
+    unsigned char alpn[64]; /* what we speak, as in the handshake */
     size_t alpn_n;
 } now;
 
@@ -142,28 +142,16 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, co
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-static void add_alpn(const char *name)
-{
-    size_t n = strlen(name);
-    if (now.alpn_n + n + 1 > sizeof(now.alpn))
-        return;
-    now.alpn[now.alpn_n++] = (unsigned char)n;
-    memcpy(now.alpn + now.alpn_n, name, n);
-    now.alpn_n += n;
-}
-
-/* The newest protocol first: h2, then http/1.1. */
+/* The engine opens every connection as http1, so nothing else that is built may be offered. */
 static void collect_alpn(void)
 {
-    now.alpn_n = 0;
-    for (int newer = 1; newer >= 0; newer--) {
-        for (size_t i = 0; mc_modules[i]; i++) {
-            const struct mc_module *m = mc_modules[i];
-            const char *name = m->kind == MC_MODULE_PROTOCOL && m->ops.protocol ? m->ops.protocol->alpn : NULL;
-            if (name && (strcmp(name, "http/1.1") != 0) == newer)
-                add_alpn(name);
-        }
-    }
+    const struct mc_module *m = mc_module_find(MC_MODULE_PROTOCOL, "http1");
+    const char *name = m ? m->ops.protocol->alpn : NULL;
+    size_t n = name ? strlen(name) : 0;
+    MC_ASSERT(n < sizeof(now.alpn));
+    now.alpn_n = n ? n + 1 : 0;
+    now.alpn[0] = (unsigned char)n;
+    memcpy(now.alpn + 1, name ? name : "", n);
 }
 
 /* ---- new secrets */

@@ -10,6 +10,7 @@ import pytest
 
 from lib.limits import patience, until
 from lib.server import free_port
+from lib.upstream import Upstream, serving
 from lib.wire import Connection
 
 NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if os.path.exists("/usr/sbin/nginx") else None)
@@ -115,6 +116,23 @@ def test_fields_of_the_fronts_connection_stay_there(monoceros):
     got = ask(server.address, packet({**GET, "HTTP_TRANSFER_ENCODING": "chunked", "HTTP_CONNECTION": "upgrade", "HTTP_UPGRADE": "websocket", "HTTP_EXPECT": "100-continue",
                                       "HTTP_CONTENT_LENGTH": "7", "HTTP_TE": "trailers"}))
     assert got.startswith(b"HTTP/1.1 200 ") and b"served" in got
+
+
+def test_the_next_server_hears_of_the_fronts_client(monoceros):
+    def echo(peer, head, body):
+        peer.reply(b"|".join(line for line in head.split(b"\r\n") if b"forwarded" in line.lower() or b"for=" in line.lower()))
+
+    with Upstream(serving(echo)) as up:
+        server = monoceros(config=SITE.replace("OPTIONS", "").replace("respond { body = 'TEXT' }", f"proxy {{ to = 'http://{up.text}'  forwarded = both }}"))
+        for said, ours, element in (("10.1.2.3", b"10.1.2.3", b"for=10.1.2.3;"), ("2001:db8::1", b"2001:db8::1", b'for="[2001:db8::1]";'),
+                                    ("unix:", b"127.0.0.1", b"for=127.0.0.1;"), ("1.2.3.4\r\nX: y", None, None), ("1.2.3.4, 5.6.7.8", b"127.0.0.1", b"for=127.0.0.1;")):
+            got = ask(server.address, packet({**GET, "REMOTE_ADDR": said}))
+            if ours is None:
+                assert b"1.2.3.4" not in got, got
+                continue
+            assert b"X-Forwarded-For: " + ours + b"|" in got and b"Forwarded: " + element in got, got
+            got = ask(server.address, packet({**GET, "REMOTE_ADDR": said, "HTTP_X_FORWARDED_FOR": "192.0.2.7"}))
+            assert b"X-Forwarded-For: 192.0.2.7, " + ours + b"|" in got, got
 
 
 def test_only_fronts_may_speak_it(monoceros):

@@ -80,3 +80,28 @@ def test_a_peer_that_says_nothing(monoceros):
         server = monoceros(config=site(a.text, b.text, upstream=checks))
         until(lambda: f"{b.text} is sick: " in server.log(), "the silence to be noticed")
         assert [ask(server) for _ in range(4)] == ["1"] * 4
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_peers_that_want_the_proxy_protocol(monoceros, version):
+    """A check is nobody's request, and says so; without the header the peer would look sick."""
+    nobody = b"PROXY UNKNOWN\r\n" if version == "v1" else b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+    checks = []
+
+    def script(peer):
+        first = peer.exactly(len(nobody))
+        if first == nobody:
+            checks.append(peer.request())
+            peer.reply(b"")
+        elif first.startswith(nobody[:6]):      # a client's: longer
+            while b"GET /" not in peer.buffer:
+                peer.fill()
+            peer.buffer = peer.buffer[peer.buffer.index(b"GET /"):]
+            peer.request()
+            peer.reply(b"client")
+
+    with Upstream(script) as up:
+        server = monoceros(config=site(up.text, upstream=CHECKS, proxy=f"proxy_protocol = {version}"))
+        until(lambda: len(checks) > 4, "checks")
+        assert ask(server) == "client"
+        assert "sick" not in server.log()

@@ -1,21 +1,22 @@
 """Peers by name: A, AAAA and SRV answers, changes, failures, and hostile name servers."""
 
-import os
-import subprocess
+import re
 
 import pytest
 
 from dns import Names, encode
+from lib import server as under_test
 from lib.limits import until
 from lib.upstream import Upstream, serving
 from proxy_site import site
 
 
 def built_with_resolver():
-    return "cares" in subprocess.run([os.environ.get("MONOCEROS", "objs/monoceros"), "-V"], capture_output=True, text=True).stdout
+    return re.search(r"^\s+resolver\s+cares$", under_test.modules(), re.M) is not None
 
 
-pytestmark = [pytest.mark.skipif(not built_with_resolver(), reason="built without c-ares"), pytest.mark.workers("epoll", "gthread")]
+pytestmark = [pytest.mark.workers("epoll", "gthread")]
+resolver = pytest.mark.skipif(not built_with_resolver(), reason="built without c-ares")
 
 
 def echo(number):
@@ -39,6 +40,7 @@ def two_upstreams_on_one_port():
     return one, Upstream(echo(2), address=("127.0.0.2", one.address[1]))
 
 
+@resolver
 def test_all_addresses_are_peers(monoceros):
     one, two = two_upstreams_on_one_port()
     with one, two, Names() as names:
@@ -48,6 +50,7 @@ def test_all_addresses_are_peers(monoceros):
         assert ("api.test", "AAAA") in names.asked
 
 
+@resolver
 def test_changes_are_followed(monoceros):
     one, two = two_upstreams_on_one_port()
     with one, two, Names() as names:
@@ -67,6 +70,7 @@ def test_changes_are_followed(monoceros):
         until(lambda: ask(server) == "1", "the name found again")
 
 
+@resolver
 def test_records_of_services(monoceros):
     with Upstream(echo(1)) as one, Upstream(echo(2)) as two, Upstream(echo(3)) as three, Names() as names:
         ports = [up.address[1] for up in (one, two, three)]
@@ -77,6 +81,7 @@ def test_records_of_services(monoceros):
         assert got.count("1") == 2 and got.count("2") == 6
 
 
+@resolver
 def test_no_such_name(monoceros):
     with Names() as names:
         server = monoceros(config=named(names, "nothing.test:80"))
@@ -84,6 +89,7 @@ def test_no_such_name(monoceros):
         until(lambda: "cannot resolve nothing.test" in server.log(), "the warning")
 
 
+@resolver
 def test_the_hosts_file_is_asked_first(monoceros):
     with Upstream(echo(1)) as one, Names() as names:
         server = monoceros(config=named(names, f"localhost:{one.address[1]}"))
@@ -114,6 +120,7 @@ HOSTILE = {
 }
 
 
+@resolver
 @pytest.mark.parametrize("how", HOSTILE)
 def test_hostile_answers(monoceros, how):
     with Upstream(echo(1)) as one, Names() as names:
@@ -124,3 +131,13 @@ def test_hostile_answers(monoceros, how):
         until(lambda: names.count("api.test") > 1, "questions")
         names.table["api.test"] = {"A": ["127.0.0.1"], "TTL": 1}
         until(lambda: "api.test is at 127.0.0.1" in server.log(), "the name, once its server is well", seconds=60)
+
+
+@pytest.mark.skipif(built_with_resolver(), reason="built with c-ares")
+def test_names_are_looked_up_once_without_a_resolver(monoceros):
+    with Upstream(echo(1)) as one:
+        server = monoceros(config=site(f"localhost:{one.address[1]}"))
+        assert ask(server) == "1" and "is looked up once" in server.log()
+    for peer, options, word in (("nowhere.invalid:80", "", "cannot resolve 'nowhere.invalid'"), ("localhost", 'service = "_http._tcp"', "needs a build with a resolver")):
+        failed = monoceros(config=site("127.0.0.2:1", upstream=f' peer "{peer}" {{ {options} }}'), ready=False)
+        assert failed.wait() == 1 and word in failed.log()

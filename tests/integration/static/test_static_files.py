@@ -2,10 +2,12 @@
 
 import os
 import re
+import signal
 import time
 
 import pytest
 
+from lib import server as under_test
 from lib.limits import until
 
 CONFIG = """
@@ -137,6 +139,34 @@ def test_types(site):
     assert get(site, "/types/noext").get("Content-Type") == "text/x-default"
     assert get(site, "/noext").get("Content-Type") == "application/octet-stream"
     assert get(site, "/index.html").get("Content-Type") == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("text", ["types {\n    text/x-read txt;\n    text/x-strange odd;\n}\n", "# a file\ntext/x-read\ttxt\ntext/x-strange\todd\n"])
+def test_types_of_a_file(monoceros, root, tmp_path, text):
+    types = tmp_path / "mime.types"
+    types.write_text(text)
+    site = monoceros(config='worker_class = {worker}\nserver "s" { listen = "{address}"\n route "own" { match { prefix = "/own/" }  static '
+                            f'{{ root = "{root}"  types = {{"text/x-own txt"}}  mime_types = "{types}" }} }}\n'
+                            f' route "all" {{ static {{ root = "{root}"  mime_types = "{types}" }} }} }}')
+    assert get(site, "/a.txt").get("Content-Type") == "text/x-read; charset=utf-8"
+    assert get(site, "/own/a.txt").get("Content-Type") == "text/x-own; charset=utf-8"
+    assert get(site, "/index.html").get("Content-Type") == "text/html; charset=utf-8"
+    printed = under_test.run("-c", site.directory / "test.conf", "--print-config")
+    assert "mime_types" not in printed.stdout and "'text/x-strange odd'" in printed.stdout
+    types.unlink()
+    old = site.wait_workers(1)
+    os.kill(old[0], signal.SIGKILL)
+    until(lambda: site.workers() not in ([], old), "a successor, which needs no file")
+    assert get(site, "/a.txt").get("Content-Type") == "text/x-read; charset=utf-8"
+
+
+@pytest.mark.parametrize("text, word", [("text/html html\nhtml\n", ":2: a media type"), ("types {\n text/html html\n}\n", ":3: ';' is missing"), (None, "cannot read")])
+def test_files_of_types_that_make_no_sense(monoceros, tmp_path, text, word):
+    types = tmp_path / "mime.types"
+    if text:
+        types.write_text(text)
+    site = monoceros(config=f'server "s" {{ listen = "{{address}}"  route "r" {{ static {{ root = "/x"  mime_types = "{types}" }} }} }}', ready=False)
+    assert site.wait() == 1 and word in site.log() and str(types) in site.log()
 
 
 @pytest.mark.parametrize("field, value, status", [
