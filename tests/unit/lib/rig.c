@@ -7,6 +7,7 @@
 
 uint64_t rig_now = 1000000;
 const char *rig_worker = "sync";
+extern const struct mc_module mc_module_worker_sync; /* here in every build */
 
 static uint64_t fake(void)
 {
@@ -143,7 +144,7 @@ void rig_open_apps(struct rig *g, struct mc_conf_app *apps, size_t n)
     g->room = SIZE_MAX / 2;
     g->conf.set = g->pool.set = g->server.set = v;
     g->pool.name = "rig";
-    g->pool.worker = mc_module_find(MC_MODULE_WORKER, rig_worker);
+    g->pool.worker = strcmp(rig_worker, "sync") == 0 ? &mc_module_worker_sync : mc_module_find(MC_MODULE_WORKER, rig_worker);
     g->servers[0] = &g->server;
     g->server.name = "rig";
     g->server.routes = g->routes;
