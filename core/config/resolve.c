@@ -144,7 +144,17 @@ static const char *built_workers(struct mc_build *b)
     return list ? list : "";
 }
 
-static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_conf_pool *pool)
+/* Nobody chose, and sync was left out: what comes nearest to it. */
+static const struct mc_module *default_worker(void)
+{
+    static const char *const nearest[] = {"gthread", "greenlet", "epoll"};
+    const struct mc_module *found = NULL;
+    for (size_t i = 0; i < MC_COUNT(nearest) && !found; i++)
+        found = mc_module_find(MC_MODULE_WORKER, nearest[i]);
+    return found;
+}
+
+static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_conf_pool *pool, bool chosen)
 {
     const char *word = pool->set.worker_class, *name = word, *why = "", *flag;
     bool known = false;
@@ -160,6 +170,8 @@ static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_co
         known = true;
     }
     pool->worker = mc_module_find(MC_MODULE_WORKER, name);
+    if (!pool->worker && !chosen)
+        pool->worker = default_worker();
     if (pool->worker) {
         pool->set.worker_class = pool->worker->name;
         return MC_OK;
@@ -196,7 +208,8 @@ static int one_pool(struct mc_build *b, const struct mc_resolve_from *from, stru
     }
     if (pool->set.workers == 0)
         pool->set.workers = (int64_t)mc_proc_cpus();
-    return pick_worker(b, worker_place(from, block, pool), pool);
+    bool chosen = mc_resolve_given(from, "worker_class") || (block && mc_tree_given(block->given, "worker_class"));
+    return pick_worker(b, worker_place(from, block, pool), pool, chosen);
 }
 
 static int pools(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from lib.fixtures import WORKERS
 from lib import server as under_test
 
 EXAMPLES = under_test.ROOT / "conf" / "examples"
@@ -47,17 +48,25 @@ def test_what_is_not_built_yet_says_so(arguments):
     assert done.returncode in (1, 2) and arguments[0 if arguments[0] != "-k" else 1] in done.stderr
 
 
-@pytest.mark.parametrize("path", [path for path in sorted(EXAMPLES.glob("*.conf")) if path.name != "edge.conf"] + [EXAMPLES.parent / "monoceros.conf"], ids=lambda path: path.name)
-def test_example_files_are_right(path, tmp_path):
-    text = path.read_text(encoding="utf-8")
+def fits(text):
+    """Skips what asks for more than this build has."""
     if "type = wsgi" in text and not under_test.has_python():
         pytest.skip("built without the python module")
+    for name in re.findall(r"worker_class = (\w+)", text):
+        if name not in WORKERS:
+            pytest.skip(f"built without {name}")
+
+
+@pytest.mark.parametrize("path", [path for path in sorted(EXAMPLES.glob("*.conf")) if path.name != "edge.conf"] + [EXAMPLES.parent / "monoceros.conf"], ids=lambda path: path.name)
+def test_example_files_are_right(path, tmp_path):
+    fits(path.read_text(encoding="utf-8"))
     done = under_test.run("--print-config", "-c", path, cwd=path.parent)
     assert done.returncode == 0, done.stderr
 
 
 def test_respond_example(monoceros):
     port = under_test.free_port()
+    fits((EXAMPLES / "respond.conf").read_text(encoding="utf-8"))
     text = (EXAMPLES / "respond.conf").read_text(encoding="utf-8").replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     site = monoceros(config=text, address=("127.0.0.1", port))
     answer = site.ask("GET", "/")
@@ -102,8 +111,7 @@ def test_config_examples_of_the_readme_are_right(tmp_path):
     blocks = re.findall(r"```conf\n(.*?)```", README, re.S)
     assert blocks
     for block in blocks:
-        if "type = wsgi" in block and not under_test.has_python():
-            pytest.skip("built without the python module")
+        fits(block)
         path = tmp_path / "readme.conf"
         path.write_text(block, encoding="utf-8")
         done = under_test.run("--print-config", "-c", path)

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from lib.fixtures import WORKERS
 from lib import server as under_test
 from lib.upstream import Upstream, serving
 from lib.wire import Closed, request
@@ -65,7 +66,7 @@ def test_who_cannot_prove_who_it_is(monoceros, pki):
 
 def write(pki, text):
     path = pki / "check.conf"
-    path.write_text(text.replace("{worker}", "sync").replace("{address}", "127.0.0.1:1"))
+    path.write_text(text.replace("{worker}", WORKERS[0]).replace("{address}", "127.0.0.1:1"))
     return path
 
 

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from lib.fixtures import WORKERS
 from lib.limits import patience
 
 SITES = r"""
@@ -158,7 +159,7 @@ def test_a_changed_file_is_read_again(staff):
 def test_files_of_users_are_checked(tmp_path):
     from lib import server as under_test
     users, conf = tmp_path / "users", tmp_path / "a.conf"
-    conf.write_text(AUTH.replace("{worker}", "sync").replace("{address}", "127.0.0.1:1").replace("USERS", str(users)))
+    conf.write_text(AUTH.replace("{worker}", WORKERS[0]).replace("{address}", "127.0.0.1:1").replace("USERS", str(users)))
     for text, message in [(None, "No such file"), ("joe:{SHA}xyz\n", "users:1: the hash of 'joe'"), ("\njoe\n", "users:2: expected NAME:HASH")]:
         if text is not None:
             users.write_text(text)

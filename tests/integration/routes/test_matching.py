@@ -2,6 +2,7 @@
 
 import pytest
 
+from lib.fixtures import WORKERS
 from lib import server as under_test
 
 SITES = r"""
@@ -146,7 +147,7 @@ def test_wrong_configurations_name_their_line(tmp_path, text, message):
 
 def test_the_normal_form_says_the_same(tmp_path):
     path, again = tmp_path / "a.conf", tmp_path / "b.conf"
-    path.write_text(SITES.replace("{worker}", "sync").replace("{address}", "127.0.0.1:1"))
+    path.write_text(SITES.replace("{worker}", WORKERS[0]).replace("{address}", "127.0.0.1:1"))
     first = under_test.run("-c", path, "--print-config")
     assert first.returncode == 0
     again.write_text(first.stdout)

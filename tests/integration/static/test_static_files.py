@@ -145,7 +145,7 @@ def test_types(site):
 def test_types_of_a_file(monoceros, root, tmp_path, text):
     types = tmp_path / "mime.types"
     types.write_text(text)
-    site = monoceros(config='worker_class = {worker}\nserver "s" { listen = "{address}"\n route "own" { match { prefix = "/own/" }  static '
+    site = monoceros(config='worker_class = {worker}\nkeepalive = 20\nserver "s" { listen = "{address}"\n route "own" { match { prefix = "/own/" }  static '
                             f'{{ root = "{root}"  types = {{"text/x-own txt"}}  mime_types = "{types}" }} }}\n'
                             f' route "all" {{ static {{ root = "{root}"  mime_types = "{types}" }} }} }}')
     assert get(site, "/a.txt").get("Content-Type") == "text/x-read; charset=utf-8"

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from lib.fixtures import WORKERS
 from lib import server as under_test
 from tls.conftest import Client
 
@@ -248,7 +249,7 @@ def test_a_cut_body_is_no_body(monoceros, pki, context):
 @pytest.mark.python
 def test_an_app_may_be_a_client_of_its_own(monoceros, pki, context):
     site = monoceros("tls_app:app", "-w", "1", "--certfile", pki["ec.pem"], "--keyfile", pki["ec.key"])
-    other = monoceros(config=one(pki).replace("{worker}", "epoll" if "epoll" in under_test.modules() else "sync"))
+    other = monoceros(config=one(pki).replace("{worker}", WORKERS[-1]))
     with Client(site.address, context()) as c:
         for _ in range(3):
             status, _, body = c.ask(f"/fetch?{other.address[1]}", head=f"X-CA: {pki['ca.pem']}\r\n")
@@ -337,7 +338,7 @@ def test_workers_need_not_read_keys(monoceros, pki, context):
 def test_the_normal_form_is_the_same_server(pki, tmp_path):
     path = tmp_path / "t.conf"
     text = one(pki, ["ec", "rsa"], "sni = strict ticket_lifetime = 1h")
-    path.write_text(text.replace("{worker}", under_test.modules() and "sync" if "sync" in under_test.modules() else "epoll").replace("{address}", "127.0.0.1:1"))
+    path.write_text(text.replace("{worker}", WORKERS[0]).replace("{address}", "127.0.0.1:1"))
     first = under_test.run("-c", path, "--print-config")
     assert first.returncode == 0, first.stderr
     path.write_text(first.stdout)
