@@ -77,6 +77,13 @@ void mc_conn_unlist(struct mc_conn *c)
     }
 }
 
+/* What a late borrower may still read goes when the last one is back. */
+static void dispose(struct mc_conn *c)
+{
+    free(c->proxied);
+    free(c);
+}
+
 void mc_conn_close(struct mc_conn *c)
 {
     struct mc_worker *w = c->worker;
@@ -101,6 +108,7 @@ void mc_conn_close(struct mc_conn *c)
     if (c->io.registered) {
         mc_io_unwatch(&w->loop, &c->io);
     }
+    c->stream.keep = c->orphans > 0;
     c->stream.ops->close(&c->stream);
     c->session.ops->close(&c->session);
     c->session.in.pos = c->session.in.len;
@@ -108,8 +116,6 @@ void mc_conn_close(struct mc_conn *c)
     mc_conn_release_input(c);
     mc_chain_fini(&c->session.out);
     mc_file_unref(&c->spool);
-    free(c->proxied);
-    c->proxied = NULL;
     close(c->io.fd);
     mc_conn_unlist(c);
     mc_list_remove(&c->link);
@@ -117,16 +123,22 @@ void mc_conn_close(struct mc_conn *c)
     mc_slot_set(w->slot->connections, w->nconns);
     c->magic = 0;
     if (c->orphans == 0) {
-        free(c);
+        dispose(c);
     }
     mc_worker_changed(w);
 }
 
 void mc_conn_release(struct mc_conn *c)
 {
-    if (--c->orphans == 0 && c->magic == 0) {
-        free(c);
+    if (--c->orphans > 0 || c->magic != 0) {
+        return;
     }
+    if (c->stream.keep) {
+        c->stream.keep = c->stream.reset = false; /* the descriptor is another's by now */
+        c->stream.fd = -1;
+        c->stream.ops->close(&c->stream);
+    }
+    dispose(c);
 }
 
 struct mc_str mc_conn_peer(struct mc_conn *c)

@@ -3,6 +3,7 @@
  * gets errors from then on and touches nothing. What it may still read (request, head, connection struct) stays until it comes back.
  * Worker side. */
 #include "core/server/engine.h"
+#include "core/server/filter.h"
 
 #include <errno.h>
 #include <execinfo.h>
@@ -136,6 +137,9 @@ void mc_loan_settle(struct mc_request *r)
         mc_block_put(r->orphan_head, MC_BLOCK_LARGE);
     } else {
         free(r->orphan_head);
+    }
+    if (r->filtered) {
+        mc_filter_leave(r);
     }
     mc_request_free(r);
     mc_conn_release(c);

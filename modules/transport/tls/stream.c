@@ -28,6 +28,7 @@ static int failed(struct mc_tls *t, const char *fallback)
     bool io = t->broken && ERR_peek_error() == 0;
     const char *why = ERR_peek_error() ? mc_tls_reason() : fallback;
     t->broken = true;
+    mc_tls_bio_push(t); /* drops it: what is left in the train would go to this thread's next connection */
     if (!t->s->why)
         t->s->why = t->listener ? why : mc_tls_client_why(t, why);
     if ((!io || !t->up) && t->seen) /* who connects and leaves again, as health checks do, has not failed */
@@ -359,6 +360,10 @@ static void tls_close(struct mc_stream *s)
     if (t) {
         t->s = s;
         say_goodbye(t);
+        if (s->keep) {
+            mc_transport_plain.close(s);
+            return;
+        }
         SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
         SSL_free(t->ssl);
         BIO_free(t->socket);

@@ -23,13 +23,21 @@ static int text(struct monoceros_request *req, const char *body)
     return monoceros_end(req, body, strlen(body));
 }
 
+/* The head of an answer that is of the request's type. */
+static int same_type(struct monoceros_request *req)
+{
+    struct monoceros_str type = monoceros_header(req, "Content-Type");
+    int rc = monoceros_status(req, 200);
+    return rc == MONOCEROS_OK && type.n > 0 ? monoceros_header_add(req, "Content-Type", monoceros_copy(req, type)) : rc;
+}
+
 static int echo(struct monoceros_request *req)
 {
     struct monoceros_str body;
     int rc = monoceros_body_whole(req, 1 << 20, &body);
     if (rc != MONOCEROS_OK)
         return rc;
-    monoceros_status(req, 200);
+    same_type(req);
     return monoceros_end(req, body.p, body.n);
 }
 
@@ -39,7 +47,7 @@ static int count(struct monoceros_request *req)
     char piece[1000], number[32];
     long pieces = 0;
     ssize_t n;
-    monoceros_status(req, 200);
+    same_type(req);
     while ((n = monoceros_body_read(req, piece, sizeof(piece))) > 0) {
         pieces++;
         if (monoceros_write(req, piece, (size_t)n) != MONOCEROS_OK)
@@ -129,6 +137,17 @@ static int refusals(struct monoceros_request *req)
 static int pause_(struct monoceros_request *req)
 {
     return monoceros_sleep(req, argument(req)) == MONOCEROS_OK ? text(req, "rested") : MONOCEROS_ERROR;
+}
+
+/* Deaf for a time, and what it was told before is still true after it. */
+static int deaf(struct monoceros_request *req)
+{
+    struct monoceros_str name, again;
+    bool known = monoceros_tls(req, MONOCEROS_TLS_SERVER_NAME, &name);
+    usleep((useconds_t)argument(req) * 1000);
+    bool same = known && monoceros_tls(req, MONOCEROS_TLS_SERVER_NAME, &again) && again.p == name.p;
+    monoceros_log(req->worker, MONOCEROS_INFO, "kit: deaf for %.*s, %s", known ? (int)name.n : 0, known ? name.p : "", same ? "as before" : "another");
+    return text(req, "deaf");
 }
 
 /* Asks a server on 127.0.0.1:N and passes its answer on. */
@@ -270,7 +289,7 @@ static const struct {
 } paths[] = {
     {"/echo", echo},         {"/count", count}, {"/facts", facts},     {"/stream", stream}, {"/file", file},       {"/hints", hints},
     {"/refusals", refusals}, {"/sleep", pause_}, {"/upstream", upstream}, {"/waits", waits},   {"/cleanups", cleanups}, {"/status", status},
-    {"/half", half},         {"/crash", crash}, {"/forgets", forgets}, {"/together", together},
+    {"/half", half},         {"/crash", crash}, {"/forgets", forgets}, {"/together", together}, {"/deaf", deaf},
 };
 
 static int request(struct monoceros_request *req)
