@@ -170,7 +170,7 @@ static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_co
         known = true;
     }
     pool->worker = mc_module_find(MC_MODULE_WORKER, name);
-    if (!pool->worker && !chosen)
+    if (!pool->worker && !chosen && strcmp(name, "sync") == 0)
         pool->worker = default_worker();
     if (pool->worker) {
         pool->set.worker_class = pool->worker->name;
