@@ -30,7 +30,7 @@ BYTES = b"".join(b"%09d" % n + random.Random(n).randbytes(9) for n in range((LAR
 SITE = """
 accesslog = "{tmp}/access.log"
 access_log_format = '%(m)s %(U)s %(s)s %({x-name}i)s'
-pool "web" { worker_class = gthread  workers = 1  threads = 8 }
+pool "web" { worker_class = gthread  workers = 1  threads = 8  keepalive = 60s }
 app "kit" { type = native  module = "KIT" }
 SNAKE
 server "edge" {
