@@ -73,7 +73,7 @@ def test_smuggling(monoceros, buffering):
 
     with Upstream(serving(script)) as up:
         proxy = monoceros(config=site(up.text, proxy=f"request_buffering = {buffering}"))
-        for name, data in CASES.items():
+        for name, data in sorted(CASES.items(), key=lambda case: case[0] in PIPELINED):     # those last: theirs may come late
             del seen[:]
             answers = []
             with Connection(proxy.address, timeout=patience(5)) as client:
