@@ -118,7 +118,7 @@ static int short_options(struct args *a, const char *word)
         if (strchr("hvV", *p))
             continue;
         while (s->name && s->letter != *p)
-            s++;
+            s = mc_setting_next(s);
         if (!s->name) {
             const struct mc_setting_absent *absent = mc_schema_absent(NULL, label);
             if (absent)
@@ -170,7 +170,7 @@ static struct meaning look_up(const char *word)
     struct meaning m = {0};
     consider(&m, word, "--help", (struct meaning){.show = MC_CLI_SHOW_HELP});
     consider(&m, word, "--version", (struct meaning){.show = MC_CLI_SHOW_VERSION});
-    for (const struct mc_setting *s = mc_settings; s->name; s++)
+    for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s))
         consider(&m, word, s->flag, (struct meaning){.setting = s});
     for (const struct mc_setting_absent *s = mc_settings_absent; s->name; s++)
         consider(&m, word, s->flag, (struct meaning){.absent = s});
@@ -179,7 +179,7 @@ static struct meaning look_up(const char *word)
 
 static int unknown_option(struct args *a, const char *word)
 {
-    for (const struct mc_setting *s = mc_settings; s->name; s++) {
+    for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
         for (const char *f = s->flag; f && *f; f += strcspn(f, "|"), f += *f == '|') {
             const char *one = mc_build_printf(a->b, "%.*s", (int)strcspn(f, "|"), f);
             if (!one)
@@ -270,7 +270,7 @@ void mc_cli_merge(struct mc_given **under, struct mc_given *over)
 
 int mc_cli_environment(struct mc_build *b, const char *(*get)(const char *name), struct mc_given **out)
 {
-    for (const struct mc_setting *s = mc_settings; s->name; s++) {
+    for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
         const char *value = s->env ? get(s->env) : NULL, *label;
         if (!value || !*value)
             continue;

@@ -80,7 +80,7 @@ static void file_only(struct mc_sb *out)
     mc_sb_init(&names, 4096);
     mc_sb_addz(out, "  In the file only:");
     pad(out, COLUMN - 19);
-    for (const struct mc_setting *s = mc_settings; s->name; s++) {
+    for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
         if (s->flag)
             continue;
         mc_sb_addf(&names, "%s%s", separator, s->name);
@@ -101,7 +101,7 @@ void mc_help_options(struct mc_sb *out)
     mc_sb_addz(out, "  -V");
     pad(out, COLUMN - 4);
     wrap(out, COLUMN, "print version, configure arguments, libraries and modules, and exit");
-    for (const struct mc_setting *s = mc_settings; s->name; s++) {
+    for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
         if (s->group)
             mc_sb_addf(out, "\n%s\n", s->group);
         if (s->flag)

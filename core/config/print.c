@@ -43,7 +43,7 @@ static bool gone(const struct mc_setting *s)
 
 static void print_values(struct mc_sb *out, int depth, const struct mc_setting *table, unsigned where, const void *set, const void *outer)
 {
-    for (const struct mc_setting *s = table; s->name; s++) {
+    for (const struct mc_setting *s = table; s->name; s = mc_setting_next(s)) {
         if (where && (!(s->where & where) || gone(s)))
             continue;
         if (mc_value_equal(s, set, outer) || !mc_value_is_set(s, set))

@@ -153,15 +153,18 @@ int mc_schema_open(struct mc_build *b)
 
 const struct mc_setting *mc_schema_next(const struct mc_scope *scope, size_t *i)
 {
-    size_t own = 0;
-    while (scope->own && scope->own[own].name)
-        own++;
-    if (*i < own)
-        return &scope->own[(*i)++];
-    for (const struct mc_setting *s = &mc_settings[*i - own]; s->name; s++) {
-        (*i)++;
-        if (s->where & scope->where)
+    size_t n = 0;
+    for (const struct mc_setting *s = scope->own; s && s->name; s = mc_setting_next(s)) {
+        if (n++ == *i) {
+            (*i)++;
             return s;
+        }
+    }
+    for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
+        if (!(s->where & scope->where) || n++ < *i)
+            continue;
+        (*i)++;
+        return s;
     }
     return NULL;
 }
@@ -299,7 +302,7 @@ static int misplaced(struct mc_build *b, struct mc_conf_where at, const struct m
         return mc_build_fail(b, at, "'%s' belongs %s%s%s, not %s", name, first, second ? " or " : "", second ? second : "",
                              mc_schema_place(scope));
     }
-    for (const struct mc_setting *s = mc_settings; s->name; s++) {
+    for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
         if (s->where & MC_AT_CLI && strcmp(s->name, name) == 0)
             return mc_build_fail(b, at, "'%s' belongs on the command line", name);
     }

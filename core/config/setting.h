@@ -45,7 +45,15 @@ struct mc_setting {
     const char *doc;  /* one line */
     int (*check)(const char *value, char *err, size_t cap); /* extra check of each word as written; MC_OK or MC_ERROR with err */
     const char *group;                                      /* heading in --help that starts at this setting, or NULL */
+    const struct mc_setting *more;                          /* of the last row (name NULL): where the table goes on, or NULL */
 };
+
+/* The row that follows; walks over the seams of a table. The last one has no name. */
+static inline const struct mc_setting *mc_setting_next(const struct mc_setting *s)
+{
+    s++;
+    return s->name || !s->more ? s : s->more;
+}
 
 /* Settings of Gunicorn 26.1 that a later version brings or that never come: name and what to say. Ends with name == NULL. */
 struct mc_setting_absent {

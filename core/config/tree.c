@@ -50,7 +50,7 @@ int mc_tree_apply(struct mc_build *b, const struct mc_given *g, void *base)
 
 static bool in_table(const struct mc_setting *table, const struct mc_setting *s)
 {
-    for (; table->name; table++) {
+    for (; table->name; table = mc_setting_next(table)) {
         if (table == s)
             return true;
     }

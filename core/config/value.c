@@ -224,7 +224,7 @@ int mc_value_defaults(struct mc_arena *a, const struct mc_setting *table, void *
 {
     char err[160];
     size_t bad;
-    for (const struct mc_setting *s = table; s && s->name; s++) {
+    for (const struct mc_setting *s = table; s && s->name; s = mc_setting_next(s)) {
         int rc = MC_OK;
         if (s->flags & MC_SETF_IGNORED)
             continue;

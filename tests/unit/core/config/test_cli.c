@@ -171,7 +171,7 @@ static void no_setting_is_both_here_and_absent(void **state)
 {
     (void)state;
     for (const struct mc_setting_absent *a = mc_settings_absent; a->name; a++) {
-        for (const struct mc_setting *s = mc_settings; s->name; s++) {
+        for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
             assert_string_not_equal(a->name, s->name);
             if (a->flag && s->flag)
                 assert_string_not_equal(a->flag, s->flag);
@@ -183,12 +183,12 @@ static void no_setting_is_both_here_and_absent(void **state)
 static void the_table_is_sound(void **state)
 {
     (void)state;
-    for (const struct mc_setting *s = mc_settings; s->name; s++) {
+    for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
         assert_non_null(s->doc);
         assert_true(s->where != 0);
         assert_true(!s->flag || (s->flags & MC_SETF_FLAG) || s->meta);
         assert_true(!s->letter || s->flag);
-        for (const struct mc_setting *t = s + 1; t->name; t++) {
+        for (const struct mc_setting *t = mc_setting_next(s); t->name; t = mc_setting_next(t)) {
             assert_string_not_equal(s->name, t->name);
             assert_true(!s->letter || s->letter != t->letter);
             assert_true(s->flags & MC_SETF_IGNORED || t->flags & MC_SETF_IGNORED || s->offset != t->offset);

@@ -96,7 +96,7 @@ static void asked_for_texts(void **state)
     assert_null(load("--help", NULL, NULL, NULL));
     assert_int_equal(code, 0);
     assert_string_equal(errors, "");
-    for (const struct mc_setting *s = mc_settings; s->name; s++) {
+    for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
         if (s->flag)
             assert_non_null(strstr(out, mc_schema_flag_is(s->flag, "--error-logfile") ? "--error-logfile, --log-file FILE"
                                         : s->flag[0] == '-'                           ? "--"
