@@ -4,10 +4,8 @@
 #include "core/os/proc.h"
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
-#include "core/config/zone.h"
 #include "core/process/daemon.h"
 #include "core/process/pidfile.h"
-#include "core/server/access.h"
 #include "mc_config.h"
 
 #include <errno.h>
@@ -52,40 +50,23 @@ void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when)
 
 /* ---- signals ---- */
 
-static void retire(struct mc_kid *k)
-{
-    uint64_t grace = (uint64_t) k->pool->conf->set.graceful_timeout;
-    mc_kid_leave(k, MC_MSG_DRAIN, grace ? grace + MC_POLICY_GRACE_MS : 0, MC_KILL_GRACE);
-}
-
-static void retire_oldest(struct mc_arbiter *a, struct mc_arb_pool *p)
-{
-    struct mc_kid *oldest = NULL;
-    for (unsigned i = 0; i < a->nkids; i++) {
-        struct mc_kid *k = &a->kids[i];
-        if (k->pool == p && mc_kid_live(k) && (!oldest || k->started_ms < oldest->started_ms))
-            oldest = k;
-    }
-    if (oldest) retire(oldest);
-}
-
 /* The first pool is the one that the command line speaks of. */
 static void change_count(struct mc_arbiter *a, int change)
 {
-    struct mc_arb_pool *p = &a->pools[0];
+    struct mc_arb_pool *p = &a->gen->pools[0];
     p->wanted = mc_policy_wanted(p->wanted, change, a->nkids / 2);
     mc_info("%u workers wanted", p->wanted);
 }
 
 static void on_winch(struct mc_arbiter *a)
 {
-    if (!a->conf->set.daemon) {
+    if (!a->gen->conf->set.daemon) {
         mc_debug("SIGWINCH ignored. Not daemonized.");
         return;
     }
     mc_info("graceful stop of workers");
-    for (size_t i = 0; i < a->conf->npools; i++)
-        a->pools[i].wanted = 0;
+    for (size_t i = 0; i < a->gen->conf->npools; i++)
+        a->gen->pools[i].wanted = 0;
 }
 
 static void stop_on(struct mc_arbiter *a, enum mc_stopping how)
@@ -154,103 +135,24 @@ static void on_signals(struct mc_io *io)
 
 /* ---- the loop ---- */
 
-struct census {
-    unsigned live, unproved;
-};
-
-static struct census count(const struct mc_arbiter *a, const struct mc_arb_pool *p)
-{
-    struct census c = {0, 0};
-    for (unsigned i = 0; i < a->nkids; i++) {
-        const struct mc_kid *k = &a->kids[i];
-        if (k->pool != p || !mc_kid_live(k))
-            continue;
-        c.live++;
-        c.unproved += !k->proved;
-    }
-    return c;
-}
-
-static void tend_zygote(struct mc_arbiter *a, struct mc_arb_pool *p)
-{
-    if (!p->conf->python || p->zygote.life != MC_LIFE_NONE)
-        return;
-    if (a->check && p->zygote.started_ms)
-        return;
-    if (mc_policy_births(&p->births, 1, 0, 0, a->loop.now) == 0)
-        return;
-    if (mc_spawn_zygote(a, p) == MC_ERROR)
-        mc_policy_failed(&p->births, a->loop.now);
-}
-
-/* The worker that asked first to be replaced, one at a time; *booting: its successor, or another, is on its way. */
-static struct mc_kid *recycler(struct mc_arbiter *a, const struct mc_arb_pool *p, bool *booting)
-{
-    struct mc_kid *first = NULL;
-    *booting = false;
-    for (unsigned i = 0; i < a->nkids; i++) {
-        struct mc_kid *k = &a->kids[i];
-        if (k->pool != p || !mc_kid_live(k)) continue;
-        *booting |= k->life != MC_LIFE_READY;
-        if (k->recycling && (!first || k->started_ms < first->started_ms)) first = k;
-    }
-    return first;
-}
-
-static void tell_if_alone(struct mc_arbiter *a, const struct mc_arb_pool *p, bool alone)
-{
-    for (unsigned i = 0; i < a->nkids; i++) {
-        if (a->kids[i].pool == p && mc_kid_live(&a->kids[i]))
-            mc_slot_set(a->kids[i].slot->alone, alone);
-    }
-}
-
-static void tend_pool(struct mc_arbiter *a, struct mc_arb_pool *p)
-{
-    bool booting;
-    tend_zygote(a, p);
-    if (a->check) {
-        if (mc_spawn_has_check(a, p) && p->zygote.started_ms == 0 && mc_spawn_check(a, p) != MC_OK)
-            a->code = MC_EXIT_FAIL;
-        return;
-    }
-    struct census c = count(a, p);
-    struct mc_kid *old = recycler(a, p, &booting);
-    if (old && c.live > p->wanted && !booting) { /* its successor is ready */
-        retire(old);
-        c.live--;
-        old = recycler(a, p, &booting);
-    }
-    unsigned wanted = p->wanted + (old != NULL);
-    while (c.live > wanted) {
-        retire_oldest(a, p);
-        c.live--;
-    }
-    unsigned births = mc_policy_births(&p->births, wanted, c.live, c.unproved, a->loop.now);
-    tell_if_alone(a, p, c.live + births == 1); /* before a second one may be ready */
-    while (births > 0 && mc_spawn_worker(a, p) == MC_OK) births--;
-    if (p->births.next_ms > a->loop.now) mc_arbiter_wake_at(a, p->births.next_ms);
-}
-
 static void tend(struct mc_arbiter *a)
 {
     for (unsigned i = 0; i < a->nkids; i++)
         mc_kid_watchdog(&a->kids[i], a->loop.now);
-    for (size_t i = 0; i < a->conf->npools; i++)
-        mc_kid_watchdog(&a->pools[i].zygote, a->loop.now);
+    for (struct mc_arb_pool *p = mc_generation_next_pool(a, NULL); p; p = mc_generation_next_pool(a, p))
+        mc_kid_watchdog(&p->zygote, a->loop.now);
     if (!a->check)
         mc_keys_tend(a);
-    for (size_t i = 0; i < a->conf->npools && a->stopping == MC_STOP_NOT; i++)
-        tend_pool(a, &a->pools[i]);
+    mc_roll_tend(a);
 }
 
 static bool finished(const struct mc_arbiter *a)
 {
     if (!a->check)
         return a->stopping != MC_STOP_NOT && mc_stop_done(a);
-    for (size_t i = 0; i < a->conf->npools; i++) {
-        const struct mc_arb_pool *p = &a->pools[i];
-        bool any = p->conf->python || mc_spawn_has_check(a, p);
+    for (size_t i = 0; i < a->gen->conf->npools; i++) {
+        const struct mc_arb_pool *p = &a->gen->pools[i];
+        bool any = p->conf->python || mc_spawn_has_check(p);
         if (any && p->zygote.started_ms == 0 && a->stopping == MC_STOP_NOT)
             return false;
     }
@@ -303,32 +205,10 @@ static int open_loop(struct mc_arbiter *a)
     return MC_ERROR;
 }
 
-static unsigned workers_of(const struct mc_conf_pool *p)
-{
-    return p->set.workers > 0 ? (unsigned)p->set.workers : mc_proc_cpus();
-}
-
 /* Twice the workers and more: those that leave keep their slots while their successors start. */
 static int make_records(struct mc_arbiter *a)
 {
-    unsigned total = 0;
-    a->pools = calloc(a->conf->npools, sizeof(*a->pools));
-    a->listen_fds = calloc(a->conf->nlistens, sizeof(*a->listen_fds));
-    a->places = calloc(a->conf->nlistens, sizeof(*a->places));
-    if (!a->pools || !a->listen_fds || !a->places)
-        return MC_ERROR;
-    for (size_t i = 0; i < a->conf->nlistens; i++)
-        a->listen_fds[i] = -1;
-    for (size_t i = 0; i < a->conf->npools; i++) {
-        struct mc_arb_pool *p = &a->pools[i];
-        p->conf = &a->conf->pools[i];
-        p->wanted = workers_of(p->conf);
-        p->generation = 1;
-        p->secrets = p->fetched = -1;
-        p->zygote = (struct mc_kid){.arbiter = a, .pool = p, .io.fd = -1};
-        total += p->wanted;
-    }
-    unsigned slots = total * 2 < MC_BOARD_SLOTS ? MC_BOARD_SLOTS : total * 2;
+    unsigned total = mc_generation_workers(a->gen), slots = total * 2 < MC_BOARD_SLOTS ? MC_BOARD_SLOTS : total * 2;
     a->kids = calloc(slots, sizeof(*a->kids));
     if (!a->kids || mc_scoreboard_create(&a->board, slots) != MC_OK)
         return MC_ERROR;
@@ -338,48 +218,12 @@ static int make_records(struct mc_arbiter *a)
     return MC_OK;
 }
 
-static int make_image(struct mc_arbiter *a)
-{
-    enum { MAX = 64 << 20 };
-    struct mc_sb text;
-    mc_sb_init(&text, MAX);
-    if (mc_conf_print(a->conf, &text) == MC_OK && !text.bad)
-        a->image = mc_fd_memfd("monoceros-image", text.p, text.n, true);
-    mc_sb_fini(&text);
-    return a->image < 0 ? MC_ERROR : MC_OK;
-}
-
-static bool has_python(const struct mc_conf *conf)
-{
-    for (size_t i = 0; i < conf->npools; i++) {
-        if (conf->pools[i].python)
-            return true;
-    }
-    return false;
-}
-
 /* What both a run and a check need. */
 static int prepare(struct mc_arbiter *a)
 {
-    char err[256];
     mc_reap_open(a);
-    if (a->conf->set.accesslog && mc_access_check(a->conf->set.access_log_format, err, sizeof(err)) != MC_OK) {
-        mc_error("access_log_format: %s", err);
+    if (mc_generation_prepare(a->gen) != MC_OK)
         return MC_ERROR;
-    }
-    /* No worker is there yet: nobody else reads the configuration. */
-    if (mc_zone_create((struct mc_conf *)(uintptr_t)a->conf, &a->zones) != MC_OK) {
-        mc_error("cannot make the shared memory of zones: %m");
-        return MC_ERROR;
-    }
-    if (has_python(a->conf)) {
-        if (mc_zygote_find_extension(a) != MC_OK)
-            return MC_ERROR;
-        if (make_image(a) != MC_OK) {
-            mc_error("cannot make the configuration image: %m");
-            return MC_ERROR;
-        }
-    }
     if (mc_proc_subreaper() != MC_OK) {
         mc_error("cannot adopt workers (PR_SET_CHILD_SUBREAPER): %m");
         return MC_ERROR;
@@ -387,11 +231,11 @@ static int prepare(struct mc_arbiter *a)
     return MC_OK;
 }
 
-static void log_pools(const struct mc_arbiter *a)
+static void log_pools(const struct mc_generation *g)
 {
-    for (size_t i = 0; i < a->conf->npools; i++) {
-        const struct mc_conf_pool *p = a->pools[i].conf;
-        if (a->conf->npools == 1)
+    for (size_t i = 0; i < g->conf->npools; i++) {
+        const struct mc_conf_pool *p = g->pools[i].conf;
+        if (g->conf->npools == 1)
             mc_info("Using worker: %s", p->worker->name);
         else
             mc_info("Using worker: %s (pool \"%s\")", p->worker->name, p->name);
@@ -401,7 +245,7 @@ static void log_pools(const struct mc_arbiter *a)
 static int write_pidfile(struct mc_arbiter *a)
 {
     char err[512];
-    const char *path = a->conf->set.pidfile;
+    const char *path = a->gen->conf->set.pidfile;
     if (!path)
         return MC_OK;
     if (mc_pidfile_create(path, a->pid, err, sizeof(err)) != MC_OK) {
@@ -414,24 +258,28 @@ static int write_pidfile(struct mc_arbiter *a)
 
 static int start(struct mc_arbiter *a)
 {
-    if (mc_logs_open(a) != MC_OK || open_loop(a) != MC_OK)
+    struct mc_generation *g = a->gen;
+    if (mc_logs_open(g) != MC_OK)
+        return MC_ERROR;
+    mc_logs_use(g);
+    if (open_loop(a) != MC_OK)
         return MC_ERROR;
     mc_info("Starting monoceros " MC_VERSION);
-    if (write_pidfile(a) != MC_OK || prepare(a) != MC_OK || mc_keys_open(a) != MC_OK || mc_listeners_open(a) != MC_OK)
+    if (write_pidfile(a) != MC_OK || prepare(a) != MC_OK || mc_keys_open(g) != MC_OK || mc_listeners_open(g) != MC_OK)
         return MC_ERROR;
-    mc_listeners_log(a);
-    log_pools(a);
-    mc_proc_title("monoceros: master [%s]", mc_arbiter_name(a->conf));
+    mc_listeners_log(g);
+    log_pools(g);
+    mc_proc_title("monoceros: master [%s]", mc_arbiter_name(g->conf));
     mc_daemon_report(MC_EXIT_OK);
-    if (a->conf->set.daemon)
-        mc_logs_daemon(a);
+    if (g->conf->set.daemon)
+        mc_logs_daemon(g);
     return MC_OK;
 }
 
 static int start_check(struct mc_arbiter *a)
 {
-    a->errorlog = mc_fd_open_log("-", STDERR_FILENO);
-    if (a->errorlog < 0 || open_loop(a) != MC_OK)
+    a->gen->errorlog = mc_fd_open_log("-", STDERR_FILENO);
+    if (a->gen->errorlog < 0 || open_loop(a) != MC_OK)
         return MC_ERROR;
     return prepare(a);
 }
@@ -447,20 +295,20 @@ static void fill_stdio(void)
 
 static int enter(struct mc_arbiter *a)
 {
-    const struct mc_values *set = &a->conf->set;
+    const struct mc_conf *conf = a->gen->conf;
     fill_stdio();
-    if (chdir(a->conf->cwd) < 0) {
-        mc_error("cannot change to directory '%s': %m", a->conf->cwd);
+    if (chdir(conf->cwd) < 0) {
+        mc_error("cannot change to directory '%s': %m", conf->cwd);
         return MC_ERROR;
     }
-    if (!a->check && set->daemon && mc_daemon_start() != MC_OK) {
+    if (!a->check && conf->set.daemon && mc_daemon_start() != MC_OK) {
         mc_error("cannot go to the background: %m");
         return MC_ERROR;
     }
     /* The default of 0 speaks of unix sockets only: files that apps make keep the umask that we were started with. */
-    if (set->umask_)
-        umask((mode_t)set->umask_);
-    mc_arbiter_set_env(&set->raw_env);
+    if (conf->set.umask_)
+        umask((mode_t)conf->set.umask_);
+    mc_arbiter_set_env(&conf->set.raw_env);
     a->pid = getpid();
     if (make_records(a) == MC_OK)
         return MC_OK;
@@ -470,25 +318,19 @@ static int enter(struct mc_arbiter *a)
 
 static void finish(struct mc_arbiter *a)
 {
-    mc_listeners_close(a);
+    mc_listeners_close(a->gen);
     if (a->pidfile)
         mc_pidfile_remove(a->pidfile, a->pid);
-    mc_keys_close(a);
+    mc_keys_unwatch(a);
     if (a->signals.registered)
         mc_io_unwatch(&a->loop, &a->signals);
     if (a->loop.ops)
         mc_loop_close(&a->loop);
     mc_scoreboard_close(&a->board);
-    mc_shm_close(&a->zones);
-    mc_fd_close(&a->image);
-    mc_fd_close(&a->accesslog);
     free(a->kids);
-    free(a->pools);
-    free(a->listen_fds);
-    free(a->places);
-    if (a->errorlog >= 0)
+    if (a->gen->errorlog >= 0)
         mc_log_set_fd(STDERR_FILENO);
-    mc_fd_close(&a->errorlog);
+    mc_generation_free(&a->gen);
 }
 
 static void say_goodbye(const struct mc_arbiter *a)
@@ -499,10 +341,16 @@ static void say_goodbye(const struct mc_arbiter *a)
         mc_log_line(level, "Reason: %s", a->reason);
 }
 
-int mc_arbiter_run(const struct mc_conf *conf, bool check)
+int mc_arbiter_run(struct mc_conf *conf, bool check)
 {
-    struct mc_arbiter a = {.conf = conf, .check = check, .errorlog = -1, .accesslog = -1, .image = -1, .board.shm.fd = -1, .zones.fd = -1, .oom_kills = -1};
+    struct mc_arbiter a = {.check = check, .board.shm.fd = -1, .oom_kills = -1};
     a.signals.fd = a.watch.fd = -1;
+    a.gen = mc_generation_make(&a, conf, 1);
+    if (!a.gen) {
+        mc_error("out of memory");
+        mc_conf_free(&conf);
+        return MC_EXIT_FAIL;
+    }
     if (enter(&a) != MC_OK || (check ? start_check(&a) : start(&a)) != MC_OK) {
         a.code = a.stopping == MC_STOP_NOT ? MC_EXIT_FAIL : MC_EXIT_OK;
     } else {

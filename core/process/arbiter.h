@@ -1,4 +1,5 @@
-/* The arbiter's own records. Private to core/process. One array of kids, index = slot of the scoreboard; one zygote a Python pool. */
+/* The arbiter's own records. Private to core/process. One array of kids, index = slot of the scoreboard; one zygote a Python pool. What came of one
+ * load of the configuration is a generation: who needs a setting asks the generation of his pool, or that of the arbiter for all others. */
 #ifndef MC_PROCESS_ARBITER_H
 #define MC_PROCESS_ARBITER_H
 
@@ -22,6 +23,7 @@ enum mc_life {
 enum mc_kill { MC_KILL_NONE, MC_KILL_TIMEOUT, MC_KILL_REQUEST, MC_KILL_GRACE, MC_KILL_QUICK, MC_KILL_FORCED, MC_KILL_CHANNEL };
 
 struct mc_arbiter;
+struct mc_generation;
 struct mc_arb_pool;
 
 /* A worker, or (slot == NULL) a zygote. */
@@ -42,12 +44,12 @@ struct mc_kid {
     enum mc_kill killed;   /* a fatal signal was sent, and why */
     int failed;            /* code of MC_MSG_FAILED */
     bool owed;             /* new secrets that its channel had no room for */
-    unsigned generation;
 };
 
 struct mc_arb_pool {
+    struct mc_generation *gen;
     const struct mc_conf_pool *conf;
-    unsigned wanted, generation;
+    unsigned wanted;
     bool was_ready; /* a worker of this generation has been ready */
     struct mc_policy_births births;
     int secrets;           /* sealed memfd for its workers; -1: they need none */
@@ -58,24 +60,34 @@ struct mc_arb_pool {
     struct mc_kid zygote;
 };
 
+/* A loaded configuration and what was made of it. Freed when its last kid has gone. */
+struct mc_generation {
+    struct mc_arbiter *arbiter;
+    struct mc_generation *older; /* the one that served before, while it has kids; NULL: none */
+    unsigned number;             /* from 1 */
+    struct mc_conf *conf;        /* its own */
+    struct mc_arb_pool *pools;   /* conf->pools order */
+    int errorlog, accesslog;     /* accesslog -1: none */
+    int image;                   /* sealed memfd for zygotes; -1: none */
+    struct mc_shm zones;         /* fd -1: none */
+    int *listen_fds;             /* conf->listens order; -1 once closed */
+    struct mc_arb_place {
+        dev_t dev;
+        ino_t ino;
+    } *places; /* the files of unix listeners, in the same order; ino 0: none */
+};
+
 enum mc_stopping { MC_STOP_NOT, MC_STOP_GRACEFUL, MC_STOP_QUICK, MC_STOP_FORCED };
 
 struct mc_arbiter {
-    const struct mc_conf *conf;
+    struct mc_generation *gen;   /* the one that serves; NULL only before the start and after the end */
+    struct mc_generation *fresh; /* the one that has still to prove itself: fresh->older is gen. NULL: none */
     pid_t pid;
     bool check; /* --check-config: import the apps, serve nothing */
     struct mc_loop loop;
     struct mc_io signals, watch; /* watch: inotify on files of secrets; fd -1: none */
     uint64_t changed_ms;         /* some have changed: read them then; 0: no */
-    int errorlog, accesslog, image;
     struct mc_board board;
-    struct mc_shm zones; /* fd -1: none */
-    int *listen_fds; /* conf->listens order; -1 once closed */
-    struct mc_arb_place {
-        dev_t dev;
-        ino_t ino;
-    } *places; /* the files of unix listeners, in the same order; ino 0: none */
-    struct mc_arb_pool *pools;
     struct mc_kid *kids;
     unsigned nkids;
     const char *pidfile;  /* written by us */
@@ -89,8 +101,8 @@ struct mc_arbiter {
 };
 
 /* ---- arbiter.c ---- */
-/* All of it: start, loop, stop. Returns the exit code. May sleep. */
-int mc_arbiter_run(const struct mc_conf *conf, bool check);
+/* All of it: start, loop, stop; frees conf. Returns the exit code. May sleep. */
+int mc_arbiter_run(struct mc_conf *conf, bool check);
 /* Name for titles. */
 const char *mc_arbiter_name(const struct mc_conf *conf);
 /* KEY=VALUE words into our own environment. */
@@ -98,30 +110,49 @@ void mc_arbiter_set_env(const struct mc_strv *words);
 /* Look again at `when` at the latest. */
 void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when);
 
+/* ---- generation.c ---- */
+/* A generation of this configuration, which becomes its own, with its pools; nothing is opened yet. NULL: no memory, and conf is still the caller's. */
+struct mc_generation *mc_generation_make(struct mc_arbiter *a, struct mc_conf *conf, unsigned number);
+/* Zones and image. MC_OK or MC_ERROR (logged). */
+int mc_generation_prepare(struct mc_generation *g);
+/* All that it holds; its listeners are closed, their files stay. It may have no kids any more. */
+void mc_generation_free(struct mc_generation **g);
+/* Workers that its pools want, together. */
+unsigned mc_generation_workers(const struct mc_generation *g);
+/* The pools of all generations, the newest first: NULL begins, NULL is the end. */
+struct mc_arb_pool *mc_generation_next_pool(const struct mc_arbiter *a, const struct mc_arb_pool *prev);
+
+/* ---- roll.c ---- */
+/* As many workers as are wanted: births, those that leave, replacements; and --check-config's children. On each turn. */
+void mc_roll_tend(struct mc_arbiter *a);
+
 /* ---- listeners.c ---- */
 /* Bind all, 5 tries 1 s apart. MC_OK or MC_ERROR (logged, or interrupted by a signal). May sleep. */
-int mc_listeners_open(struct mc_arbiter *a);
-void mc_listeners_log(struct mc_arbiter *a);
+int mc_listeners_open(struct mc_generation *g);
+void mc_listeners_log(struct mc_generation *g);
 /* No new connection from now on; those that exist still reach the workers. Then our copies are closed. */
-void mc_listeners_refuse(struct mc_arbiter *a);
+void mc_listeners_refuse(struct mc_generation *g);
 /* One of them; also from a worker whose arbiter has died. */
 void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr);
-void mc_listeners_close(struct mc_arbiter *a);
+void mc_listeners_close(struct mc_generation *g);
 
 /* ---- logs.c ---- */
-int mc_logs_open(struct mc_arbiter *a);
+/* MC_OK or MC_ERROR (logged). The arbiter itself writes to them from mc_logs_use() on. */
+int mc_logs_open(struct mc_generation *g);
+void mc_logs_use(struct mc_generation *g);
 /* Open again (USR1) and send the new descriptors to everyone. */
 void mc_logs_reopen(struct mc_arbiter *a);
-void mc_logs_daemon(struct mc_arbiter *a); /* "-" leads nowhere once the terminal is gone */
+void mc_logs_daemon(struct mc_generation *g); /* "-" leads nowhere once the terminal is gone */
 
 /* ---- keys.c ---- */
 /* Certificates and keys for the workers of every pool. MC_OK or MC_ERROR (logged). */
-int mc_keys_open(struct mc_arbiter *a);
+int mc_keys_open(struct mc_generation *g);
 /* Read again; what is new goes to the workers. quiet: say nothing when all is as it was. */
 void mc_keys_reload(struct mc_arbiter *a, bool quiet);
 void mc_keys_tend(struct mc_arbiter *a); /* on each turn */
 void mc_keys_reaped(struct mc_arbiter *a, pid_t pid, int status); /* a child that is no kid */
-void mc_keys_close(struct mc_arbiter *a);
+void mc_keys_close(struct mc_generation *g);
+void mc_keys_unwatch(struct mc_arbiter *a);
 
 /* ---- spawn.c ---- */
 /* Begin the birth of a worker of this pool: directly, or through the pool's zygote. MC_OK, MC_AGAIN (not now), MC_ERROR (counted as a failure). */
@@ -134,7 +165,7 @@ int mc_spawn_check(struct mc_arbiter *a, struct mc_arb_pool *p);
 pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out,
                       int (*fn)(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out));
 /* Is there anything to do for it? */
-bool mc_spawn_has_check(const struct mc_arbiter *a, const struct mc_arb_pool *p);
+bool mc_spawn_has_check(const struct mc_arb_pool *p);
 
 /* ---- zygote.c ---- */
 /* Where the extension is, into a->extension: MC_OK or MC_ERROR (logged). */
@@ -144,7 +175,7 @@ struct mc_zygote_exec {
     int channel, image, board, errorlog, accesslog, zones;
     const int *listen_fds;
 };
-int mc_zygote_exec(struct mc_arbiter *a, const struct mc_conf_pool *pool, const struct mc_zygote_exec *x, const char **path);
+int mc_zygote_exec(const struct mc_generation *g, const struct mc_conf_pool *pool, const struct mc_zygote_exec *x, const char **path);
 
 /* ---- kids.c ---- */
 const char *mc_kid_kind(const struct mc_kid *k); /* "Worker", "Zygote", "Check": for the log */

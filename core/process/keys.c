@@ -69,7 +69,7 @@ static void start_watching(struct mc_arbiter *a)
 static int gather(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_secrets *old, struct mc_secrets *out, struct mc_secrets *ask)
 {
     char err[400] = "";
-    struct mc_gather g = {.conf = a->conf,
+    struct mc_gather g = {.conf = p->gen->conf,
                           .pool = p->conf,
                           .old = old,
                           .out = out,
@@ -95,7 +95,8 @@ static int fetch(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out)
 {
     char err[400] = "";
     struct mc_secrets ask = {0}, none = {0}, found = {0};
-    struct mc_gather g = {.conf = a->conf,
+    (void)a;
+    struct mc_gather g = {.conf = p->gen->conf,
                           .pool = p->conf,
                           .old = &none,
                           .out = &found,
@@ -205,13 +206,13 @@ static int renew(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_se
     return 1;
 }
 
-int mc_keys_open(struct mc_arbiter *a)
+int mc_keys_open(struct mc_generation *g)
 {
-    for (size_t i = 0; i < a->conf->npools; i++) {
-        if (renew(a, &a->pools[i], NULL) == MC_ERROR)
+    for (size_t i = 0; i < g->conf->npools; i++) {
+        if (renew(g->arbiter, &g->pools[i], NULL) == MC_ERROR)
             return MC_ERROR;
     }
-    start_watching(a);
+    start_watching(g->arbiter);
     return MC_OK;
 }
 
@@ -227,8 +228,8 @@ static int renew_and_tell(struct mc_arbiter *a, struct mc_arb_pool *p, const str
 
 void mc_keys_reload(struct mc_arbiter *a, bool quiet)
 {
-    for (size_t i = 0; i < a->conf->npools; i++) {
-        struct mc_arb_pool *p = &a->pools[i];
+    for (size_t i = 0; i < a->gen->conf->npools; i++) {
+        struct mc_arb_pool *p = &a->gen->pools[i];
         int rc = renew_and_tell(a, p, NULL);
         if (rc == 1)
             mc_info("Certificates of pool \"%s\" were read again", p->conf->name);
@@ -249,8 +250,8 @@ void mc_keys_tend(struct mc_arbiter *a)
     } else if (a->changed_ms) {
         mc_arbiter_wake_at(a, a->changed_ms);
     }
-    for (size_t i = 0; i < a->conf->npools; i++) {
-        struct mc_arb_pool *p = &a->pools[i];
+    for (size_t i = 0; i < a->gen->conf->npools; i++) {
+        struct mc_arb_pool *p = &a->gen->pools[i];
         if (p->keys_next && now >= p->keys_next)
             (void)renew_and_tell(a, p, NULL);
         offer_all(a, p, true);
@@ -260,11 +261,9 @@ void mc_keys_tend(struct mc_arbiter *a)
 void mc_keys_reaped(struct mc_arbiter *a, pid_t pid, int status)
 {
     struct mc_secrets found = {0};
-    struct mc_arb_pool *p = NULL;
-    for (size_t i = 0; i < a->conf->npools; i++) {
-        if (a->pools[i].fetcher == pid)
-            p = &a->pools[i];
-    }
+    struct mc_arb_pool *p;
+    for (p = mc_generation_next_pool(a, NULL); p && p->fetcher != pid;)
+        p = mc_generation_next_pool(a, p);
     if (!p)
         return;
     p->fetcher = 0;
@@ -280,12 +279,16 @@ void mc_keys_reaped(struct mc_arbiter *a, pid_t pid, int status)
         p->keys_next = p->fetch_next;
 }
 
-void mc_keys_close(struct mc_arbiter *a)
+void mc_keys_close(struct mc_generation *g)
 {
-    for (size_t i = 0; a->pools && i < a->conf->npools; i++) {
-        mc_fd_close(&a->pools[i].secrets);
-        mc_fd_close(&a->pools[i].fetched);
+    for (size_t i = 0; i < g->conf->npools; i++) {
+        mc_fd_close(&g->pools[i].secrets);
+        mc_fd_close(&g->pools[i].fetched);
     }
+}
+
+void mc_keys_unwatch(struct mc_arbiter *a)
+{
     if (a->watch.registered)
         mc_io_unwatch(&a->loop, &a->watch);
     mc_fd_close(&a->watch.fd);

@@ -77,8 +77,7 @@ static void on_worker_ready(struct mc_kid *k)
         return;
     k->life = MC_LIFE_READY;
     k->ready_ms = k->arbiter->loop.now;
-    if (k->generation == k->pool->generation)
-        k->pool->was_ready = true;
+    k->pool->was_ready = true;
 }
 
 static bool code_known(int code)
@@ -266,7 +265,7 @@ static void note_success(struct mc_kid *k, uint64_t now)
     if (k->proved || !k->slot || k->life != MC_LIFE_READY)
         return;
     k->proved = mc_policy_proved(now - k->ready_ms, mc_slot_get(k->slot->requests) > 0);
-    if (k->proved && k->generation == k->pool->generation)
+    if (k->proved)
         mc_policy_healed(&k->pool->births);
 }
 

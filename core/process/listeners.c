@@ -34,15 +34,16 @@ static bool has_v4_twin(const struct mc_conf *conf, const struct mc_addr *addr)
     return false;
 }
 
-static int open_one(struct mc_arbiter *a, const struct mc_conf_listen *l)
+static int open_one(struct mc_generation *g, const struct mc_conf_listen *l)
 {
-    const struct mc_values *set = &a->conf->set;
+    struct mc_arbiter *a = g->arbiter;
+    const struct mc_values *set = &g->conf->set;
     struct mc_listen_opts o = {
         .backlog = (int)set->backlog,
         .umask = (mode_t)set->umask_,
-        .uid = a->conf->uid,
-        .gid = a->conf->gid,
-        .v6only = has_v4_twin(a->conf, &l->addr),
+        .uid = g->conf->uid,
+        .gid = g->conf->gid,
+        .v6only = has_v4_twin(g->conf, &l->addr),
         .defer_accept = true,
     };
     for (int i = 1;; i++) {
@@ -79,27 +80,27 @@ static struct mc_arb_place place_of(const char *path)
     return (struct mc_arb_place){st.st_dev, st.st_ino};
 }
 
-int mc_listeners_open(struct mc_arbiter *a)
+int mc_listeners_open(struct mc_generation *g)
 {
-    for (size_t i = 0; i < a->conf->nlistens; i++) {
-        a->listen_fds[i] = open_one(a, &a->conf->listens[i]);
-        if (a->listen_fds[i] < 0)
+    for (size_t i = 0; i < g->conf->nlistens; i++) {
+        g->listen_fds[i] = open_one(g, &g->conf->listens[i]);
+        if (g->listen_fds[i] < 0)
             return MC_ERROR;
-        a->places[i] = place_of(path_of(&a->conf->listens[i].addr));
+        g->places[i] = place_of(path_of(&g->conf->listens[i].addr));
     }
     return MC_OK;
 }
 
-void mc_listeners_log(struct mc_arbiter *a)
+void mc_listeners_log(struct mc_generation *g)
 {
     struct mc_sb line;
     mc_sb_init(&line, 65536);
-    for (size_t i = 0; i < a->conf->nlistens; i++) {
-        const struct mc_conf_listen *l = &a->conf->listens[i];
+    for (size_t i = 0; i < g->conf->nlistens; i++) {
+        const struct mc_conf_listen *l = &g->conf->listens[i];
         struct mc_addr real;
         char text[160];
         /* Port 0 became a real one. */
-        if (mc_addr_of_fd(a->listen_fds[i], &real) == MC_OK)
+        if (mc_addr_of_fd(g->listen_fds[i], &real) == MC_OK)
             mc_addr_print(&real, text, sizeof(text));
         else
             mc_addr_print(&l->addr, text, sizeof(text));
@@ -109,7 +110,7 @@ void mc_listeners_log(struct mc_arbiter *a)
             mc_sb_addz(&line, l->tls ? "https://" : "http://");
         mc_sb_addz(&line, text);
     }
-    mc_info("Listening at: %s (%ld)", mc_sb_z(&line), (long)a->pid);
+    mc_info("Listening at: %s (%ld)", mc_sb_z(&line), (long)g->arbiter->pid);
     mc_sb_fini(&line);
 }
 
@@ -146,31 +147,31 @@ void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr)
 }
 
 /* Unless another server has taken the path over. No other file has our inode's number: our socket, still open, holds it. */
-static void unlink_path(const struct mc_arbiter *a, size_t i)
+static void unlink_path(const struct mc_generation *g, size_t i)
 {
-    const char *path = path_of(&a->conf->listens[i].addr);
+    const char *path = path_of(&g->conf->listens[i].addr);
     struct mc_arb_place now = place_of(path);
-    if (now.ino != 0 && now.ino == a->places[i].ino && now.dev == a->places[i].dev)
+    if (now.ino != 0 && now.ino == g->places[i].ino && now.dev == g->places[i].dev)
         unlink(path);
 }
 
-void mc_listeners_refuse(struct mc_arbiter *a)
+void mc_listeners_refuse(struct mc_generation *g)
 {
-    for (size_t i = 0; i < a->conf->nlistens; i++) {
-        if (a->listen_fds[i] < 0)
+    for (size_t i = 0; i < g->conf->nlistens; i++) {
+        if (g->listen_fds[i] < 0)
             continue;
-        unlink_path(a, i);
-        mc_listeners_refuse_fd(a->listen_fds[i], &a->conf->listens[i].addr);
-        mc_fd_close(&a->listen_fds[i]);
+        unlink_path(g, i);
+        mc_listeners_refuse_fd(g->listen_fds[i], &g->conf->listens[i].addr);
+        mc_fd_close(&g->listen_fds[i]);
     }
 }
 
-void mc_listeners_close(struct mc_arbiter *a)
+void mc_listeners_close(struct mc_generation *g)
 {
-    for (size_t i = 0; a->nkids > 0 && i < a->conf->nlistens; i++) { /* else the start had no memory for its records */
-        if (a->listen_fds[i] < 0)
+    for (size_t i = 0; i < g->conf->nlistens; i++) {
+        if (g->listen_fds[i] < 0)
             continue;
-        unlink_path(a, i);
-        mc_fd_close(&a->listen_fds[i]);
+        unlink_path(g, i);
+        mc_fd_close(&g->listen_fds[i]);
     }
 }

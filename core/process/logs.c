@@ -16,16 +16,19 @@ static int open_one(const char *path, int std)
     return fd;
 }
 
-int mc_logs_open(struct mc_arbiter *a)
+int mc_logs_open(struct mc_generation *g)
 {
-    a->errorlog = open_one(a->conf->set.errorlog, STDERR_FILENO);
-    if (a->errorlog < 0)
-        return MC_ERROR;
-    mc_log_init(a->errorlog, a->conf->loglevel);
-    if (!a->conf->set.accesslog)
-        return MC_OK;
-    a->accesslog = open_one(a->conf->set.accesslog, STDOUT_FILENO);
-    return a->accesslog < 0 ? MC_ERROR : MC_OK;
+    const struct mc_values *set = &g->conf->set;
+    g->errorlog = open_one(set->errorlog, STDERR_FILENO);
+    if (g->errorlog < 0 || !set->accesslog)
+        return g->errorlog < 0 ? MC_ERROR : MC_OK;
+    g->accesslog = open_one(set->accesslog, STDOUT_FILENO);
+    return g->accesslog < 0 ? MC_ERROR : MC_OK;
+}
+
+void mc_logs_use(struct mc_generation *g)
+{
+    mc_log_init(g->errorlog, g->conf->loglevel);
 }
 
 /* The number stays, so nobody who remembers it (the interpreter, the log of this process) must be told. */
@@ -37,37 +40,43 @@ static void replace(int fd, int *fresh)
 
 static void send_logs(struct mc_kid *k)
 {
-    struct mc_arbiter *a = k->arbiter;
-    int fds[2] = {a->errorlog, a->accesslog};
-    struct mc_msg m = {.kind = MC_MSG_LOGS, .value = a->accesslog >= 0};
     if (k->life == MC_LIFE_NONE || k->io.fd < 0)
         return;
-    if (mc_channel_send(k->io.fd, &m, fds, 1 + (a->accesslog >= 0)) != MC_OK)
+    const struct mc_generation *g = k->pool->gen;
+    int fds[2] = {g->errorlog, g->accesslog};
+    struct mc_msg m = {.kind = MC_MSG_LOGS, .value = g->accesslog >= 0};
+    if (mc_channel_send(k->io.fd, &m, fds, 1 + (g->accesslog >= 0)) != MC_OK)
         mc_warn("cannot send the new logs to pid %ld: %m", (long)k->pid);
+}
+
+static void reopen(struct mc_generation *g)
+{
+    int fd = open_one(g->conf->set.errorlog, STDERR_FILENO);
+    if (fd >= 0)
+        replace(g->errorlog, &fd);
+    fd = g->accesslog >= 0 ? open_one(g->conf->set.accesslog, STDOUT_FILENO) : -1;
+    if (fd >= 0)
+        replace(g->accesslog, &fd);
 }
 
 void mc_logs_reopen(struct mc_arbiter *a)
 {
-    int fd = open_one(a->conf->set.errorlog, STDERR_FILENO);
-    if (fd >= 0)
-        replace(a->errorlog, &fd);
-    mc_log_set_fd(a->errorlog);
-    fd = a->accesslog >= 0 ? open_one(a->conf->set.accesslog, STDOUT_FILENO) : -1;
-    if (fd >= 0)
-        replace(a->accesslog, &fd);
+    for (struct mc_generation *g = a->fresh ? a->fresh : a->gen; g; g = g->older)
+        reopen(g);
+    mc_log_set_fd(a->gen->errorlog);
     for (unsigned i = 0; i < a->nkids; i++)
         send_logs(&a->kids[i]);
-    for (size_t i = 0; i < a->conf->npools; i++)
-        send_logs(&a->pools[i].zygote);
+    for (struct mc_arb_pool *p = mc_generation_next_pool(a, NULL); p; p = mc_generation_next_pool(a, p))
+        send_logs(&p->zygote);
 }
 
-void mc_logs_daemon(struct mc_arbiter *a)
+void mc_logs_daemon(struct mc_generation *g)
 {
-    int fd = strcmp(a->conf->set.errorlog, "-") == 0 ? open_one("-", STDERR_FILENO) : -1;
+    int fd = strcmp(g->conf->set.errorlog, "-") == 0 ? open_one("-", STDERR_FILENO) : -1;
     if (fd >= 0)
-        replace(a->errorlog, &fd);
-    mc_log_set_fd(a->errorlog);
-    fd = a->accesslog >= 0 && strcmp(a->conf->set.accesslog, "-") == 0 ? open_one("-", STDOUT_FILENO) : -1;
+        replace(g->errorlog, &fd);
+    mc_log_set_fd(g->errorlog);
+    fd = g->accesslog >= 0 && strcmp(g->conf->set.accesslog, "-") == 0 ? open_one("-", STDOUT_FILENO) : -1;
     if (fd >= 0)
-        replace(a->accesslog, &fd);
+        replace(g->accesslog, &fd);
 }

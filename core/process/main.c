@@ -11,7 +11,5 @@ int main(int argc, char **argv)
     if (!conf)
         return code;
     (void)mc_proc_title_own();
-    code = mc_arbiter_run(conf, todo == MC_CONF_CHECK);
-    mc_conf_free(&conf);
-    return code;
+    return mc_arbiter_run(conf, todo == MC_CONF_CHECK);
 }

@@ -15,9 +15,9 @@ static struct mc_kid *find(struct mc_arbiter *a, pid_t pid)
         if (a->kids[i].life != MC_LIFE_NONE && a->kids[i].pid == pid)
             return &a->kids[i];
     }
-    for (size_t i = 0; i < a->conf->npools; i++) {
-        if (a->pools[i].zygote.life != MC_LIFE_NONE && a->pools[i].zygote.pid == pid)
-            return &a->pools[i].zygote;
+    for (struct mc_arb_pool *p = mc_generation_next_pool(a, NULL); p; p = mc_generation_next_pool(a, p)) {
+        if (p->zygote.life != MC_LIFE_NONE && p->zygote.pid == pid)
+            return &p->zygote;
     }
     return NULL;
 }
@@ -105,7 +105,7 @@ static void follow_up(struct mc_kid *k, const struct mc_policy_end *e)
     struct mc_arbiter *a = k->arbiter;
     struct mc_arb_pool *p = k->pool;
     int code = MC_EXIT_OK;
-    if (a->stopping != MC_STOP_NOT || k->generation != p->generation)
+    if (a->stopping != MC_STOP_NOT || p->gen != a->gen)
         return;
     switch (mc_policy_ended(e, &code)) {
     case MC_NEXT_REPLACE:

@@ -27,10 +27,10 @@ static struct mc_kid *free_kid(struct mc_arbiter *a)
 /* A fresh record of a life that begins now. */
 static void begin(struct mc_kid *k, struct mc_arbiter *a, struct mc_arb_pool *p)
 {
-    *k = (struct mc_kid){.arbiter = a, .pool = p, .slot = k->slot, .index = k->index, .io.fd = -1, .generation = p->generation};
+    *k = (struct mc_kid){.arbiter = a, .pool = p, .slot = k->slot, .index = k->index, .io.fd = -1};
     k->started_ms = mc_loop_refresh(&a->loop);
     if (k->slot)
-        mc_scoreboard_begin(k->slot, k->index, p->conf->index, p->generation, k->started_ms);
+        mc_scoreboard_begin(k->slot, k->index, p->conf->index, p->gen->number, k->started_ms);
 }
 
 /* ---- in the child ---- */
@@ -93,16 +93,17 @@ static void offer_to_oom_killer(void)
 }
 
 /* Identity, and death with the parent; in this order, because a change of uid forgets the latter. */
-static void settle(struct mc_arbiter *a, int channel)
+static void settle(const struct mc_generation *g, int channel)
 {
+    const struct mc_conf *conf = g->conf;
     char text[128];
     offer_to_oom_killer();
-    if (mc_proc_drop(a->conf->uid, a->conf->gid, a->conf->set.initgroups) != MC_OK) {
-        snprintf(text, sizeof(text), "cannot become user %ld, group %ld: %m", (long)a->conf->uid, (long)a->conf->gid);
+    if (mc_proc_drop(conf->uid, conf->gid, conf->set.initgroups) != MC_OK) {
+        snprintf(text, sizeof(text), "cannot become user %ld, group %ld: %m", (long)conf->uid, (long)conf->gid);
         give_up(channel, MC_EXIT_FAIL, text);
     }
     mc_proc_parent_death(SIGTERM);
-    if (getppid() != a->pid)
+    if (getppid() != g->arbiter->pid)
         _exit(MC_EXIT_OK);
 }
 
@@ -119,36 +120,37 @@ static void set_env(const struct mc_conf *conf, const struct mc_conf_pool *pool)
 static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
 {
     struct mc_arbiter *a = k->arbiter;
+    const struct mc_generation *g = k->pool->gen;
     const struct mc_conf_pool *pool = k->pool->conf;
-    int *keep = calloc(a->conf->nlistens + 5, sizeof(*keep)), *listens = calloc(a->conf->nlistens, sizeof(*listens));
+    int *keep = calloc(g->conf->nlistens + 5, sizeof(*keep)), *listens = calloc(g->conf->nlistens, sizeof(*listens));
     size_t n = 0;
     mc_signals_default(standard);
     if (!keep || !listens || mc_signals_after_fork() != MC_OK)
         give_up(channel, MC_EXIT_BOOT, "out of memory or descriptors");
     keep[n++] = channel;
     keep[n++] = mc_signals_fd();
-    keep[n++] = a->errorlog;
-    if (a->accesslog >= 0)
-        keep[n++] = a->accesslog;
+    keep[n++] = g->errorlog;
+    if (g->accesslog >= 0)
+        keep[n++] = g->accesslog;
     if (k->pool->secrets >= 0)
         keep[n++] = k->pool->secrets;
-    for (size_t i = 0; i < a->conf->nlistens; i++) {
-        listens[i] = a->conf->listens[i].pool == pool ? a->listen_fds[i] : -1;
+    for (size_t i = 0; i < g->conf->nlistens; i++) {
+        listens[i] = g->conf->listens[i].pool == pool ? g->listen_fds[i] : -1;
         if (listens[i] >= 0)
             keep[n++] = listens[i];
     }
     keep_only(keep, n);
     free(keep);
-    settle(a, channel);
-    set_env(a->conf, pool);
+    settle(g, channel);
+    set_env(g->conf, pool);
     struct mc_child_start start = {
-        .conf = a->conf,
+        .conf = g->conf,
         .pool = pool,
         .slot = k->slot,
         .slots = a->board.slots,
         .nslots = a->board.n,
         .channel = channel,
-        .accesslog = a->accesslog,
+        .accesslog = g->accesslog,
         .secrets = k->pool->secrets,
         .arbiter = a->pid,
         .listen_fds = listens,
@@ -159,38 +161,39 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
 static MC_NORETURN void be_zygote(struct mc_kid *k, int channel)
 {
     struct mc_arbiter *a = k->arbiter;
+    const struct mc_generation *g = k->pool->gen;
     const struct mc_conf_pool *pool = k->pool->conf;
     const char *path = NULL;
     char text[MC_SLOT_TEXT];
-    int *listens = calloc(a->conf->nlistens, sizeof(*listens));
+    int *listens = calloc(g->conf->nlistens, sizeof(*listens));
     if (!listens)
         give_up(channel, MC_EXIT_BOOT, "out of memory");
-    for (size_t i = 0; i < a->conf->nlistens; i++)
-        listens[i] = a->conf->listens[i].pool == pool ? a->listen_fds[i] : -1;
-    settle(a, channel);
-    set_env(a->conf, pool);
+    for (size_t i = 0; i < g->conf->nlistens; i++)
+        listens[i] = g->conf->listens[i].pool == pool ? g->listen_fds[i] : -1;
+    settle(g, channel);
+    set_env(g->conf, pool);
     struct mc_zygote_exec x = {
         .channel = channel,
-        .image = a->image,
+        .image = g->image,
         .board = a->board.shm.fd,
-        .zones = a->zones.fd,
-        .errorlog = a->errorlog,
-        .accesslog = a->accesslog,
+        .zones = g->zones.fd,
+        .errorlog = g->errorlog,
+        .accesslog = g->accesslog,
         .listen_fds = listens,
     };
-    channel = mc_zygote_exec(a, pool, &x, &path);
+    channel = mc_zygote_exec(g, pool, &x, &path);
     snprintf(text, sizeof(text), "cannot run the interpreter '%s': %m", path ? path : "python3");
     give_up(channel, MC_EXIT_FAIL, text);
 }
 
 static MC_NORETURN void be_check(struct mc_kid *k, int channel)
 {
-    struct mc_arbiter *a = k->arbiter;
+    const struct mc_generation *g = k->pool->gen;
     if (mc_signals_after_fork() != MC_OK)
         give_up(channel, MC_EXIT_BOOT, "out of memory or descriptors");
-    settle(a, channel);
-    set_env(a->conf, k->pool->conf);
-    _exit(mc_worker_check(a->conf, k->pool->conf));
+    settle(g, channel);
+    set_env(g->conf, k->pool->conf);
+    _exit(mc_worker_check(g->conf, k->pool->conf));
 }
 
 /* ---- in the arbiter ---- */
@@ -229,10 +232,11 @@ int mc_spawn_zygote(struct mc_arbiter *a, struct mc_arb_pool *p)
     return fork_kid(&p->zygote, be_zygote);
 }
 
-bool mc_spawn_has_check(const struct mc_arbiter *a, const struct mc_arb_pool *p)
+bool mc_spawn_has_check(const struct mc_arb_pool *p)
 {
-    for (size_t i = 0; i < a->conf->napps; i++) {
-        const struct mc_conf_app *app = &a->conf->apps[i];
+    const struct mc_conf *conf = p->gen->conf;
+    for (size_t i = 0; i < conf->napps; i++) {
+        const struct mc_conf_app *app = &conf->apps[i];
         if (app->pool == p->conf && !p->conf->python && app->type->load)
             return true;
     }
@@ -251,10 +255,10 @@ pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int o
     enum { SECONDS = 30 };
     pid_t pid = fork();
     if (pid == 0) {
-        int keep[] = {in, out, a->errorlog};
+        int keep[] = {in, out, p->gen->errorlog};
         mc_signals_default(standard);
         keep_only(keep, MC_COUNT(keep));
-        settle(a, -1);
+        settle(p->gen, -1);
         signal(SIGALRM, SIG_DFL);
         alarm(SECONDS);
         _exit(fn(a, p, in, out) == MC_OK ? MC_EXIT_OK : MC_EXIT_FAIL);

@@ -34,15 +34,15 @@ void mc_stop_begin(struct mc_arbiter *a, enum mc_stopping how)
         return;
     if (a->stopping == MC_STOP_NOT) {
         if (how == MC_STOP_GRACEFUL)
-            mc_listeners_refuse(a);
+            mc_listeners_refuse(a->gen);
         else
-            mc_listeners_close(a);
+            mc_listeners_close(a->gen);
     }
     a->stopping = how;
     for (unsigned i = 0; i < a->nkids; i++)
         dismiss(&a->kids[i], how);
-    for (size_t i = 0; i < a->conf->npools; i++)
-        dismiss(&a->pools[i].zygote, how);
+    for (struct mc_arb_pool *p = mc_generation_next_pool(a, NULL); p; p = mc_generation_next_pool(a, p))
+        dismiss(&p->zygote, how);
 }
 
 void mc_stop_halt(struct mc_arbiter *a, int code)
@@ -63,8 +63,8 @@ bool mc_stop_done(const struct mc_arbiter *a)
         if (a->kids[i].life != MC_LIFE_NONE)
             return false;
     }
-    for (size_t i = 0; i < a->conf->npools; i++) {
-        if (a->pools[i].zygote.life != MC_LIFE_NONE)
+    for (const struct mc_arb_pool *p = mc_generation_next_pool(a, NULL); p; p = mc_generation_next_pool(a, p)) {
+        if (p->zygote.life != MC_LIFE_NONE)
             return false;
     }
     return true;

@@ -181,20 +181,20 @@ static void preload_sanitizer(void)
     free(maps);
 }
 
-int mc_zygote_exec(struct mc_arbiter *a, const struct mc_conf_pool *pool, const struct mc_zygote_exec *x, const char **path)
+int mc_zygote_exec(const struct mc_generation *g, const struct mc_conf_pool *pool, const struct mc_zygote_exec *x, const char **path)
 {
     static char found[PATH_MAX];
     char index[16];
-    *path = interpreter(a->conf, pool, found, sizeof(found));
+    *path = interpreter(g->conf, pool, found, sizeof(found));
     snprintf(index, sizeof(index), "%u", pool->index);
     /* A Ctrl-C reaches everyone; the interpreter would answer with a traceback until the extension has its handlers. */
     signal(SIGINT, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);
     preload_sanitizer();
-    if (place_fds(x, a->conf->nlistens) != MC_OK)
+    if (place_fds(x, g->conf->nlistens) != MC_OK)
         return x->channel;
-    hide_above(MC_FD_LISTEN + (int)a->conf->nlistens);
-    char *argv[] = {(char *)(uintptr_t)*path, (char *)(uintptr_t) "-c", (char *)(uintptr_t)boot, a->extension, index, NULL};
+    hide_above(MC_FD_LISTEN + (int)g->conf->nlistens);
+    char *argv[] = {(char *)(uintptr_t)*path, (char *)(uintptr_t) "-c", (char *)(uintptr_t)boot, (char *)(uintptr_t)g->arbiter->extension, index, NULL};
     execv(*path, argv);
     return MC_FD_CHANNEL;
 }
