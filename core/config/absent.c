@@ -1,50 +1,14 @@
-/* Gunicorn's settings that this version does not have, so that an error can say which and why. Data only; see settings.c for the others. */
+/* Gunicorn's settings whose values are Python objects, so that an error can say why a file or a command line cannot hold them. Data only;
+ * settings_refused.c has the others that are missing. */
 #include "core/config/setting.h"
 
-#define YET  "is not built yet in this version"
-#define HOOK "is a Python hook, and hooks are not built yet in this version"
+#define YET   "is not built yet in this version"
+#define HOOK  "is a Python hook, and hooks are not built yet in this version"
+#define POOLS "belongs to Gunicorn's dirty arbiter: give such an app a pool of its own, see docs/pools.md"
 
 const struct mc_setting_absent mc_settings_absent[] = {
-    {"asgi_loop", "--asgi-loop", YET},
-    {"asgi_lifespan", "--asgi-lifespan", YET},
-    {"websocket_max_message_size", "--websocket-max-message-size", YET},
-    {"asgi_disconnect_grace_period", "--asgi-disconnect-grace-period", YET},
-    {"root_path", "--root-path", YET},
-    {"reload", "--reload", YET},
-    {"reload_engine", "--reload-engine", YET},
-    {"reload_extra_files", "--reload-extra-file", YET},
-    {"spew", "--spew", "does not exist here: use python -m trace, or a profiler"},
-    {"reuse_port", "--reuse-port", YET},
-    {"strip_header_spaces", "--strip-header-spaces", "does not exist here: a space before the colon hides requests from proxies"},
-    {"permit_unconventional_http_method", "--permit-unconventional-http-method", YET},
-    {"paste", "--paste|--paster", YET},
-    {"raw_paste_global_conf", "--paste-global", YET},
     {"ssl_context", NULL, "does not exist here: TLS is set up by settings, not by Python"},
-    {"http_protocols", "--http-protocols", YET},
-    {"http2_cleartext", "--http2-cleartext", YET},
-    {"http2_max_concurrent_streams", "--http2-max-concurrent-streams", YET},
-    {"http2_initial_window_size", "--http2-initial-window-size", YET},
-    {"http2_max_frame_size", "--http2-max-frame-size", YET},
-    {"http2_max_header_list_size", "--http2-max-header-list-size", YET},
-    {"capture_output", "--capture-output", YET},
-    {"enable_stdio_inheritance", "--enable-stdio-inheritance|-R", YET},
-    {"logger_class", "--logger-class",
-     "does not exist here: the server writes its logs itself, see accesslog, access_log_format and errorlog"},
-    {"logconfig", "--log-config", YET},
     {"logconfig_dict", NULL, YET},
-    {"logconfig_json", "--log-config-json", YET},
-    {"syslog", "--log-syslog", YET},
-    {"syslog_addr", "--log-syslog-to", YET},
-    {"syslog_prefix", "--log-syslog-prefix", YET},
-    {"syslog_facility", "--log-syslog-facility", YET},
-    {"disable_redirect_access_to_syslog", "--disable-redirect-access-to-syslog", YET},
-    {"statsd_host", "--statsd-host", YET},
-    {"statsd_prefix", "--statsd-prefix", YET},
-    {"dogstatsd_tags", "--dogstatsd-tags", YET},
-    {"enable_backlog_metric", "--enable-backlog-metric", YET},
-    {"default_proc_name", NULL, "does not exist here: use proc_name"},
-    {"control_socket", "--control-socket", YET},
-    {"control_socket_mode", "--control-socket-mode", YET},
     {"on_starting", NULL, HOOK},
     {"on_reload", NULL, HOOK},
     {"when_ready", NULL, HOOK},
@@ -60,14 +24,9 @@ const struct mc_setting_absent mc_settings_absent[] = {
     {"worker_exit", NULL, HOOK},
     {"pre_request", NULL, HOOK},
     {"post_request", NULL, HOOK},
-    {"dirty_apps", "--dirty-app", YET},
-    {"dirty_workers", "--dirty-workers", YET},
-    {"dirty_threads", "--dirty-threads", YET},
-    {"dirty_timeout", "--dirty-timeout", YET},
-    {"dirty_graceful_timeout", "--dirty-graceful-timeout", YET},
-    {"on_dirty_starting", NULL, HOOK},
-    {"dirty_post_fork", NULL, HOOK},
-    {"dirty_worker_init", NULL, HOOK},
-    {"dirty_worker_exit", NULL, HOOK},
+    {"on_dirty_starting", NULL, POOLS},
+    {"dirty_post_fork", NULL, POOLS},
+    {"dirty_worker_init", NULL, POOLS},
+    {"dirty_worker_exit", NULL, POOLS},
     {NULL, NULL, NULL},
 };

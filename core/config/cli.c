@@ -68,6 +68,8 @@ static int try(struct mc_build *b, const struct mc_setting *s, const char *label
     here.offset = 0;
     if (s->flags & MC_SETF_IGNORED)
         return MC_OK;
+    if (s->flags & MC_SETF_REFUSED && !mc_value_is_default(b->arena, s, &word, 1))
+        return usage(b, label, ": ", mc_tree_refusal(b, s));
     if (mc_value_set(b->arena, &here, &room, &word, 1, &bad, err, sizeof err) == MC_OK)
         return MC_OK;
     b->code = MC_EXIT_USAGE;
@@ -80,6 +82,12 @@ static int take(struct args *a, const struct mc_setting *s, const char *label, c
     if (!label || try(a->b, s, label, word) != MC_OK)
         return MC_ERROR;
     return give(a->b, &a->out->given, s, label, word);
+}
+
+static bool fits(const struct mc_setting *s, const char *word)
+{
+    char ignored[256];
+    return word && s->check(word, ignored, sizeof ignored) == MC_OK;
 }
 
 /* The argument that follows an option; a word with a dash is the next option, "-" alone is a word. */
@@ -216,6 +224,8 @@ static int long_option(struct args *a, const char *word)
         show(a, m.show);
         return MC_OK;
     }
+    if (!value && m.setting->flags & MC_SETF_OPTIONAL)
+        value = fits(m.setting, a->argv[a->i]) ? a->argv[a->i++] : "auto";
     if (!value)
         value = next_argument(a);
     if (!value)

@@ -12,7 +12,7 @@
 /* Every built-in setting; each scope has a whole copy, filled from the scope round it, so `route->set.limit_request_body` is always final. */
 struct mc_values {
     /* process (MAIN) */
-    const char *chdir, *pidfile, *proc_name, *errorlog, *loglevel, *accesslog, *access_log_format, *tmp_upload_dir;
+    const char *chdir, *pidfile, *proc_name, *default_proc_name, *errorlog, *loglevel, *accesslog, *access_log_format, *tmp_upload_dir;
     int64_t umask_; /* octal, default 0 as Gunicorn's */
     bool daemon, initgroups;
     struct mc_strv resolver; /* name servers of upstreams, ADDRESS[:PORT] */
@@ -47,6 +47,7 @@ struct mc_values {
     int64_t limit_request_body;                                                                     /* R bytes, 0 = off */
     int64_t header_timeout, body_timeout, send_timeout;                                             /* ms, 0 = off; body and send R */
     int64_t body_buffer, response_buffer, response_buffer_file;                                     /* R bytes */
+    bool permit_unconventional_http_method;
     const char *server_tokens; /* Server field: "on" (monoceros/VERSION), "off" (none), "name" (monoceros) or any other text as it stands */
     /* command line only */
     const char *config;

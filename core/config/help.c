@@ -81,7 +81,7 @@ static void file_only(struct mc_sb *out)
     mc_sb_addz(out, "  In the file only:");
     pad(out, COLUMN - 19);
     for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
-        if (s->flag)
+        if (s->flag || s->flags & (MC_SETF_IGNORED | MC_SETF_REFUSED))
             continue;
         mc_sb_addf(&names, "%s%s", separator, s->name);
         separator = ", ";
@@ -104,7 +104,7 @@ void mc_help_options(struct mc_sb *out)
     for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
         if (s->group)
             mc_sb_addf(out, "\n%s\n", s->group);
-        if (s->flag)
+        if (s->flag && !(s->flags & MC_SETF_REFUSED))
             setting_entry(out, s);
     }
     mc_sb_addz(out, "\nEvery option NAME is also a setting of the configuration file, under the name that --print-config shows.\n");

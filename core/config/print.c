@@ -38,7 +38,7 @@ static void print_text(struct mc_sb *out, int depth, const char *name, const cha
 /* Servers and apps say what these said. */
 static bool gone(const struct mc_setting *s)
 {
-    return s->flags & MC_SETF_IGNORED || s->offset == offsetof(struct mc_values, bind) || s->offset == offsetof(struct mc_values, wsgi_app);
+    return s->flags & (MC_SETF_IGNORED | MC_SETF_REFUSED) || s->offset == offsetof(struct mc_values, bind) || s->offset == offsetof(struct mc_values, wsgi_app);
 }
 
 static void print_values(struct mc_sb *out, int depth, const struct mc_setting *table, unsigned where, const void *set, const void *outer)

@@ -75,6 +75,9 @@ static void take_plain(struct mc_resolve_from *from, struct mc_conf *c)
     from->bind = c->set.bind;
     c->set.wsgi_app = NULL;
     c->set.bind = (struct mc_strv){0};
+    if (!c->set.proc_name && c->set.default_proc_name && strcmp(c->set.default_proc_name, "gunicorn") != 0)
+        c->set.proc_name = c->set.default_proc_name;
+    c->set.default_proc_name = NULL;
     if (!c->set.proc_name)
         c->set.proc_name = module ? module->words[0].text : from->app ? from->app : "monoceros";
 }

@@ -5,7 +5,7 @@
 #include "core/base/base.h"
 
 enum mc_setting_type {
-    MC_SET_BOOL,     /* bool: true/yes/on, false/no/off (any case), 1/0 on the command line and in the environment */
+    MC_SET_BOOL,     /* bool: true/yes/on/y/1, false/no/off/n/0 (any case) */
     MC_SET_INT,      /* int64_t: decimal; 0o/leading 0 octal only for umask-like settings (MC_SETF_OCTAL) */
     MC_SET_DURATION, /* int64_t milliseconds: "30" and "30s" are seconds; ms, s, m, h, d */
     MC_SET_SIZE,     /* int64_t bytes: "10m"; k, m, g (1024) in either case */
@@ -19,11 +19,15 @@ enum { MC_AT_MAIN = 1, MC_AT_POOL = 2, MC_AT_APP = 4, MC_AT_SERVER = 8, MC_AT_RO
 enum {
     MC_SETF_OCTAL = 1,    /* "022" is octal */
     MC_SETF_COMMAS = 2,   /* a list that one flag or variable may give with commas (forwarded_allow_ips) */
-    MC_SETF_IGNORED = 4,  /* accepted for Gunicorn's sake with one warning */
+    MC_SETF_IGNORED = 4,  /* accepted for Gunicorn's sake with one warning, unless it is the default */
     MC_SETF_FLAG = 8,     /* bool flag without argument; the flag sets true… */
     MC_SETF_NEGATED = 16, /* …or false (--no-sendfile) */
     MC_SETF_AUTO = 32,    /* the word "auto" is 0 */
-    MC_SETF_UNSET = 64    /* -1 while nobody has set it */
+    MC_SETF_UNSET = 64,   /* -1 while nobody has set it */
+    MC_SETF_REFUSED =
+        128, /* Gunicorn's, and not ours: its default is taken in silence, every other value is an error for which doc is the reason */
+    MC_SETF_QUIET = 256,   /* ignored without a warning */
+    MC_SETF_OPTIONAL = 512 /* the flag may stand without a value, which means "auto" */
 };
 
 struct mc_strv {
@@ -55,7 +59,8 @@ static inline const struct mc_setting *mc_setting_next(const struct mc_setting *
     return s->name || !s->more ? s : s->more;
 }
 
-/* Settings of Gunicorn 26.1 that a later version brings or that never come: name and what to say. Ends with name == NULL. */
+/* Settings of Gunicorn 26.1 whose value a file or a command line cannot say, and those that a later version brings: name and what to say.
+ * Ends with name == NULL. */
 struct mc_setting_absent {
     const char *name, *flag, *why;
 };

@@ -147,6 +147,7 @@ const struct mc_setting mc_settings_workers[] = {
      AT(sendfile),
      .dflt = "yes",
      .flag = "--no-sendfile",
+     .env = "SENDFILE",
      .doc = "do not send files by sendfile()"},
     {.name = "env",
      .type = MC_SET_LIST,

@@ -34,6 +34,8 @@ const struct mc_given *mc_tree_given(const struct mc_given *list, const char *na
 struct mc_block *mc_tree_inner(const struct mc_block *block, const char *kind, const struct mc_block *prev);
 size_t mc_tree_count(const struct mc_block *block, const char *kind);
 
+/* Why a setting with MC_SETF_REFUSED has no other value than its default. */
+const char *mc_tree_refusal(struct mc_build *b, const struct mc_setting *s);
 /* Put the words into base (the struct that the setting's offset points into). */
 int mc_tree_apply(struct mc_build *b, const struct mc_given *g, void *base);
 /* All of the list whose setting stands in table `own`, or (own NULL) in mc_settings. */

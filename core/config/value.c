@@ -29,7 +29,8 @@ static int to_bool(const char *w, bool *out)
     static const struct {
         const char *word;
         bool value;
-    } words[] = {{"true", true}, {"yes", true}, {"on", true}, {"1", true}, {"false", false}, {"no", false}, {"off", false}, {"0", false}};
+    } words[] = {{"true", true},   {"yes", true}, {"on", true},   {"1", true},  {"y", true},
+                 {"false", false}, {"no", false}, {"off", false}, {"0", false}, {"n", false}};
     for (size_t i = 0; i < MC_COUNT(words); i++) {
         if (!mc_str_eq_nocase(mc_str(w), mc_str(words[i].word)))
             continue;
@@ -226,7 +227,7 @@ int mc_value_defaults(struct mc_arena *a, const struct mc_setting *table, void *
     size_t bad;
     for (const struct mc_setting *s = table; s && s->name; s = mc_setting_next(s)) {
         int rc = MC_OK;
-        if (s->flags & MC_SETF_IGNORED)
+        if (s->flags & (MC_SETF_IGNORED | MC_SETF_REFUSED))
             continue;
         if (s->flags & MC_SETF_UNSET)
             *(int64_t *)at(s, base) = -1;
@@ -248,6 +249,28 @@ const char *mc_value_default_text(const struct mc_setting *s)
            : s->type == MC_SET_BOOL                                                         ? "no"
            : s->type == MC_SET_STRING || s->type == MC_SET_LIST || s->flags & MC_SETF_UNSET ? ""
                                                                                             : "0";
+}
+
+bool mc_value_is_default(struct mc_arena *a, const struct mc_setting *s, const char *const *words, size_t n)
+{
+    union {
+        bool b;
+        int64_t i;
+        const char *z;
+        struct mc_strv v;
+    } given = {.v = {NULL, 0}}, dflt = {.v = {NULL, 0}};
+    struct mc_setting here = *s;
+    char err[160];
+    size_t bad;
+    here.offset = 0;
+    here.check = NULL;
+    if (mc_value_set(a, &here, &given, words, n, &bad, err, sizeof err) != MC_OK)
+        return false;
+    if (s->dflt && mc_value_set(a, &here, &dflt, &s->dflt, 1, &bad, err, sizeof err) != MC_OK)
+        return false;
+    if (s->type == MC_SET_STRING && !dflt.z)
+        return !*given.z;
+    return mc_value_equal(&here, &given, &dflt);
 }
 
 static bool same_text(const char *a, const char *b)

@@ -14,6 +14,9 @@ int mc_value_defaults(struct mc_arena *a, const struct mc_setting *table, void *
 /* The default as a file would write it, for --help: "" when there is none. */
 const char *mc_value_default_text(const struct mc_setting *s);
 
+/* Are the words, which mc_value_set() takes, what the default is? Of a string, empty and unset are the same. */
+bool mc_value_is_default(struct mc_arena *a, const struct mc_setting *s, const char *const *words, size_t n);
+
 bool mc_value_equal(const struct mc_setting *s, const void *a, const void *b);
 /* False when there is nothing to write: a string or a value that nobody set. */
 bool mc_value_is_set(const struct mc_setting *s, const void *base);

@@ -65,7 +65,7 @@ static int check_first_line(const struct mc_head_scan *scan, const char *p, size
 static int check_growing(const struct mc_head_scan *scan, const char *p, size_t n, const struct mc_head_limits *lim)
 {
     if (!scan->line_done) {
-        if (n > METHOD_MAX && !scan->response && !memchr(p, ' ', METHOD_MAX + 1))
+        if (n > METHOD_MAX && !scan->response && !lim->any_method && !memchr(p, ' ', METHOD_MAX + 1))
             return 400;
         return n > lim->line ? 414 : MC_OK;
     }
@@ -363,13 +363,17 @@ static void decide_connection(const struct facts *k, struct mc_head *out)
 }
 
 /* Any token may be a method (RFC 9110 §9.1), and apps define some; but names like Gunicorn's only, as the others are mistakes or probes. */
-static int check_method(struct mc_str m)
+static int check_method(struct mc_str m, bool any)
 {
     if (mc_str_eq(m, MC_STR("PRI")))
         return 400; /* the preface of HTTP/2 */
     if (mc_str_eq(m, MC_STR("TRACE")))
         return 405;
-    if (mc_str_eq(m, MC_STR("CONNECT")) || m.n < NAME_MIN || m.n > NAME_MAX || memchr(m.p, '#', m.n))
+    if (mc_str_eq(m, MC_STR("CONNECT")))
+        return 501;
+    if (any)
+        return MC_OK;
+    if (m.n < NAME_MIN || m.n > NAME_MAX || memchr(m.p, '#', m.n))
         return 501;
     for (size_t i = 0; i < m.n; i++) {
         if (m.p[i] >= 'a' && m.p[i] <= 'z')
@@ -383,7 +387,7 @@ static int request_line(const char *p, size_t n, const struct mc_head_limits *li
 {
     const char *end = memchr(p, '\r', n);
     const char *space = memchr(p, ' ', n);
-    if (!end || !space || space > end || space - p > METHOD_MAX)
+    if (!end || !space || space > end || (space - p > METHOD_MAX && !lim->any_method))
         return 400;
     struct mc_str method = {p, (size_t)(space - p)};
     if (!mc_field_name_ok(method))
@@ -398,7 +402,7 @@ static int request_line(const char *p, size_t n, const struct mc_head_limits *li
     out->target = target;
     int rc = check_version(end - VERSION_LEN, &out->version);
     if (!rc)
-        rc = check_method(method);
+        rc = check_method(method, lim->any_method);
     return rc ? rc : mc_uri_split(target, options, &out->uri);
 }
 

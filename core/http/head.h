@@ -6,10 +6,11 @@
 #include "core/http/uri.h"
 
 struct mc_head_limits {
-    size_t line;       /* request line without CRLF, bytes → 414 (400 for a method longer than 32) */
+    size_t line;       /* request line without CRLF, bytes → 414 (400 for a method longer than 32, unless any_method) */
     size_t fields;     /* count → 431 */
     size_t field_size; /* name + value + CRLF, bytes → 431 */
     size_t head;       /* all of the head, bytes → 431 */
+    bool any_method;   /* every token may be a method; else those with small letters or #, or not of 3 to 20 bytes → 501 */
 };
 
 enum mc_framing { MC_BODY_NONE, MC_BODY_LENGTH, MC_BODY_CHUNKED, MC_BODY_CLOSE /* responses only: up to the end of the connection */ };

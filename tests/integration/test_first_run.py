@@ -40,7 +40,7 @@ def test_a_wrong_command_line(arguments, word):
     assert done.returncode in (1, 2) and word in done.stderr and len(done.stderr.splitlines()) <= 3
 
 
-@pytest.mark.parametrize("arguments", [["--reload"], ["-k", "gthread"]])
+@pytest.mark.parametrize("arguments", [["--spew"], ["-k", "gthread"]])
 def test_what_is_not_built_yet_says_so(arguments):
     if arguments[-1] in under_test.modules():
         pytest.skip("built")

@@ -46,6 +46,7 @@ static int open_session(struct mc_session *s)
         .fields = limit(s->set->limit_request_fields, FIELDS_MAX),
         .field_size = limit(s->set->limit_request_field_size, SIZE_MAX),
         .head = limit(s->set->limit_request_head, HEAD_MAX),
+        .any_method = s->set->permit_unconventional_http_method,
     };
     s->proto = u;
     return MC_OK;

@@ -112,8 +112,32 @@ static void a_long_option_may_be_cut_while_it_is_unique(void **state)
     assert_string_equal(given("limit_request_field_size"), "7");
     assert_int_equal(PARSE(W("--worker"), W("7")), MC_ERROR);
     assert_string_equal(err, "--worker may mean several options; see --help");
-    assert_int_equal(PARSE(W("--reload")), MC_ERROR); /* exactly one, though there are longer ones */
-    assert_string_equal(err, "--reload: setting 'reload' is not built yet in this version");
+    assert_int_equal(PARSE(W("--paste"), W("x")), MC_ERROR); /* exactly one, though there are longer ones */
+    assert_non_null(strstr(err, "--paste: setting 'paste' does not exist here: serve MODULE:NAME, where the module says "));
+}
+
+static void an_optional_value_is_taken_when_it_fits(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE(W("--proxy-protocol"), W("v2"), W("m:a")), MC_OK);
+    assert_string_equal(given("proxy_protocol"), "v2");
+    assert_int_equal(PARSE(W("--proxy-protocol"), W("m:a")), MC_OK);
+    assert_string_equal(given("proxy_protocol"), "auto");
+    assert_string_equal(cli.app, "m:a");
+    assert_int_equal(PARSE(W("m:a"), W("--proxy-protocol")), MC_OK);
+    assert_string_equal(given("proxy_protocol"), "auto");
+    assert_int_equal(PARSE(W("--proxy-protocol=v9")), MC_ERROR);
+}
+
+/* Gunicorn's settings that nothing follows here. */
+static void what_is_refused_may_say_its_default(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE(W("--logger-class"), W("gunicorn.glogging.Logger"), W("--dirty-timeout=5m"), W("--root-path=")), MC_OK);
+    assert_int_equal(PARSE(W("--dirty-timeout=301")), MC_ERROR);
+    assert_non_null(strstr(err, "--dirty-timeout: setting 'dirty_timeout' is Gunicorn's dirty arbiter: "));
+    assert_int_equal(PARSE(W("--dirty-timeout=x")), MC_ERROR);
+    assert_int_equal(build.code, MC_EXIT_USAGE);
 }
 
 static void asking_ends_the_reading(void **state)
@@ -151,7 +175,7 @@ static void wrong_words_are_usage_errors(void **state)
         {{"--header-map", "x"}, "--header-map: expected drop, refuse or dangerous, not 'x'"},
         {{"--forwarded-allow-ips", "1.2.3.4,x"}, "--forwarded-allow-ips: expected an address"},
         {{"-c", ""}, "-c: must not be empty"},
-        {{"-R"}, "-R: setting 'enable_stdio_inheritance' is not built yet in this version"},
+        {{"--spew"}, "--spew: setting 'spew' does not exist here: use python -m trace, or a profiler"},
         {{"--cert-reqs", "3"}, "--cert-reqs: "},
         {{"--asgi-loop=x"}, "--asgi-loop: setting 'asgi_loop' is not built yet in this version"},
     };
@@ -182,16 +206,21 @@ static void no_setting_is_both_here_and_absent(void **state)
 
 static void the_table_is_sound(void **state)
 {
+    const unsigned without_place = MC_SETF_IGNORED | MC_SETF_REFUSED;
     (void)state;
     for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
         assert_non_null(s->doc);
         assert_true(s->where != 0);
         assert_true(!s->flag || (s->flags & MC_SETF_FLAG) || s->meta);
         assert_true(!s->letter || s->flag);
+        assert_true(!(s->flags & MC_SETF_OPTIONAL) || s->check);
         for (const struct mc_setting *t = mc_setting_next(s); t->name; t = mc_setting_next(t)) {
             assert_string_not_equal(s->name, t->name);
             assert_true(!s->letter || s->letter != t->letter);
-            assert_true(s->flags & MC_SETF_IGNORED || t->flags & MC_SETF_IGNORED || s->offset != t->offset);
+            if (s->flag && t->flag)
+                assert_false(mc_schema_flag_is(s->flag, t->flag) || mc_schema_flag_is(t->flag, s->flag));
+            if (!(s->flags & without_place) && !(t->flags & without_place))
+                assert_int_not_equal(s->offset, t->offset);
         }
     }
 }
@@ -256,6 +285,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_long_option_may_be_cut_while_it_is_unique, setup, teardown),
         cmocka_unit_test_setup_teardown(asking_ends_the_reading, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_words_are_usage_errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_optional_value_is_taken_when_it_fits, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_refused_may_say_its_default, setup, teardown),
         cmocka_unit_test_setup_teardown(no_setting_is_both_here_and_absent, setup, teardown),
         cmocka_unit_test_setup_teardown(the_table_is_sound, setup, teardown),
         cmocka_unit_test_setup_teardown(words_are_split_as_a_shell_does, setup, teardown),

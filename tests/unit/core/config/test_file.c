@@ -80,7 +80,10 @@ static const struct {
     {"xyzzy { a = 1 }\n", "t.conf:1: unknown section 'xyzzy' at the top level"},
     {"@ = 2\n", "t.conf:1: unexpected '@'"},
     {"server s { @ = x }\n", "t.conf:1: unexpected '@'"},
-    {"reload = yes\n", "t.conf:1: setting 'reload' is not built yet in this version"},
+    {"\nspew = yes\n" SERVER, "t.conf:2: setting 'spew' does not exist here: use python -m trace, or a profiler"},
+    {"dirty_workers = 1\n" SERVER, "t.conf:1: setting 'dirty_workers' is Gunicorn's dirty arbiter: "},
+    {"dirty_workers = x\n" SERVER, "t.conf:1: setting 'dirty_workers' is Gunicorn's dirty arbiter: "},
+    {"post_fork = x\n", "t.conf:1: setting 'post_fork' is a Python hook"},
     {"logger_class = x\n", "t.conf:1: setting 'logger_class' does not exist here"},
     {"metrics { }\n", "t.conf:1: section 'metrics' is not built yet in this version"},
     {"server s {\n tls { }\n}\n", "t.conf:2: section 'tls' needs a module that was left out of this build: configure it with --with-tls"},
@@ -213,6 +216,11 @@ static void ignored_settings_warn_once(void **state)
     struct mc_conf *c = from_text("\nworker_tmp_dir = /dev/shm\n" SERVER);
     assert_non_null(c);
     assert_string_equal(warned, "t.conf:2: worker_tmp_dir is accepted and has no effect: heartbeats are kept in shared memory");
+    mc_conf_free(&c);
+    c = from_text("http_parser = auto\nsuppress_ragged_eofs = yes\ncontrol_socket_mode = 0600\ncontrol_socket_disable = yes\nroot_path = ''\n"
+                  "dirty_apps = {}\nlogger_class = gunicorn.glogging.Logger\n" SERVER);
+    assert_non_null(c);
+    assert_string_equal(warned, ""); /* the defaults */
     mc_conf_free(&c);
 }
 

@@ -6,7 +6,7 @@
 static void compare_values(const struct mc_values *a, const struct mc_values *b)
 {
     for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
-        if (s->flags & MC_SETF_IGNORED || s->where & MC_AT_CLI || mc_value_equal(s, a, b))
+        if (s->flags & (MC_SETF_IGNORED | MC_SETF_REFUSED) || s->where & MC_AT_CLI || mc_value_equal(s, a, b))
             continue;
         print_error("%s differs\n", s->name);
         fail();
@@ -153,7 +153,7 @@ static void random_settings_read_back(void **state)
             static const char *const skip = "|chdir|tmp_upload_dir|user|group|bind|wsgi_app|threads|worker_class|";
             char key[64];
             snprintf(key, sizeof key, "|%s|", s->name);
-            if (!(s->where & MC_AT_MAIN) || s->flags & MC_SETF_IGNORED || strstr(skip, key) || (r & 3) == 0)
+            if (!(s->where & MC_AT_MAIN) || s->flags & (MC_SETF_IGNORED | MC_SETF_REFUSED) || strstr(skip, key) || (r & 3) == 0)
                 continue;
             if (s->check && s->check(value, problem, sizeof problem) != MC_OK)
                 continue;

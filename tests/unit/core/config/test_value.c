@@ -146,8 +146,8 @@ static void sizes_have_units(void **state)
 static void bools_have_words(void **state)
 {
     (void)state;
-    static const char *const yes[] = {"yes", "TRUE", "On", "1"}, *const no[] = {"no", "False", "OFF", "0"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const yes[] = {"yes", "TRUE", "On", "1", "y"}, *const no[] = {"no", "False", "OFF", "0", "N"};
+    for (size_t i = 0; i < MC_COUNT(yes); i++) {
         struct values v = {.flag = false};
         assert_int_equal(set(&flag, &v, yes[i]), MC_OK);
         assert_true(v.flag);
@@ -155,7 +155,7 @@ static void bools_have_words(void **state)
         assert_false(v.flag);
     }
     struct values v = {.flag = true};
-    assert_int_equal(set(&flag, &v, "y"), MC_ERROR);
+    assert_int_equal(set(&flag, &v, "ye"), MC_ERROR);
     assert_int_equal(set(&flag, &v, ""), MC_ERROR);
     prints(&flag, &v, "yes");
 }

@@ -13,6 +13,8 @@
 
 static const struct mc_head_limits limits = {.line = 4094, .fields = 100, .field_size = 8190, .head = 65536};
 
+static const struct mc_head_limits any_method = {.line = 4094, .fields = 100, .field_size = 8190, .head = 65536, .any_method = true};
+
 /* As a codec does it: shown `step` bytes more each time, dropping what it is told to. Returns the status; *head as found. */
 static int find(const char *p, size_t n, size_t step, const struct mc_head_limits *lim, struct mc_str *head)
 {
@@ -383,6 +385,46 @@ static void methods(void **state)
     }
 }
 
+/* permit_unconventional_http_method: a token is a method, whatever its letters and length; what is no token stays wrong. */
+static void any_methods(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method;
+        int status, strict;
+    } rows[] = {
+        {"get", MC_OK, 501},
+        {"BREW#1", MC_OK, 501},
+        {"X", MC_OK, 501},
+        {"METHODS-OF-21-LETTERS", MC_OK, 501},
+        {"A-METHOD-THAT-IS-LONGER-THAN-ALL-OF-THIRTY-TWO", MC_OK, 400},
+        {"GET", MC_OK, MC_OK},
+        {"GE(T", 400, 400},
+        {"TRACE", 405, 405},
+        {"CONNECT", 501, 501},
+        {"PRI", 400, 400},
+    };
+    for (size_t i = 0; i < MC_COUNT(rows); i++) {
+        const struct mc_head_limits *both[] = {&any_method, &limits};
+        char text[128];
+        int n = snprintf(text, sizeof text, "%s / HTTP/1.1\r\n" HOST "\r\n", rows[i].method);
+        for (size_t k = 0; k < 2; k++) {
+            struct mc_str head, again;
+            struct mc_arena a;
+            struct mc_head out;
+            mc_arena_init(&a);
+            int rc = find(text, (size_t)n, (size_t)n, both[k], &head);
+            assert_int_equal(find(text, (size_t)n, 1, both[k], &again), rc);
+            if (rc == MC_OK)
+                rc = mc_head_request(&a, head.p, head.n, both[k], &out);
+            assert_int_equal(rc, k == 0 ? rows[i].status : rows[i].strict);
+            if (rc == MC_OK)
+                assert_true(mc_str_eq(out.method, mc_str(rows[i].method)));
+            mc_arena_fini(&a);
+        }
+    }
+}
+
 static void connection(void **state)
 {
     static const struct {
@@ -543,7 +585,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals),  cmocka_unit_test(lengths),    cmocka_unit_test(codings), cmocka_unit_test(understood),
-        cmocka_unit_test(methods),   cmocka_unit_test(connection), cmocka_unit_test(sizes),   cmocka_unit_test(limits_of_the_parser),
+        cmocka_unit_test(methods), cmocka_unit_test(any_methods),   cmocka_unit_test(connection), cmocka_unit_test(sizes),   cmocka_unit_test(limits_of_the_parser),
         cmocka_unit_test(responses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

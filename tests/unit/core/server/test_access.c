@@ -22,7 +22,7 @@ static const char head[] = "GET /a%20b?x=1&y=%22 HTTP/1.1\r\nHost: example.org:8
 
 static void parse(const char *text, size_t n)
 {
-    static const struct mc_head_limits limits = {4094, 100, 8190, 65536};
+    static const struct mc_head_limits limits = {.line = 4094, .fields = 100, .field_size = 8190, .head = 65536};
     memset(&request, 0, sizeof(request));
     mc_arena_init(&arena);
     assert_int_equal(mc_head_request(&arena, text, n, &limits, &request.head), MC_OK);
