@@ -50,7 +50,7 @@ struct mc_values {
     bool permit_unconventional_http_method;
     const char *server_tokens; /* Server field: "on" (monoceros/VERSION), "off" (none), "name" (monoceros) or any other text as it stands */
     /* command line only */
-    const char *config;
+    const char *config, *convert;
     bool check_config, print_config;
 };
 

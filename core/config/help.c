@@ -109,7 +109,7 @@ void mc_help_options(struct mc_sb *out)
     }
     mc_sb_addz(out, "\nEvery option NAME is also a setting of the configuration file, under the name that --print-config shows.\n");
     file_only(out);
-    mc_sb_addz(out, "Later ones win: built-in values, environment, file, options in $MONOCEROS_CMD_ARGS, command line.\n");
+    mc_sb_addz(out, "Later ones win: built-in values, environment, file, options in $GUNICORN_CMD_ARGS and $MONOCEROS_CMD_ARGS, command line.\n");
 }
 
 void mc_help_version(struct mc_sb *out)
@@ -120,7 +120,7 @@ void mc_help_version(struct mc_sb *out)
 void mc_help_nothing(struct mc_sb *out)
 {
     mc_sb_addz(out, "monoceros " MC_VERSION " is an application server: it runs web apps in worker processes and speaks HTTP to clients.\n"
-                    "There is no APP on the command line and no configuration file (monoceros.conf) here, so there is nothing to serve.\n"
+                    "There is no APP on the command line and no monoceros.conf or gunicorn.conf.py here, so there is nothing to serve.\n"
                     "  An app:   monoceros -w 4 -b 127.0.0.1:8000 MODULE:NAME     (such as mysite.wsgi:application)\n"
                     "  A file:   monoceros -c monoceros.conf                      (--print-config shows one for any options)\n"
                     "  More:     monoceros --help, and README.md\n");

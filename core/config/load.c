@@ -3,6 +3,7 @@
  * Called by core/process (arbiter); mc_conf_parse() by workers, too. */
 #include "core/config/cli.h"
 #include "core/config/confuse.h"
+#include "core/config/gunicorn.h"
 #include "core/config/help.h"
 #include "core/config/resolve.h"
 #include "core/config/schema.h"
@@ -89,56 +90,82 @@ static const char *environment(const char *name)
     return getenv(name);
 }
 
-/* Command line over MONOCEROS_CMD_ARGS. */
-static int read_options(struct mc_build *b, struct mc_cli *cli)
+/* The options of an environment variable, under those of cli. */
+static int read_variable(struct mc_build *b, const char *name, bool app_too, struct mc_cli *cli)
 {
-    const char *text = getenv("MONOCEROS_CMD_ARGS");
+    const char *text = getenv(name);
     struct mc_cli below = {0};
     char **argv;
     int argc;
-    if (mc_cli_parse(b, first.argc - 1, first.argv + 1, cli) != MC_OK)
-        return MC_ERROR;
-    if (cli->show != MC_CLI_SHOW_NOTHING || !text)
+    if (!text)
         return MC_OK;
-    if (mc_cli_words(b, "MONOCEROS_CMD_ARGS", text, &argc, &argv) != MC_OK)
+    if (mc_cli_words(b, name, text, &argc, &argv) != MC_OK || mc_cli_parse(b, argc, argv, &below) != MC_OK)
         return MC_ERROR;
-    if (mc_cli_parse(b, argc, argv, &below) != MC_OK)
-        return MC_ERROR;
-    if (below.app || below.show != MC_CLI_SHOW_NOTHING) {
+    if ((below.app && !app_too) || below.show != MC_CLI_SHOW_NOTHING) {
         b->code = MC_EXIT_USAGE;
-        return mc_build_fail(b, MC_NOWHERE, "MONOCEROS_CMD_ARGS holds options only, no APP and no --help or --version");
+        return mc_build_fail(b, MC_NOWHERE, "%s holds options only, no APP and no --help or --version", name);
     }
     mc_cli_merge(&below.given, cli->given);
     cli->given = below.given;
     return MC_OK;
 }
 
-/* The file to read: -c, else ./monoceros.conf, else the installed one when nothing else says what to serve. */
-static int find_file(struct mc_build *b, const struct mc_cli *cli, const char **name, const char **path)
+/* Command line over MONOCEROS_CMD_ARGS over GUNICORN_CMD_ARGS, in which Gunicorn passes over an APP. */
+static int read_options(struct mc_build *b, struct mc_cli *cli)
 {
-    const struct mc_given *g = mc_tree_given(cli->given, "config");
-    const char *here = mc_build_path(b, b->start, "monoceros.conf");
-    *name = NULL;
-    if (!here)
+    if (mc_cli_parse(b, first.argc - 1, first.argv + 1, cli) != MC_OK)
         return MC_ERROR;
+    if (cli->show != MC_CLI_SHOW_NOTHING)
+        return MC_OK;
+    return read_variable(b, "MONOCEROS_CMD_ARGS", false, cli) == MC_OK ? read_variable(b, "GUNICORN_CMD_ARGS", true, cli) : MC_ERROR;
+}
+
+/* The file to read: -c, else ./monoceros.conf, else ./gunicorn.conf.py, else the installed one when nothing else says what to serve.
+ * NULL in *name: none. */
+static int find_file(struct mc_build *b, const struct mc_cli *cli, const char **name)
+{
+    static const char *const here[] = {"monoceros.conf", "gunicorn.conf.py"};
+    const struct mc_given *g = mc_tree_given(cli->given, "config");
+    *name = NULL;
     if (g) {
-        const char *word = g->words[0].text;
-        size_t n = strlen(word);
-        if (strncmp(word, "file:", 5) == 0)
-            word += 5;
-        if (strncmp(word, "python:", 7) == 0 || (n > 3 && strcmp(word + strlen(word) - 3, ".py") == 0)) {
-            return mc_build_fail(b, MC_NOWHERE, "%s: configuration files in Python are not built yet in this version", word);
-        }
-        *name = mc_build_strdup(b, word); /* outlives the words */
-        if (!*name)
-            return MC_ERROR;
-    } else if (access(here, F_OK) == 0) {
-        *name = "monoceros.conf";
-    } else if (!cli->app && access(MC_CONF_PATH, F_OK) == 0) {
-        *name = MC_CONF_PATH;
+        *name = mc_build_strdup(b, g->words[0].text); /* outlives the words */
+        return *name ? MC_OK : MC_ERROR;
     }
-    *path = *name ? mc_build_path(b, b->start, *name) : NULL;
-    return *name && !*path ? MC_ERROR : MC_OK;
+    for (size_t i = 0; i < MC_COUNT(here) && !*name; i++) {
+        const char *path = mc_build_path(b, b->start, here[i]);
+        if (!path)
+            return MC_ERROR;
+        if (access(path, F_OK) == 0)
+            *name = here[i];
+    }
+    if (!*name && !cli->app && access(MC_CONF_PATH, F_OK) == 0)
+        *name = MC_CONF_PATH;
+    return MC_OK;
+}
+
+static const char *python_of(const struct mc_cli *cli)
+{
+    const struct mc_given *g = mc_tree_given(cli->given, "python");
+    return g ? g->words[0].text : NULL;
+}
+
+/* What the file says, in *block, and in *name how it is called. */
+static int read_file(struct mc_build *b, const struct mc_cli *cli, const char **name, const struct mc_block **block)
+{
+    struct mc_gunicorn g;
+    if (mc_gunicorn_is(*name)) {
+        if (mc_gunicorn_read(b, *name, python_of(cli), first.argv + 1, &g) != MC_OK)
+            return MC_ERROR;
+        if (*g.hooks)
+            mc_build_warn(b, (struct mc_conf_where){g.name, 0}, "hooks are not called yet in this version: %s", g.hooks);
+        *name = g.name;
+        *block = g.block;
+        return MC_OK;
+    }
+    *name += strncmp(*name, "file:", 5) == 0 ? 5 : 0;
+    const char *path = mc_build_path(b, b->start, *name);
+    *block = path ? mc_confuse_file(b, *name, path) : NULL;
+    return *block ? MC_OK : MC_ERROR;
 }
 
 /* Everything but printing. *nothing: there is neither an app nor a file. */
@@ -146,14 +173,14 @@ static int build(struct mc_build *b, struct mc_conf *c, struct mc_cli *cli, bool
 {
     struct mc_resolve_from from = {0};
     struct mc_given *env = NULL;
-    const char *name, *path;
+    const char *name;
     b->start = first.dir;
     *nothing = false;
     if (mc_schema_open(b) != MC_OK || read_options(b, cli) != MC_OK)
         return MC_ERROR;
-    if (cli->show != MC_CLI_SHOW_NOTHING)
+    if (cli->show != MC_CLI_SHOW_NOTHING || mc_tree_given(cli->given, "convert"))
         return MC_OK;
-    if (mc_cli_environment(b, environment, &env) != MC_OK || find_file(b, cli, &name, &path) != MC_OK)
+    if (mc_cli_environment(b, environment, &env) != MC_OK || find_file(b, cli, &name) != MC_OK)
         return MC_ERROR;
     if (!name && !cli->app) {
         *nothing = true;
@@ -162,11 +189,8 @@ static int build(struct mc_build *b, struct mc_conf *c, struct mc_cli *cli, bool
     from.environment = env;
     from.cli = cli->given;
     from.app = cli->app;
-    if (name) {
-        from.file = mc_confuse_file(b, name, path);
-        if (!from.file)
-            return MC_ERROR;
-    }
+    if (name && read_file(b, cli, &name, &from.file) != MC_OK)
+        return MC_ERROR;
     c->set.config = name;
     if (mc_resolve(b, &from, c) != MC_OK)
         return MC_ERROR;
@@ -231,6 +255,18 @@ static int show_conf(const struct mc_conf *c)
     return code;
 }
 
+/* --convert FILE. */
+static int convert(struct mc_build *b, const struct mc_cli *cli, int *code)
+{
+    struct mc_sb out;
+    mc_sb_init(&out, MAX_PRINT);
+    int rc = mc_gunicorn_convert(b, mc_tree_given(cli->given, "convert")->words[0].text, python_of(cli), first.argv + 1, &out);
+    if (rc == MC_OK)
+        *code = show(stdout, &out);
+    mc_sb_fini(&out);
+    return rc;
+}
+
 struct mc_conf *mc_conf_load(int argc, char **argv, enum mc_conf_todo *todo, int *code)
 {
     char err[512] = "";
@@ -248,14 +284,16 @@ struct mc_conf *mc_conf_load(int argc, char **argv, enum mc_conf_todo *todo, int
     *code = b.code;
     if (rc == MC_OK && cli.show != MC_CLI_SHOW_NOTHING)
         *code = show_asked(cli.show);
+    else if (rc == MC_OK && mc_tree_given(cli.given, "convert"))
+        rc = convert(&b, &cli, code);
     else if (rc == MC_OK && c->set.print_config)
         *code = show_conf(c);
     else if (rc == MC_OK)
         *todo = c->set.check_config ? MC_CONF_CHECK : MC_CONF_RUN;
     else if (nothing)
         *code = show_nothing();
-    else
-        (void)fprintf(stderr, "monoceros: %s\n", err);
+    if (rc != MC_OK && !nothing)
+        (void)fprintf(stderr, "monoceros: %s\n%s", err, b.detail ? b.detail : "");
     if (*todo == MC_CONF_EXIT)
         mc_conf_free(&c);
     else
@@ -274,7 +312,7 @@ struct mc_conf *mc_conf_reload(void)
     struct mc_conf *c = new_conf(&b);
     environ = first.env;
     if (!c || build(&b, c, &cli, &nothing) != MC_OK) {
-        mc_error("%s", c && nothing ? "the configuration file is gone" : err);
+        mc_error("%s%s%s", c && nothing ? "the configuration file is gone" : err, b.detail ? "\n" : "", b.detail ? b.detail : "");
         mc_conf_free(&c);
     }
     environ = now;

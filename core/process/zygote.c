@@ -1,5 +1,6 @@
 /* The zygote, arbiter side: which interpreter, where the extension is, and the exec with descriptors at their fixed numbers.
  * Runs no Python itself: the few lines that load the extension are text here. Called by the arbiter and by its forked child. */
+#include "core/config/python.h"
 #include "core/os/fd.h"
 #include "core/os/proc.h"
 #include "core/process/arbiter.h"
@@ -76,27 +77,6 @@ int mc_zygote_find_extension(struct mc_arbiter *a)
 
 /* ---- in the forked child ---- */
 
-static bool runnable(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
-}
-
-/* `name` on PATH; what execvp() would take, but known before, for messages. */
-static bool on_path(const char *name, char *out, size_t cap)
-{
-    const char *at = getenv("PATH");
-    if (!at)
-        at = "/usr/local/bin:/usr/bin:/bin";
-    while (*at) {
-        size_t n = strcspn(at, ":");
-        if (n && (size_t)snprintf(out, cap, "%.*s/%s", (int)n, at, name) < cap && runnable(out))
-            return true;
-        at += n + (at[n] == ':');
-    }
-    return false;
-}
-
 static const char *home_of(const struct mc_conf *conf, const struct mc_conf_pool *pool)
 {
     for (size_t i = 0; i < conf->napps; i++) {
@@ -104,22 +84,6 @@ static const char *home_of(const struct mc_conf *conf, const struct mc_conf_pool
             return conf->apps[i].home;
     }
     return NULL;
-}
-
-static const char *interpreter(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *out, size_t cap)
-{
-    const char *named = pool->set.python, *home = home_of(conf, pool), *venv = getenv("VIRTUAL_ENV");
-    if (named && strchr(named, '/'))
-        return named;
-    if (named)
-        return on_path(named, out, cap) ? out : named;
-    if (!home && venv && *venv)
-        home = venv;
-    if (home) {
-        snprintf(out, cap, "%s/bin/python3", home);
-        return out;
-    }
-    return on_path("python3", out, cap) ? out : "python3";
 }
 
 /* The fixed numbers may be in use by each other's sources: first all go up out of the way. */
@@ -185,7 +149,7 @@ int mc_zygote_exec(const struct mc_generation *g, const struct mc_conf_pool *poo
 {
     static char found[PATH_MAX];
     char index[16];
-    *path = interpreter(g->conf, pool, found, sizeof(found));
+    *path = mc_python_find(pool->set.python, home_of(g->conf, pool), found, sizeof(found));
     snprintf(index, sizeof(index), "%u", pool->index);
     /* A Ctrl-C reaches everyone; the interpreter would answer with a traceback until the extension has its handlers. */
     signal(SIGINT, SIG_IGN);

@@ -63,7 +63,7 @@ static struct mc_conf *load(const char *a, const char *b, const char *c, const c
 
 static int setup(void **state)
 {
-    static const char *const unset[] = {"PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "MONOCEROS_CMD_ARGS"};
+    static const char *const unset[] = {"PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "MONOCEROS_CMD_ARGS", "GUNICORN_CMD_ARGS"};
     (void)state;
     for (size_t i = 0; i < MC_COUNT(unset); i++)
         unsetenv(unset[i]);
@@ -161,11 +161,44 @@ static void files_are_found(void **state)
     fails("-c", "gone.conf", 1, "monoceros: gone.conf: cannot be read: No such file");
     fails("-c", ".", 1, "monoceros: .: is a directory, not a configuration file");
     fails("-c", "/dev/null", 1, "monoceros: /dev/null: is not a regular file");
-    fails("-c", "gunicorn.conf.py", 1, "configuration files in Python are not built yet");
-    fails("-c", "python:mod", 1, "configuration files in Python are not built yet");
+    fails("-c", "gunicorn.conf.py", 1, "monoceros: gunicorn.conf.py: cannot be read: No such file");
     fails("-c", "plain.conf", 1, "monoceros: plain.conf: nothing to serve");
     assert_int_equal(mkfifo("fifo", 0600), 0);
     fails("-c", "fifo", 1, "monoceros: fifo: is not a regular file");
+}
+
+/* An interpreter that gives its answer for every file. */
+static void python_files(void **state)
+{
+    (void)state;
+    struct mc_conf *c;
+    store("python", "#!/bin/sh\nprintf 'set\\0workers\\0001\\0001\\0008\\0set\\0wsgi_app\\0002\\0001\\0m\\0end\\0' >&3\n");
+    assert_int_equal(chmod("python", 0700), 0);
+    store("gunicorn.conf.py", "");
+    setenv("GUNICORN_CMD_ARGS", "ignored --python ./python -t 9 -w 1", 1);
+    setenv("MONOCEROS_CMD_ARGS", "-t 8", 1);
+    c = load("--backlog", "7", NULL, NULL);
+    assert_non_null(c);
+    assert_string_equal(c->set.config, "gunicorn.conf.py");
+    assert_int_equal(c->pools[0].set.workers, 1);
+    assert_int_equal(c->pools[0].set.timeout, 8000);
+    assert_int_equal(c->set.backlog, 7);
+    assert_string_equal(c->apps[0].module, "m");
+    mc_conf_free(&c);
+    unsetenv("GUNICORN_CMD_ARGS");
+    unsetenv("MONOCEROS_CMD_ARGS");
+    assert_null(load("--convert", "gunicorn.conf.py", "--python", "./python"));
+    assert_int_equal(code, 0);
+    assert_non_null(strstr(out, "wsgi_app = 'm'\nworkers = 8\n"));
+    fails("--convert", "none.py", 1, "monoceros: none.py: cannot be read");
+    store("monoceros.conf", "workers = 3\n");
+    c = load("m", NULL, NULL, NULL); /* ours comes first */
+    assert_non_null(c);
+    assert_int_equal(c->pools[0].set.workers, 3);
+    mc_conf_free(&c);
+    setenv("GUNICORN_CMD_ARGS", "--help", 1);
+    fails("m", NULL, 2, "monoceros: GUNICORN_CMD_ARGS holds options only");
+    unsetenv("GUNICORN_CMD_ARGS");
 }
 
 static void later_sources_win(void **state)
@@ -381,6 +414,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(asked_for_texts, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_to_serve_is_explained, setup, teardown),
         cmocka_unit_test_setup_teardown(files_are_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(python_files, setup, teardown),
         cmocka_unit_test_setup_teardown(later_sources_win, setup, teardown),
         cmocka_unit_test_setup_teardown(includes_are_sorted_and_relative, setup, teardown),
         cmocka_unit_test_setup_teardown(an_include_may_be_absolute, setup, teardown),
