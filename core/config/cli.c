@@ -50,7 +50,6 @@ static int give(struct mc_build *b, struct mc_given **list, const struct mc_sett
     g->words = words;
     g->n = n + 1;
     g->label = label;
-    g->source = b->options ? b->options : "command line";
     return MC_OK;
 }
 
@@ -229,6 +228,8 @@ static int long_option(struct args *a, const char *word)
         value = fits(m.setting, a->argv[a->i]) ? a->argv[a->i++] : "auto";
     if (!value)
         value = next_argument(a);
+    if (!value && m.setting->flags & MC_SETF_ALONE)
+        value = "";
     if (!value)
         return usage(a->b, name, " needs a value", "; see --help");
     return take(a, m.setting, name, value);
@@ -290,7 +291,6 @@ int mc_cli_environment(struct mc_build *b, const char *(*get)(const char *name),
         label = mc_build_printf(b, "%s in the environment", s->env);
         if (!value || !label || give(b, out, s, label, value) != MC_OK)
             return MC_ERROR;
-        find_given(*out, s)->source = "environment";
     }
     return MC_OK;
 }
@@ -343,6 +343,5 @@ int mc_cli_words(struct mc_build *b, const char *label, const char *text, int *a
     }
     *argc = n;
     *argv = v;
-    b->options = label;
     return v ? MC_OK : MC_ERROR;
 }

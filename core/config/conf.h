@@ -50,8 +50,8 @@ struct mc_values {
     bool permit_unconventional_http_method;
     const char *server_tokens; /* Server field: "on" (monoceros/VERSION), "off" (none), "name" (monoceros) or any other text as it stands */
     /* command line only */
-    const char *config, *convert;
-    bool check_config, print_config;
+    const char *config, *convert, *status;
+    bool check_config, print_config, json;
 };
 
 struct mc_tls_client; /* tls_client.h */
@@ -174,10 +174,8 @@ struct mc_conf_server {
     struct mc_conf_where at;
 };
 
-struct mc_resolve_from;
 struct mc_conf {
     struct mc_arena arena; /* owns all of it */
-    const struct mc_resolve_from *from; /* what was written, for mc_conf_print_origins(); NULL: normal form was */
     struct mc_conf_zone *zones; /* shared memory that modules asked for (config/zone.h) */
     void *zone_memory;
     struct mc_values set;
@@ -198,7 +196,7 @@ struct mc_conf {
     const char *cwd; /* absolute: set.chdir or where we were started */
 };
 
-enum mc_conf_todo { MC_CONF_RUN, MC_CONF_EXIT /* --help, -v, -V, --print-config printed: exit with *code */, MC_CONF_CHECK };
+enum mc_conf_todo { MC_CONF_RUN, MC_CONF_EXIT /* --help, -v, -V, --print-config printed: exit with *code */, MC_CONF_CHECK, MC_CONF_STATUS /* may be a configuration with nothing but set.status and set.json in it */ };
 
 /* Everything from the command line on. Errors are printed to stderr, one line each with file and line, and *code is the exit code
  * (1 configuration, 2 command line). Returns the configuration (free with mc_conf_free) or NULL with *todo == MC_CONF_EXIT. */
@@ -218,8 +216,6 @@ struct mc_conf_section *mc_conf_section_for(const struct mc_conf *c, const struc
 
 /* Normal form: a file that parses back to the same settings; every setting of every scope that differs from its outer scope is written. */
 int mc_conf_print(const struct mc_conf *c, struct mc_sb *out);
-/* The same for people: every setting of the process and of pools, and in comments where each value comes from. */
-int mc_conf_print_origins(const struct mc_conf *c, struct mc_sb *out);
 /* Parse normal form (the configuration image of a worker); NULL with err. Names no files, reads no environment. */
 struct mc_conf *mc_conf_parse(const char *text, size_t n, const char *filename, char *err, size_t errcap);
 

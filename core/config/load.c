@@ -168,6 +168,19 @@ static int read_file(struct mc_build *b, const struct mc_cli *cli, const char **
     return *block ? MC_OK : MC_ERROR;
 }
 
+/* --status with its pidfile: no configuration is needed, nor looked at. */
+static int asked_status(struct mc_build *b, const struct mc_cli *cli, struct mc_conf *c)
+{
+    const struct mc_given *status = mc_tree_given(cli->given, "status"), *json = mc_tree_given(cli->given, "json");
+    if (json && !status) {
+        b->code = MC_EXIT_USAGE;
+        return mc_build_fail(b, MC_NOWHERE, "--json says how --status prints: there is no --status");
+    }
+    c->set.json = json != NULL;
+    c->set.status = status && *status->words[0].text ? mc_build_strdup(b, status->words[0].text) : NULL;
+    return status && *status->words[0].text && !c->set.status ? MC_ERROR : MC_OK;
+}
+
 /* Everything but printing. *nothing: there is neither an app nor a file. */
 static int build(struct mc_build *b, struct mc_conf *c, struct mc_cli *cli, bool *nothing)
 {
@@ -180,8 +193,12 @@ static int build(struct mc_build *b, struct mc_conf *c, struct mc_cli *cli, bool
         return MC_ERROR;
     if (cli->show != MC_CLI_SHOW_NOTHING || mc_tree_given(cli->given, "convert"))
         return MC_OK;
+    if (asked_status(b, cli, c) != MC_OK || c->set.status)
+        return c->set.status ? MC_OK : MC_ERROR;
     if (mc_cli_environment(b, environment, &env) != MC_OK || find_file(b, cli, &name) != MC_OK)
         return MC_ERROR;
+    if (!name && !cli->app && mc_tree_given(cli->given, "status"))
+        return mc_build_fail(b, MC_NOWHERE, "--status needs a PIDFILE: there is no configuration here that sets one");
     if (!name && !cli->app) {
         *nothing = true;
         return MC_ERROR;
@@ -248,7 +265,7 @@ static int show_conf(const struct mc_conf *c)
     struct mc_sb out;
     int code;
     mc_sb_init(&out, MAX_PRINT);
-    if (mc_conf_print_origins(c, &out) != MC_OK)
+    if (mc_conf_print(c, &out) != MC_OK)
         out.bad = true;
     code = show(stdout, &out);
     mc_sb_fini(&out);
@@ -289,7 +306,7 @@ struct mc_conf *mc_conf_load(int argc, char **argv, enum mc_conf_todo *todo, int
     else if (rc == MC_OK && c->set.print_config)
         *code = show_conf(c);
     else if (rc == MC_OK)
-        *todo = c->set.check_config ? MC_CONF_CHECK : MC_CONF_RUN;
+        *todo = c->set.status ? MC_CONF_STATUS : c->set.check_config ? MC_CONF_CHECK : MC_CONF_RUN;
     else if (nothing)
         *code = show_nothing();
     if (rc != MC_OK && !nothing)

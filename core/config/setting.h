@@ -27,7 +27,8 @@ enum {
     MC_SETF_REFUSED =
         128, /* Gunicorn's, and not ours: its default is taken in silence, every other value is an error for which doc is the reason */
     MC_SETF_QUIET = 256,   /* ignored without a warning */
-    MC_SETF_OPTIONAL = 512 /* the flag may stand without a value, which means "auto" */
+    MC_SETF_OPTIONAL = 512, /* the flag may stand without a value, which means "auto" */
+    MC_SETF_ALONE = 1024 /* the flag may stand without a value: the empty word */
 };
 
 struct mc_strv {

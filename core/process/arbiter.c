@@ -144,6 +144,7 @@ static void tend(struct mc_arbiter *a)
     if (!a->check)
         mc_keys_tend(a);
     mc_roll_tend(a);
+    mc_tally_publish(a);
 }
 
 static bool finished(const struct mc_arbiter *a)
@@ -210,7 +211,7 @@ static int make_records(struct mc_arbiter *a)
 {
     unsigned total = mc_generation_workers(a->gen), slots = total * 2 < MC_BOARD_SLOTS ? MC_BOARD_SLOTS : total * 2;
     a->kids = calloc(slots, sizeof(*a->kids));
-    if (!a->kids || mc_scoreboard_create(&a->board, slots) != MC_OK)
+    if (!a->kids || mc_scoreboard_create(&a->board, slots) != MC_OK || !(a->tally = mc_tally_new(&a->board)))
         return MC_ERROR;
     a->nkids = slots;
     for (unsigned i = 0; i < slots; i++)
@@ -328,6 +329,7 @@ static void finish(struct mc_arbiter *a)
         mc_loop_close(&a->loop);
     mc_scoreboard_close(&a->board);
     free(a->kids);
+    free(a->tally);
     if (a->gen->errorlog >= 0)
         mc_log_set_fd(STDERR_FILENO);
     mc_generation_free(&a->gen);

@@ -8,6 +8,7 @@
 #include "core/process/child.h"
 #include "core/process/policy.h"
 #include "core/process/scoreboard.h"
+#include "core/process/tally.h"
 
 #include <signal.h>
 
@@ -36,7 +37,8 @@ struct mc_kid {
     pid_t pid;
     struct mc_io io; /* the channel; fd -1: closed */
     uint64_t started_ms, ready_ms;
-    bool recycling;        /* it has asked to be replaced */
+    bool recycling;        /* it has asked to be replaced… */
+    enum mc_restart why;   /* …for this */
     bool proved;           /* see mc_policy_proved() */
     uint64_t aborted_ms;   /* SIGABRT was sent */
     uint64_t kill_ms;      /* SIGKILL is due; 0: never */
@@ -88,6 +90,7 @@ struct mc_arbiter {
     struct mc_io signals, watch; /* watch: inotify on files of secrets; fd -1: none */
     uint64_t changed_ms;         /* some have changed: read them then; 0: no */
     struct mc_board board;
+    struct mc_tally *tally;
     struct mc_kid *kids;
     unsigned nkids;
     const char *pidfile;  /* written by us */

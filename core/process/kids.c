@@ -109,6 +109,7 @@ static void on_message(struct mc_kid *k, const struct mc_msg *m, pid_t sender)
         break;
     case MC_MSG_RECYCLE:
         k->recycling = true;
+        k->why = mc_tally_reason(m->text);
         mc_arbiter_wake_at(k->arbiter, k->arbiter->loop.now);
         break;
     case MC_MSG_FAILED:

@@ -110,6 +110,7 @@ void mc_listeners_log(struct mc_generation *g)
             mc_sb_addz(&line, l->tls ? "https://" : "http://");
         mc_sb_addz(&line, text);
     }
+    mc_tally_listening(g->arbiter, mc_sb_z(&line));
     mc_info("Listening at: %s (%ld)", mc_sb_z(&line), (long)g->arbiter->pid);
     mc_sb_fini(&line);
 }

@@ -2,6 +2,7 @@
 #include "core/config/conf.h"
 #include "core/os/proc.h"
 #include "core/process/arbiter.h"
+#include "core/process/status.h"
 
 int main(int argc, char **argv)
 {
@@ -10,6 +11,11 @@ int main(int argc, char **argv)
     struct mc_conf *conf = mc_conf_load(argc, argv, &todo, &code);
     if (!conf)
         return code;
+    if (todo == MC_CONF_STATUS) {
+        code = mc_status_run(conf);
+        mc_conf_free(&conf);
+        return code;
+    }
     (void)mc_proc_title_own();
     return mc_arbiter_run(conf, todo == MC_CONF_CHECK);
 }

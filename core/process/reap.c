@@ -141,6 +141,7 @@ static void end(struct mc_kid *k, int status)
         .failed = k->failed,
     };
     log_end(k, status);
+    mc_tally_ended(k, status);
     mc_kid_forget(k);
     if (k->arbiter->check)
         check_ended(k, &e);
@@ -151,6 +152,7 @@ static void end(struct mc_kid *k, int status)
 void mc_reap_unborn(struct mc_kid *k)
 {
     struct mc_policy_end e = {.pool_ready = true};
+    mc_tally_ended(k, -1);
     mc_kid_forget(k);
     if (k->pool->zygote.life != MC_LIFE_NONE)
         mc_debug("a worker of pool \"%s\" was not born", k->pool->conf->name);

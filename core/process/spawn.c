@@ -297,8 +297,10 @@ int mc_spawn_worker(struct mc_arbiter *a, struct mc_arb_pool *p)
         return MC_AGAIN;
     begin(k, a, p);
     int rc = p->conf->python ? ask_zygote(k) : fork_kid(k, be_worker);
-    if (rc == MC_OK)
+    if (rc == MC_OK) {
+        mc_tally_born(k);
         return MC_OK;
+    }
     mc_scoreboard_end(k->slot);
     if (rc == MC_ERROR)
         mc_policy_failed(&p->births, a->loop.now);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 static uint64_t retire_at(const struct mc_worker *w)
@@ -19,25 +20,6 @@ static uint64_t retire_at(const struct mc_worker *w)
         chance = (uint32_t) getpid();
     }
     return (uint64_t) set->max_requests + (set->max_requests_jitter > 0 ? chance % ((uint64_t) set->max_requests_jitter + 1) : 0);
-}
-
-void mc_recycle_init(struct mc_worker *w)
-{
-    w->opened = w->loop.now;
-    w->retire_requests = retire_at(w);
-}
-
-void mc_worker_recycle(struct mc_worker *w, const char *why)
-{
-    if (w->recycling || w->draining) {
-        return;
-    }
-    w->recycling = true;
-    if (w->recycle) {
-        w->recycle(why);
-    } else {
-        mc_worker_retire(w);
-    }
 }
 
 /* Resident set of this process, bytes. */
@@ -55,15 +37,55 @@ static int64_t resident(void)
     return (int64_t) pages * sysconf(_SC_PAGESIZE);
 }
 
+/* What the scoreboard tells of this process. Returns its size. */
+static int64_t measure(struct mc_worker *w)
+{
+    struct timespec t = { 0, 0 };
+    uint64_t before = mc_slot_get(w->slot->cpu_us), wall = w->loop.now - w->measured;
+    int64_t size = resident();
+    (void) clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    uint64_t now = (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+    if (wall > 0 && now >= before) { /* a microsecond in a millisecond: a thousandth */
+        mc_slot_set(w->slot->load, (uint32_t) ((now - before) / wall));
+    }
+    w->measured = w->loop.now;
+    mc_slot_set(w->slot->cpu_us, now);
+    mc_slot_set(w->slot->rss, (uint64_t) size);
+    return size;
+}
+
+void mc_recycle_init(struct mc_worker *w)
+{
+    w->opened = w->loop.now;
+    w->retire_requests = retire_at(w);
+    (void) measure(w);
+    mc_slot_set(w->slot->load, 0); /* of the birth: no load */
+    mc_slot_set(w->slot->places, w->loop_only ? 0 : w->ops->room(w));
+}
+
+void mc_worker_recycle(struct mc_worker *w, const char *why)
+{
+    if (w->recycling || w->draining) {
+        return;
+    }
+    w->recycling = true;
+    if (w->recycle) {
+        w->recycle(why);
+    } else {
+        mc_worker_retire(w);
+    }
+}
+
 void mc_recycle_check(struct mc_worker *w)
 {
     const struct mc_values *set = &w->pool->set;
+    int64_t size = measure(w);
     if (w->recycling || w->draining) {
         return;
     }
     if (set->max_lifetime > 0 && w->loop.now >= w->opened + (uint64_t) set->max_lifetime) {
         mc_worker_recycle(w, "max_lifetime");
-    } else if (set->max_rss > 0 && resident() > set->max_rss) {
+    } else if (set->max_rss > 0 && size > set->max_rss) {
         mc_worker_recycle(w, "max_rss");
     }
 }

@@ -358,6 +358,7 @@ void mc_request_account(struct mc_request *r, uint64_t end)
     c->sent = 0;
     mc_slot_add(slot->status[class < 6 ? class : 5], 1);
     mc_slot_add(slot->latency[bucket(usec)], 1);
+    mc_slot_add(slot->spent_us, usec);
     if (w->access && r->resp.status) {
         mc_access_request(w->access, r, mc_request_client(r), r->resp.sent, usec);
     }

@@ -27,6 +27,12 @@ struct mc_slot {
     _Atomic uint64_t tls_handshakes, tls_resumed, tls_failed; /* done, those of them that resumed a session, and given up */
     _Atomic uint32_t alone;             /* the only worker of its pool (arbiter): it has nobody to leave connections to */
     _Atomic uint32_t running;           /* blocking requests in their handlers now */
+    _Atomic uint32_t places;            /* how many may at once; 0: none are run here */
+    _Atomic uint32_t queued;            /* those that wait in this worker for a place */
+    _Atomic uint32_t idle;              /* of the connections: between requests, in a handshake or with half a head */
+    _Atomic uint32_t load;              /* processor time of the last second, thousandths of one processor */
+    _Atomic uint64_t cpu_us, rss;       /* processor time of this life; resident bytes, as of a second ago at most while its loop turns */
+    _Atomic uint64_t spent_us;          /* of all requests together, as `latency` counts them */
 } __attribute__((aligned(64)));
 
 /* Single writer: relaxed load + store, no locked instruction on the hot path. */

@@ -27,6 +27,8 @@ void mc_worker_clock(struct mc_worker *w)
     if (locked == 0 || w->loop.now < locked + LOCK_MS) {
         mc_slot_set(w->slot->beat_ms, w->loop.now);
     }
+    mc_slot_set(w->slot->queued, w->nqueued);
+    mc_slot_set(w->slot->idle, w->nidle);
     if (w->retire_requests && mc_slot_get(w->slot->requests) >= w->retire_requests) {
         mc_worker_recycle(w, "max_requests");
     }

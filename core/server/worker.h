@@ -105,7 +105,7 @@ struct mc_worker {
     void (*dump)(struct mc_request *r); /* stack of a request that is stuck, to the error log; NULL: backtrace of its thread */
     unsigned nstuck;           /* revoked requests whose threads have not come back */
     unsigned left_behind;      /* threads that are inside handlers still, when all else has ended: nothing of theirs may be freed */
-    uint64_t opened;           /* ms */
+    uint64_t opened, measured; /* ms */
     uint64_t retire_requests;  /* recycle at this count; 0: never */
     void (*recycle)(const char *why); /* ask the arbiter for a successor; NULL: leave at once */
     bool recycling;            /* asked already */

@@ -5,10 +5,10 @@ from collections import namedtuple
 
 from lib import procfs
 
-HEAD = struct.Struct("=4I")
+HEAD = struct.Struct("=2I32s6I")
 MAGIC = 0x4D434244
-VERSION = 1
-SLOT = struct.Struct("=2Ii3I6Q6Q2Q16Q256s3Q2I")
+VERSION = 2
+SLOT = struct.Struct("=2Ii3I6Q6Q2Q16Q256s3Q6I3Q")
 STATES = ("empty", "starting", "idle", "busy", "draining")
 Slot = namedtuple("Slot", "index pid generation pool state started beat busy_since accepted requests connections status busy running")
 
@@ -22,12 +22,12 @@ def slots(arbiter):
         raise AssertionError("the arbiter has no scoreboard open")
     with open(f"/proc/{arbiter}/fd/{number}", "rb") as file:
         data = file.read()
-    magic, version, count, size = HEAD.unpack_from(data)
+    magic, version, _, _, _, _, size, count, at = HEAD.unpack_from(data)
     assert magic == MAGIC and version == VERSION and size >= SLOT.size, (hex(magic), version, size)
     found = []
     for index in range(count):
-        words = SLOT.unpack_from(data, 64 + index * size)
+        words = SLOT.unpack_from(data, at + index * size)
         if words[2] > 0 and words[5]:
             found.append(Slot(words[1], words[2], words[3], words[4], STATES[words[5]], *words[6:12], words[12:18],
-                              words[-6].split(b"\0")[0].decode("latin-1"), words[-1]))
+                              words[36].split(b"\0")[0].decode("latin-1"), words[41]))
     return found
