@@ -6,6 +6,7 @@
 #include "core/process/arbiter.h"
 #include "core/process/daemon.h"
 #include "core/process/pidfile.h"
+#include "core/server/sinks.h"
 #include "mc_config.h"
 
 #include <errno.h>
@@ -145,6 +146,7 @@ static void tend(struct mc_arbiter *a)
         mc_keys_tend(a);
     mc_roll_tend(a);
     mc_tally_publish(a);
+    mc_metrics_tend(a);
 }
 
 static bool finished(const struct mc_arbiter *a)
@@ -271,7 +273,7 @@ static int start(struct mc_arbiter *a)
     mc_listeners_log(g);
     log_pools(g);
     mc_proc_title("monoceros: master [%s]", mc_arbiter_name(g->conf));
-    mc_daemon_report(MC_EXIT_OK);
+    mc_daemon_report(MC_EXIT_OK, g->conf->set.enable_stdio_inheritance);
     if (g->conf->set.daemon)
         mc_logs_daemon(g);
     return MC_OK;
@@ -319,6 +321,7 @@ static int enter(struct mc_arbiter *a)
 
 static void finish(struct mc_arbiter *a)
 {
+    mc_sinks_tick();
     mc_listeners_close(a->gen);
     if (a->pidfile)
         mc_pidfile_remove(a->pidfile, a->pid);
