@@ -24,6 +24,18 @@ static struct {
     char *dir;
 } first;
 
+static struct mc_strv given;
+
+void mc_conf_give(struct mc_strv addresses)
+{
+    given = addresses;
+}
+
+void mc_conf_first(struct mc_conf_first *out)
+{
+    *out = (struct mc_conf_first){.argv = first.argv, .env = first.env, .dir = first.dir};
+}
+
 enum { MAX_PRINT = 16 << 20 };
 
 static char **copy_words(char **from, int *count)
@@ -60,7 +72,7 @@ static int remember(char **argv)
     free(first.dir);
     first.argv = copy_words(argv, &first.argc);
     first.env = copy_words(environ, NULL);
-    first.dir = getcwd(NULL, 0);
+    first.dir = get_current_dir_name(); /* as it was called: a link may lead elsewhere later */
     return first.argv && first.env && first.dir ? MC_OK : MC_ERROR;
 }
 
@@ -205,6 +217,7 @@ static int build(struct mc_build *b, struct mc_conf *c, struct mc_cli *cli, bool
     }
     from.environment = env;
     from.cli = cli->given;
+    from.given = given;
     from.app = cli->app;
     if (name && read_file(b, cli, &name, &from.file) != MC_OK)
         return MC_ERROR;
@@ -265,7 +278,7 @@ static int show_conf(const struct mc_conf *c)
     struct mc_sb out;
     int code;
     mc_sb_init(&out, MAX_PRINT);
-    if (mc_conf_print(c, &out) != MC_OK)
+    if (mc_conf_print_origins(c, &out) != MC_OK)
         out.bad = true;
     code = show(stdout, &out);
     mc_sb_fini(&out);

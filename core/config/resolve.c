@@ -72,7 +72,7 @@ static void take_plain(struct mc_resolve_from *from, struct mc_conf *c)
         from->app = c->set.wsgi_app;
         from->app_at = mc_resolve_where(from, "wsgi_app");
     }
-    from->bind = c->set.bind;
+    from->bind = from->given.n ? from->given : c->set.bind;
     c->set.wsgi_app = NULL;
     c->set.bind = (struct mc_strv){0};
     if (!c->set.proc_name && c->set.default_proc_name && strcmp(c->set.default_proc_name, "gunicorn") != 0)
@@ -429,8 +429,11 @@ static int apps(struct mc_build *b, const struct mc_resolve_from *from, struct m
 
 int mc_resolve(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)
 {
-    struct mc_resolve_from all = *from;
-    if (main_values(b, &all, c) != MC_OK || pools(b, &all, c) != MC_OK || apps(b, &all, c) != MC_OK)
+    struct mc_resolve_from all = *from, *kept = b->image ? NULL : mc_build_alloc(b, sizeof *kept);
+    if (kept)
+        *kept = *from;
+    c->from = kept;
+    if (b->failed || main_values(b, &all, c) != MC_OK || pools(b, &all, c) != MC_OK || apps(b, &all, c) != MC_OK)
         return MC_ERROR;
     return mc_resolve_sites(b, &all, c);
 }

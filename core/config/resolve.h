@@ -11,6 +11,8 @@ struct mc_resolve_from {
     /* Set by mc_resolve(): what servers and apps say in the end, so no scope keeps it. */
     struct mc_conf_where app_at; /* of app, when wsgi_app gave it */
     struct mc_strv bind;
+    /* Addresses that replace those of `bind`; none: they stay. */
+    struct mc_strv given;
 };
 
 /* Fill c (zeroed, its arena is b->arena). MC_ERROR: mc_build_fail() was called. */

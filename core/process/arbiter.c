@@ -5,8 +5,9 @@
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
 #include "core/process/daemon.h"
+#include "core/process/inherit.h"
 #include "core/process/pidfile.h"
-#include "core/server/sinks.h"
+#include "core/process/upgrade.h"
 #include "mc_config.h"
 
 #include <errno.h>
@@ -29,6 +30,16 @@ const char *mc_arbiter_name(const struct mc_conf *conf)
     if (conf->napps)
         return conf->apps[0].module;
     return "monoceros";
+}
+
+void mc_arbiter_step_forward(struct mc_arbiter *a)
+{
+    struct mc_generation *g = a->gen;
+    for (size_t i = 0; i < g->conf->npools; i++) {
+        if (g->pools[i].wanted == 0)
+            g->pools[i].wanted = mc_generation_count(g->pools[i].conf);
+    }
+    mc_info("The workers come back");
 }
 
 void mc_arbiter_set_env(const struct mc_strv *words)
@@ -61,11 +72,12 @@ static void change_count(struct mc_arbiter *a, int change)
 
 static void on_winch(struct mc_arbiter *a)
 {
-    if (!a->gen->conf->set.daemon) {
-        mc_debug("SIGWINCH ignored. Not daemonized.");
+    if (!a->gen->conf->set.daemon && !mc_upgrade_has_heir()) {
+        mc_debug("SIGWINCH ignored. Not daemonized, and no upgrade is under way.");
         return;
     }
     mc_info("graceful stop of workers");
+    mc_upgrade_step_back();
     for (size_t i = 0; i < a->gen->conf->npools; i++)
         a->gen->pools[i].wanted = 0;
 }
@@ -116,7 +128,7 @@ static void on_signal(struct mc_arbiter *a, int sig)
         mc_keys_reload(a, false);
         break;
     default:
-        mc_warn("Upgrading (USR2) is not built in this version: nothing is changed");
+        mc_upgrade_begin(a);
         break;
     }
 }
@@ -142,11 +154,13 @@ static void tend(struct mc_arbiter *a)
         mc_kid_watchdog(&a->kids[i], a->loop.now);
     for (struct mc_arb_pool *p = mc_generation_next_pool(a, NULL); p; p = mc_generation_next_pool(a, p))
         mc_kid_watchdog(&p->zygote, a->loop.now);
-    if (!a->check)
+    if (!a->check) {
         mc_keys_tend(a);
+        mc_upgrade_tend(a);
+        mc_announce_tend(a);
+    }
     mc_roll_tend(a);
     mc_tally_publish(a);
-    mc_metrics_tend(a);
 }
 
 static bool finished(const struct mc_arbiter *a)
@@ -234,6 +248,11 @@ static int prepare(struct mc_arbiter *a)
     return MC_OK;
 }
 
+void mc_arbiter_title(const struct mc_arbiter *a)
+{
+    mc_proc_title("monoceros: master [%s%s]", mc_arbiter_name(a->gen->conf), mc_upgrade_pending() ? ".2" : "");
+}
+
 static void log_pools(const struct mc_generation *g)
 {
     for (size_t i = 0; i < g->conf->npools; i++) {
@@ -247,16 +266,8 @@ static void log_pools(const struct mc_generation *g)
 
 static int write_pidfile(struct mc_arbiter *a)
 {
-    char err[512];
     const char *path = a->gen->conf->set.pidfile;
-    if (!path)
-        return MC_OK;
-    if (mc_pidfile_create(path, a->pid, err, sizeof(err)) != MC_OK) {
-        mc_error("%s", err);
-        return MC_ERROR;
-    }
-    a->pidfile = path;
-    return MC_OK;
+    return path ? mc_upgrade_pidfile(a, path) : MC_OK;
 }
 
 static int start(struct mc_arbiter *a)
@@ -268,12 +279,13 @@ static int start(struct mc_arbiter *a)
     if (open_loop(a) != MC_OK)
         return MC_ERROR;
     mc_info("Starting monoceros " MC_VERSION);
-    if (write_pidfile(a) != MC_OK || prepare(a) != MC_OK || mc_keys_open(g) != MC_OK || mc_listeners_open(g) != MC_OK)
+    if (mc_upgrade_open(a) != MC_OK || write_pidfile(a) != MC_OK || prepare(a) != MC_OK || mc_keys_open(g) != MC_OK || mc_listeners_open(g) != MC_OK)
         return MC_ERROR;
+    mc_upgrade_listening();
     mc_listeners_log(g);
     log_pools(g);
-    mc_proc_title("monoceros: master [%s]", mc_arbiter_name(g->conf));
-    mc_daemon_report(MC_EXIT_OK, g->conf->set.enable_stdio_inheritance);
+    mc_arbiter_title(a);
+    mc_daemon_report(MC_EXIT_OK);
     if (g->conf->set.daemon)
         mc_logs_daemon(g);
     return MC_OK;
@@ -304,7 +316,7 @@ static int enter(struct mc_arbiter *a)
         mc_error("cannot change to directory '%s': %m", conf->cwd);
         return MC_ERROR;
     }
-    if (!a->check && conf->set.daemon && mc_daemon_start() != MC_OK) {
+    if (!a->check && conf->set.daemon && !mc_inherit_ours()->parent && mc_daemon_start() != MC_OK) {
         mc_error("cannot go to the background: %m");
         return MC_ERROR;
     }
@@ -321,10 +333,11 @@ static int enter(struct mc_arbiter *a)
 
 static void finish(struct mc_arbiter *a)
 {
-    mc_sinks_tick();
     mc_listeners_close(a->gen);
     if (a->pidfile)
         mc_pidfile_remove(a->pidfile, a->pid);
+    free(a->pidfile);
+    mc_upgrade_close(a);
     mc_keys_unwatch(a);
     if (a->signals.registered)
         mc_io_unwatch(&a->loop, &a->signals);

@@ -76,6 +76,7 @@ struct mc_generation {
     struct mc_arb_place {
         dev_t dev;
         ino_t ino;
+        bool given, shared; /* whose the socket is, too: see shares.c */
     } *places; /* the files of unix listeners, in the same order; ino 0: none */
 };
 
@@ -93,13 +94,12 @@ struct mc_arbiter {
     struct mc_tally *tally;
     struct mc_kid *kids;
     unsigned nkids;
-    const char *pidfile;  /* written by us */
+    char *pidfile;        /* written by us, as it is called now; NULL: none */
     char extension[4096]; /* path of _monoceros.abi3.so */
     enum mc_stopping stopping;
     int code;                   /* exit code */
     const char *reason;         /* of a halt */
     uint64_t awake_ms, next_ms; /* see mc_policy_watch; when to look again */
-    uint64_t metrics_ms; /* numbers are due */
     struct mc_log_limit storm;
     int64_t oom_kills; /* of our cgroup, as seen last; -1: unknown */
 };
@@ -111,6 +111,9 @@ int mc_arbiter_run(struct mc_conf *conf, bool check);
 const char *mc_arbiter_name(const struct mc_conf *conf);
 /* KEY=VALUE words into our own environment. */
 void mc_arbiter_set_env(const struct mc_strv *words);
+void mc_arbiter_title(const struct mc_arbiter *a);
+/* After mc_upgrade_step_back(): pools without workers get them again. */
+void mc_arbiter_step_forward(struct mc_arbiter *a);
 /* Look again at `when` at the latest. */
 void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when);
 
@@ -121,8 +124,12 @@ struct mc_generation *mc_generation_make(struct mc_arbiter *a, struct mc_conf *c
 int mc_generation_prepare(struct mc_generation *g);
 /* All that it holds; its listeners are closed, their files stay. It may have no kids any more. */
 void mc_generation_free(struct mc_generation **g);
+/* Workers of a pool, as its settings say. */
+unsigned mc_generation_count(const struct mc_conf_pool *p);
 /* Workers that its pools want, together. */
 unsigned mc_generation_workers(const struct mc_generation *g);
+/* Every pool of it has had a worker that was ready. */
+bool mc_generation_ready(const struct mc_generation *g);
 /* The pools of all generations, the newest first: NULL begins, NULL is the end. */
 struct mc_arb_pool *mc_generation_next_pool(const struct mc_arbiter *a, const struct mc_arb_pool *prev);
 
@@ -139,6 +146,26 @@ void mc_listeners_refuse(struct mc_generation *g);
 /* One of them; also from a worker whose arbiter has died. */
 void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr);
 void mc_listeners_close(struct mc_generation *g);
+/* The contrary of mc_listeners_refuse_fd(), for one that another program has switched off. */
+void mc_listeners_admit(const struct mc_generation *g, size_t i);
+
+/* ---- announce.c ---- */
+/* The service manager: ready, status, watchdog. On each turn. */
+void mc_announce_tend(struct mc_arbiter *a);
+/* The end begins. */
+void mc_announce_stop(struct mc_arbiter *a);
+
+/* ---- shares.c ---- */
+struct mc_inherit;
+/* The program after us serves our sockets, too: all of them, or those of these addresses. */
+void mc_shares_set(struct mc_arbiter *a, const struct mc_inherit *with);
+/* No other program does any more. */
+void mc_shares_end(struct mc_arbiter *a);
+/* Before a worker's first turn: what of its sockets is not ours alone. */
+void mc_shares_tell(struct mc_kid *k);
+/* For the program after us: its words, and (in the forked child) the descriptors. */
+void mc_shares_print(const struct mc_arbiter *a, struct mc_sb *out);
+void mc_shares_bequeath(const struct mc_arbiter *a);
 
 /* ---- logs.c ---- */
 /* MC_OK or MC_ERROR (logged). The arbiter itself writes to them from mc_logs_use() on. */
@@ -147,10 +174,6 @@ void mc_logs_use(struct mc_generation *g);
 /* Open again (USR1) and send the new descriptors to everyone. */
 void mc_logs_reopen(struct mc_arbiter *a);
 void mc_logs_daemon(struct mc_generation *g); /* "-" leads nowhere once the terminal is gone */
-
-/* ---- metrics.c ---- */
-/* Numbers for log modules (server/sinks.h), and their tick. On each turn. */
-void mc_metrics_tend(struct mc_arbiter *a);
 
 /* ---- keys.c ---- */
 /* Certificates and keys for the workers of every pool. MC_OK or MC_ERROR (logged). */

@@ -6,7 +6,6 @@
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
 #include "core/server/access.h"
-#include "core/server/sinks.h"
 #include "core/server/worker.h"
 
 #include <errno.h>
@@ -40,7 +39,6 @@ static void take_logs(const struct mc_msg *m, int fds[2])
     if (m->nfds > 0) {
         dup3(fds[0], mc_log_fd(), O_CLOEXEC);
         mc_log_set_fd(mc_log_fd());
-        mc_stdio_capture(self.start->conf, mc_log_fd());
     }
     if (m->nfds > 1 && self.start->accesslog >= 0) {
         if (self.worker.access)
@@ -86,7 +84,9 @@ static void on_message(const struct mc_msg *m, int fds[2])
         (void)take_secrets(fds[0]); /* a failure changes nothing */
     for (int i = 0; i < m->nfds; i++)
         mc_fd_close(&fds[i]);
-    if (m->kind == MC_MSG_DRAIN)
+    if (m->kind == MC_MSG_SHARE)
+        mc_worker_share(&self.worker, m->value, m->code != 0);
+    else if (m->kind == MC_MSG_DRAIN)
         leave(m->value != 0);
     else if (m->kind == MC_MSG_STOP)
         mc_worker_stop(&self.worker);
@@ -100,7 +100,7 @@ static void part(void)
     bool orphan = getppid() != self.start->arbiter;
     for (size_t i = 0; orphan && i < self.worker.nlisteners; i++) {
         const struct mc_listener *l = &self.worker.listeners[i];
-        if (!l->done)
+        if (!l->done && !l->shared)
             mc_listeners_refuse_fd(l->io.fd, &l->conf->addr);
     }
     leave(orphan);
@@ -196,7 +196,10 @@ static int follow_parent(void)
 static int open_access(void)
 {
     char err[256];
-    if (mc_access_open(&self.worker.access, self.start->conf, self.start->accesslog, err, sizeof(err)) != MC_ERROR)
+    if (self.start->accesslog < 0)
+        return MC_OK;
+    self.worker.access = mc_access_open(self.start->conf, self.start->accesslog, err, sizeof(err));
+    if (self.worker.access)
         return MC_OK;
     mc_error("access_log_format: %s", err);
     return MC_ERROR;
@@ -241,7 +244,6 @@ int mc_child_worker(const struct mc_child_start *start)
     mc_timer_init(&self.alone, on_alone, NULL);
     mc_slot_set(start->slot->pid, (int32_t)getpid());
     mc_proc_title("monoceros: worker [%s]", mc_arbiter_name(start->conf));
-    mc_sinks_start(start->conf);
     mc_info("Booting worker with pid: %ld", (long)getpid());
     int code = open_all();
     if (code != MC_OK)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned workers_of(const struct mc_conf_pool *p)
+unsigned mc_generation_count(const struct mc_conf_pool *p)
 {
     return p->set.workers > 0 ? (unsigned)p->set.workers : mc_proc_cpus();
 }
@@ -20,7 +20,7 @@ static void make_pools(struct mc_generation *g)
         struct mc_arb_pool *p = &g->pools[i];
         p->gen = g;
         p->conf = &g->conf->pools[i];
-        p->wanted = workers_of(p->conf);
+        p->wanted = mc_generation_count(p->conf);
         p->secrets = p->fetched = -1;
         p->zygote = (struct mc_kid){.arbiter = g->arbiter, .pool = p, .io.fd = -1};
     }
@@ -69,7 +69,7 @@ static bool has_python(const struct mc_conf *conf)
 int mc_generation_prepare(struct mc_generation *g)
 {
     char err[256];
-    if (mc_access_check(g->conf->set.access_log_format, err, sizeof(err)) != MC_OK) {
+    if (g->conf->set.accesslog && mc_access_check(g->conf->set.access_log_format, err, sizeof(err)) != MC_OK) {
         mc_error("access_log_format: %s", err);
         return MC_ERROR;
     }
@@ -115,6 +115,15 @@ unsigned mc_generation_workers(const struct mc_generation *g)
     for (size_t i = 0; i < g->conf->npools; i++)
         total += g->pools[i].wanted;
     return total;
+}
+
+bool mc_generation_ready(const struct mc_generation *g)
+{
+    for (size_t i = 0; i < g->conf->npools; i++) {
+        if (!g->pools[i].was_ready)
+            return false;
+    }
+    return true;
 }
 
 struct mc_arb_pool *mc_generation_next_pool(const struct mc_arbiter *a, const struct mc_arb_pool *prev)

@@ -3,6 +3,8 @@
 #include "core/os/fd.h"
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
+#include "core/process/inherit.h"
+#include "core/process/upgrade.h"
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -77,16 +79,34 @@ static struct mc_arb_place place_of(const char *path)
     struct stat st;
     if (!path || lstat(path, &st) < 0)
         return (struct mc_arb_place){.ino = 0};
-    return (struct mc_arb_place){st.st_dev, st.st_ino};
+    return (struct mc_arb_place){.dev = st.st_dev, .ino = st.st_ino};
+}
+
+/* What somebody before us has bound: as it stands, but for what workers need of it. */
+static int take_inherited(const struct mc_conf_listen *l, bool *given)
+{
+    char text[160];
+    mc_addr_print(&l->addr, text, sizeof(text));
+    int fd = mc_inherit_take(mc_inherit_ours(), &l->addr, text, given);
+    if (fd >= 0)
+        (void)mc_fd_nonblock(fd, true);
+    return fd;
 }
 
 int mc_listeners_open(struct mc_generation *g)
 {
     for (size_t i = 0; i < g->conf->nlistens; i++) {
-        g->listen_fds[i] = open_one(g, &g->conf->listens[i]);
+        const struct mc_conf_listen *l = &g->conf->listens[i];
+        bool given, inherited;
+        g->listen_fds[i] = take_inherited(l, &given);
+        inherited = g->listen_fds[i] >= 0;
+        if (!inherited)
+            g->listen_fds[i] = open_one(g, l);
         if (g->listen_fds[i] < 0)
             return MC_ERROR;
-        g->places[i] = place_of(path_of(&g->conf->listens[i].addr));
+        g->places[i] = place_of(path_of(&l->addr));
+        g->places[i].given = given;
+        g->places[i].shared = inherited && !given && mc_upgrade_pending();
     }
     return MC_OK;
 }
@@ -147,11 +167,24 @@ void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr)
         drop_syns(fd);
 }
 
+void mc_listeners_admit(const struct mc_generation *g, size_t i)
+{
+    int fd = g->listen_fds[i], on = 1;
+    (void)listen(fd, (int)g->conf->set.backlog);
+    if (g->conf->listens[i].addr.family == AF_UNIX)
+        return;
+    setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &on, sizeof(on));
+    (void)mc_socket_min_ttl(fd, 0);
+    setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &on, sizeof(on));
+}
+
 /* Unless another server has taken the path over. No other file has our inode's number: our socket, still open, holds it. */
 static void unlink_path(const struct mc_generation *g, size_t i)
 {
     const char *path = path_of(&g->conf->listens[i].addr);
     struct mc_arb_place now = place_of(path);
+    if (g->places[i].shared || g->places[i].given)
+        return;
     if (now.ino != 0 && now.ino == g->places[i].ino && now.dev == g->places[i].dev)
         unlink(path);
 }
@@ -162,7 +195,8 @@ void mc_listeners_refuse(struct mc_generation *g)
         if (g->listen_fds[i] < 0)
             continue;
         unlink_path(g, i);
-        mc_listeners_refuse_fd(g->listen_fds[i], &g->conf->listens[i].addr);
+        if (!g->places[i].shared && !g->places[i].given)
+            mc_listeners_refuse_fd(g->listen_fds[i], &g->conf->listens[i].addr);
         mc_fd_close(&g->listen_fds[i]);
     }
 }

@@ -3,6 +3,7 @@
 #include "core/os/fd.h"
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
+#include "core/process/upgrade.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,7 +184,7 @@ void mc_reap_all(struct mc_arbiter *a)
             continue;
         if (k)
             end(k, status);
-        else
+        else if (!mc_upgrade_reaped(a, pid, status))
             mc_keys_reaped(a, pid, status);
     }
 }

@@ -141,7 +141,6 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
     }
     keep_only(keep, n);
     free(keep);
-    mc_stdio_capture(g->conf, g->errorlog);
     settle(g, channel);
     set_env(g->conf, pool);
     struct mc_child_start start = {
@@ -171,7 +170,6 @@ static MC_NORETURN void be_zygote(struct mc_kid *k, int channel)
         give_up(channel, MC_EXIT_BOOT, "out of memory");
     for (size_t i = 0; i < g->conf->nlistens; i++)
         listens[i] = g->conf->listens[i].pool == pool ? g->listen_fds[i] : -1;
-    mc_stdio_capture(g->conf, g->errorlog);
     settle(g, channel);
     set_env(g->conf, pool);
     struct mc_zygote_exec x = {
@@ -301,6 +299,7 @@ int mc_spawn_worker(struct mc_arbiter *a, struct mc_arb_pool *p)
     int rc = p->conf->python ? ask_zygote(k) : fork_kid(k, be_worker);
     if (rc == MC_OK) {
         mc_tally_born(k);
+        mc_shares_tell(k);
         return MC_OK;
     }
     mc_scoreboard_end(k->slot);

@@ -33,6 +33,7 @@ void mc_stop_begin(struct mc_arbiter *a, enum mc_stopping how)
     if (how <= a->stopping)
         return;
     if (a->stopping == MC_STOP_NOT) {
+        mc_announce_stop(a);
         if (how == MC_STOP_GRACEFUL)
             mc_listeners_refuse(a->gen);
         else

@@ -66,7 +66,7 @@ static void begin(struct mc_worker *w)
     w->drain_deadline = grace > 0 ? w->drain_start + (uint64_t) grace : 0;
     /* A socket that we were given (fd://) stays with its owner, queue and all; nobody stops the clients there. */
     for (size_t i = 0; i < w->nlisteners; i++) {
-        if (w->listeners[i].conf->addr.fd >= 0) {
+        if (w->listeners[i].conf->addr.fd >= 0 || w->listeners[i].shared) {
             mc_worker_close_listener(&w->listeners[i]);
         }
     }
@@ -90,6 +90,20 @@ void mc_worker_drain(struct mc_worker *w)
 {
     begin(w);
     hurry_idle(w);
+}
+
+void mc_worker_share(struct mc_worker *w, unsigned index, bool shared)
+{
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        struct mc_listener *l = &w->listeners[i];
+        if (l->conf->index != index) {
+            continue;
+        }
+        l->shared = shared;
+        if (shared && w->draining) {
+            mc_worker_close_listener(l);
+        }
+    }
 }
 
 void mc_worker_retire(struct mc_worker *w)

@@ -52,6 +52,7 @@ struct mc_listener {
     unsigned nopening; /* connections in their handshake */
     struct mc_addr addr; /* where it is really bound */
     bool watched, done; /* done: closed while draining */
+    bool shared;        /* others serve it, too: mc_worker_share() */
 };
 
 struct mc_worker {
@@ -133,6 +134,8 @@ void mc_worker_drain(struct mc_worker *w);
 void mc_worker_ask_retire(struct mc_worker *w);
 /* This worker is to be replaced (why: one phrase for the log). It serves on until its successor is ready. */
 void mc_worker_recycle(struct mc_worker *w, const char *why);
+/* A listener by its index in conf->listens belongs to others, too, or no longer: its queue is left to them when this worker leaves. */
+void mc_worker_share(struct mc_worker *w, unsigned index, bool shared);
 /* Leave the queue to the other workers: stop accepting now, then as drain. Also turns a drain into this. */
 void mc_worker_retire(struct mc_worker *w);
 /* Stop now: requests in flight are cut. */

@@ -35,7 +35,7 @@ def test_ttin_and_ttou_change_the_number(monoceros):
     assert site.ask("GET", "/").status == 200
 
 
-@pytest.mark.parametrize("number, name, words", [(signal.SIGHUP, "hup", "only certificates"), (signal.SIGUSR2, "usr2", "not built")])
+@pytest.mark.parametrize("number, name, words", [(signal.SIGHUP, "hup", "only certificates")])
 def test_what_is_not_built_says_so(monoceros, number, name, words):
     site = monoceros(config=NATIVE)
     before = site.wait_workers(2)
