@@ -79,10 +79,11 @@ static char *put4(char *p, unsigned v, char sep)
     return put2(p + 2, v % 100, sep);
 }
 
+static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
 static void format_http(char *p, time_t t)
 {
     static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     struct civil c = to_civil(t);
     memcpy(p, days[c.weekday], 3);
     memcpy(p + 3, ", ", 2);
@@ -148,4 +149,37 @@ void mc_clock_log_date_safe(char *out, size_t cap, time_t t)
 {
     MC_ASSERT(cap > MC_LOG_DATE_LEN);
     format_log(out, t, atomic_load_explicit(&zone_offset, memory_order_relaxed));
+}
+
+size_t mc_clock_rfc3339(char out[MC_CLOCK_RFC3339], const struct timespec *t, unsigned digits)
+{
+    struct civil c = to_civil((int64_t)t->tv_sec);
+    char *p = put4(out, c.year, '-');
+    p = put2(p, c.month, '-');
+    p = put2(p, c.day, 'T');
+    p = put2(p, c.hour, ':');
+    p = put2(p, c.min, ':');
+    p = put2(p, c.sec, '.');
+    long rest = t->tv_nsec, unit = 100000000;
+    if (digits == 0)
+        p--;
+    for (; digits > 0 && unit > 0; digits--, unit /= 10) {
+        *p++ = (char)('0' + rest / unit % 10);
+    }
+    *p++ = 'Z';
+    *p = '\0';
+    return (size_t)(p - out);
+}
+
+void mc_clock_bsd(char out[MC_CLOCK_BSD_LEN + 1], time_t t)
+{
+    struct civil c = to_civil((int64_t)t + atomic_load_explicit(&zone_offset, memory_order_relaxed));
+    memcpy(out, months[c.month - 1], 3);
+    out[3] = ' ';
+    put2(out + 4, c.day, ' ');
+    if (out[4] == '0')
+        out[4] = ' ';
+    char *p = put2(out + 7, c.hour, ':');
+    p = put2(p, c.min, ':');
+    put2(p, c.sec, '\0');
 }

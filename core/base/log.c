@@ -21,6 +21,10 @@ static atomic_int log_fd = STDERR_FILENO;
 static atomic_int log_level = MC_LOG_INFO;
 static atomic_uint lost;
 static atomic_bool nowait; /* the fd is a pipe or a socket */
+static atomic_bool torn;   /* the last line lacks its end: there was no room for it */
+
+enum { TAPS = 4 };
+static _Atomic(mc_log_tap_fn *) taps[TAPS];
 
 static const char *const names[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
 
@@ -88,15 +92,31 @@ static ssize_t write_vec(struct iovec *iov, int n, size_t total)
         if (done < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
             done = writev(fd, iov, n);
     } while (done < 0 && errno == EINTR);
+    if (done > 0 && done < (ssize_t)total)
+        atomic_store(&torn, true);
     return done == (ssize_t)total ? MC_OK : MC_ERROR;
+}
+
+static void tell_taps(enum mc_log_level level, const char *text, size_t n)
+{
+    for (size_t i = 0; i < TAPS; i++) {
+        mc_log_tap_fn *fn = atomic_load_explicit(&taps[i], memory_order_acquire);
+        if (mc_unlikely(fn != NULL))
+            fn(level, text, n);
+    }
 }
 
 static int write_line(enum mc_log_level level, const char *date, const char *text, size_t n)
 {
     char head[96];
     size_t h = prefix(head, date, level);
-    struct iovec iov[3] = {{head, h}, {(void *)(uintptr_t)text, n}, {(void *)(uintptr_t) "\n", 1}};
-    return (int)write_vec(iov, 3, h + n + 1);
+    char end[] = "\n";
+    struct iovec iov[4] = {{end, 1}, {head, h}, {(void *)(uintptr_t)text, n}, {end, 1}};
+    bool mend = atomic_load_explicit(&torn, memory_order_relaxed) && atomic_exchange(&torn, false);
+    int rc = (int)write_vec(mend ? iov : iov + 1, mend ? 4 : 3, h + n + 1 + mend);
+    if (mend && rc != MC_OK)
+        atomic_store(&torn, true);
+    return rc;
 }
 
 static void report_lost(const char *date)
@@ -114,6 +134,7 @@ static void emit(enum mc_log_level level, const char *text, size_t n)
 {
     char date[32];
     mc_clock_log_date(date, sizeof(date), time(NULL));
+    tell_taps(level, text, n);
     if (write_line(level, date, text, n) != MC_OK) {
         atomic_fetch_add(&lost, 1);
         return;
@@ -159,6 +180,8 @@ static void emit_scrubbed(enum mc_log_level level, char *text, size_t n, size_t 
 void mc_log_text(const char *text, size_t n)
 {
     struct iovec iov = {(void *)(uintptr_t)text, n};
+    if (n)
+        tell_taps(MC_LOG_INFO, text, text[n - 1] == '\n' ? n - 1 : n);
     if (n && write_vec(&iov, 1, n) != MC_OK)
         atomic_fetch_add(&lost, 1);
 }
@@ -222,9 +245,26 @@ void mc_log_signal_safe(enum mc_log_level level, const char *text, size_t n)
     int saved = errno;
     clock_gettime(CLOCK_REALTIME, &now);
     mc_clock_log_date_safe(date, sizeof(date), now.tv_sec);
+    tell_taps(level, text, n);
     if (write_line(level, date, text, n) != MC_OK)
         atomic_fetch_add(&lost, 1);
     errno = saved;
+}
+
+void mc_log_tap(mc_log_tap_fn *fn, bool on)
+{
+    mc_log_tap_fn *none = NULL;
+    for (size_t i = 0; i < TAPS; i++) {
+        if (atomic_load(&taps[i]) == fn) {
+            atomic_store(&taps[i], on ? fn : NULL);
+            return;
+        }
+    }
+    for (size_t i = 0; on && i < TAPS; i++, none = NULL) {
+        if (atomic_compare_exchange_strong(&taps[i], &none, fn))
+            return;
+    }
+    MC_ASSERT(!on);
 }
 
 bool mc_log_limited(struct mc_log_limit *l, unsigned *missed)

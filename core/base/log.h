@@ -28,6 +28,11 @@ void mc_log_vline(enum mc_log_level level, const char *fmt, va_list ap) MC_PRINT
 /* Text of an app, whole lines, as it stands: no prefix, no level, no escapes. One write. */
 void mc_log_text(const char *text, size_t n);
 
+/* Others who want each line that is logged, whatever becomes of it in the log itself (syslog, counters): the bare message, and mc_log_text() as info.
+ * Called by any thread, also in signal handlers: async-signal-safe, never waits, logs nothing. At most 4; set again or off: no harm. */
+typedef void mc_log_tap_fn(enum mc_log_level level, const char *text, size_t n);
+void mc_log_tap(mc_log_tap_fn *fn, bool on);
+
 /* Environment failure that this process cannot survive: logs at critical, exits with code. */
 MC_NORETURN void mc_fatal(int code, const char *fmt, ...) MC_PRINTF(2, 3);
 

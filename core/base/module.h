@@ -26,7 +26,7 @@ struct mc_transport_ops; /* core/server/transport.h */
 struct mc_protocol_ops;  /* core/http/protocol.h */
 struct mc_handler_ops;   /* core/server/handler.h */
 struct mc_filter_ops;    /* core/server/filter.h */
-struct mc_log_ops;       /* core/server/access.h */
+struct mc_log_ops;       /* core/server/sinks.h */
 struct mc_resolver_ops;  /* core/server/resolver.h */
 struct mc_coding_ops;    /* core/server/coding.h */
 struct mc_worker;        /* core/server/worker.h */

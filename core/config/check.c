@@ -3,8 +3,10 @@
 
 #include "core/base/log.h"
 #include "core/os/socket.h"
+#include "core/os/target.h"
 
 #include <stdio.h>
+#include <strings.h>
 
 static int say(char *err, size_t cap, const char *wanted, const char *value)
 {
@@ -16,6 +18,33 @@ int mc_check_loglevel(const char *value, char *err, size_t cap)
 {
     enum mc_log_level level;
     return mc_log_level_parse(value, &level) == MC_OK ? MC_OK : say(err, cap, "debug, info, warning, error or critical", value);
+}
+
+int mc_check_target(const char *value, char *err, size_t cap)
+{
+    return mc_target_check(value, err, cap);
+}
+
+/* One of these words, in any case. */
+static bool among(const char *value, const char *const *words)
+{
+    while (*words && strcasecmp(*words, value) != 0)
+        words++;
+    return *words != NULL;
+}
+
+int mc_check_facility(const char *value, char *err, size_t cap)
+{
+    static const char *const names[] = {"kern",   "user",   "mail",   "daemon", "auth",   "security", "syslog", "lpr",
+                                        "news",   "uucp",   "cron",   "authpriv", "ftp",  "local0",   "local1", "local2",
+                                        "local3", "local4", "local5", "local6", "local7", NULL};
+    return among(value, names) ? MC_OK : say(err, cap, "a facility of syslog such as user, daemon or local0", value);
+}
+
+int mc_check_syslog_format(const char *value, char *err, size_t cap)
+{
+    static const char *const names[] = {"auto", "rfc5424", "rfc3164", NULL};
+    return among(value, names) ? MC_OK : say(err, cap, "auto, rfc5424 or rfc3164", value);
 }
 
 int mc_check_header_map(const char *value, char *err, size_t cap)

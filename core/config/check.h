@@ -5,6 +5,9 @@
 #include "core/base/base.h"
 
 int mc_check_loglevel(const char *value, char *err, size_t cap);
+int mc_check_target(const char *value, char *err, size_t cap);    /* os/target.h */
+int mc_check_facility(const char *value, char *err, size_t cap);  /* of syslog */
+int mc_check_syslog_format(const char *value, char *err, size_t cap);
 int mc_check_header_map(const char *value, char *err, size_t cap);
 int mc_check_env(const char *value, char *err, size_t cap);
 int mc_check_cidr(const char *value, char *err, size_t cap);

@@ -417,6 +417,22 @@ static int check_pages(struct sites *s)
     return MC_OK;
 }
 
+/* Settings of log modules stand in the main table, so that a build without the module says so. */
+static int check_logs(struct sites *s)
+{
+    const struct mc_values *set = &s->c->set;
+    const struct {
+        const char *setting, *module;
+        bool wanted;
+    } rows[] = {{"syslog", "syslog", set->syslog}, {"statsd_host", "statsd", set->statsd_host != NULL}, {"accesslog", "file", set->accesslog != NULL}};
+    for (size_t i = 0; i < MC_COUNT(rows); i++) {
+        const char *flag = rows[i].wanted ? mc_module_absent_flag("log", rows[i].module) : NULL;
+        if (flag)
+            return mc_build_fail(s->b, mc_resolve_where(s->from, rows[i].setting), "%s was left out of this build: configure it with %s", rows[i].setting, flag);
+    }
+    return MC_OK;
+}
+
 static int check_modules(struct sites *s)
 {
     char err[320] = "";
@@ -470,5 +486,5 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
     warn_idle_pools(&s);
     if (check_proxy_protocol(b, c) != MC_OK || check_protocol(b, c) != MC_OK || check_pages(&s) != MC_OK)
         return MC_ERROR;
-    return check_actions(&s) == MC_OK ? check_modules(&s) : MC_ERROR;
+    return check_actions(&s) == MC_OK && check_logs(&s) == MC_OK ? check_modules(&s) : MC_ERROR;
 }

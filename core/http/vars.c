@@ -463,6 +463,12 @@ int mc_vars_get(struct mc_request *r, struct mc_str name, struct mc_str *out)
     return value(&p, r, out);
 }
 
+bool mc_vars_known(struct mc_str name)
+{
+    struct part p;
+    return find_name(name, &p);
+}
+
 /* ---- expanding */
 
 static int expand(const struct mc_vars *v, struct mc_request *r, bool uri, struct mc_str *out)

@@ -44,5 +44,7 @@ int mc_vars_field_expand(const struct mc_vars_field *f, struct mc_request *r, st
 
 /* One variable by its name without '$', for formats that have a syntax of their own. MC_OK; MC_DECLINED: there is no such variable. */
 int mc_vars_get(struct mc_request *r, struct mc_str name, struct mc_str *out);
+/* There is such a variable. */
+bool mc_vars_known(struct mc_str name);
 
 #endif

@@ -141,16 +141,16 @@ int mc_fd_memfd(const char *name, const void *p, size_t n, bool seal)
     return fd;
 }
 
-/* Of a pipe an open file of our own where we may have one, so that O_NONBLOCK is not also that of others who write there: pipes know
- * RWF_NOWAIT only since Linux 6.4. */
+/* Of a pipe or a terminal an open file of our own where we may have one, so that O_NONBLOCK is not also that of others who write there: pipes know
+ * RWF_NOWAIT only since Linux 6.4, and terminals (Ctrl-S) not at all. */
 static int copy_std(int std)
 {
     char path[32];
     struct stat st;
     int fd = -1;
-    if (fstat(std, &st) == 0 && S_ISFIFO(st.st_mode)) {
+    if (fstat(std, &st) == 0 && (S_ISFIFO(st.st_mode) || isatty(std))) {
         snprintf(path, sizeof(path), "/proc/self/fd/%d", std);
-        fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
         if (fd >= 3)
             return fd;
     }

@@ -8,6 +8,7 @@
 #include "core/process/inherit.h"
 #include "core/process/pidfile.h"
 #include "core/process/upgrade.h"
+#include "core/server/sinks.h"
 #include "mc_config.h"
 
 #include <errno.h>
@@ -161,6 +162,7 @@ static void tend(struct mc_arbiter *a)
     }
     mc_roll_tend(a);
     mc_tally_publish(a);
+    mc_metrics_tend(a);
 }
 
 static bool finished(const struct mc_arbiter *a)
@@ -285,7 +287,7 @@ static int start(struct mc_arbiter *a)
     mc_listeners_log(g);
     log_pools(g);
     mc_arbiter_title(a);
-    mc_daemon_report(MC_EXIT_OK);
+    mc_daemon_report(MC_EXIT_OK, g->conf->set.enable_stdio_inheritance);
     if (g->conf->set.daemon)
         mc_logs_daemon(g);
     return MC_OK;
@@ -333,6 +335,7 @@ static int enter(struct mc_arbiter *a)
 
 static void finish(struct mc_arbiter *a)
 {
+    mc_sinks_tick();
     mc_listeners_close(a->gen);
     if (a->pidfile)
         mc_pidfile_remove(a->pidfile, a->pid);

@@ -100,6 +100,7 @@ struct mc_arbiter {
     int code;                   /* exit code */
     const char *reason;         /* of a halt */
     uint64_t awake_ms, next_ms; /* see mc_policy_watch; when to look again */
+    uint64_t metrics_ms; /* numbers are due */
     struct mc_log_limit storm;
     int64_t oom_kills; /* of our cgroup, as seen last; -1: unknown */
 };
@@ -174,6 +175,10 @@ void mc_logs_use(struct mc_generation *g);
 /* Open again (USR1) and send the new descriptors to everyone. */
 void mc_logs_reopen(struct mc_arbiter *a);
 void mc_logs_daemon(struct mc_generation *g); /* "-" leads nowhere once the terminal is gone */
+
+/* ---- metrics.c ---- */
+/* Numbers for log modules (server/sinks.h), and their tick. On each turn. */
+void mc_metrics_tend(struct mc_arbiter *a);
 
 /* ---- keys.c ---- */
 /* Certificates and keys for the workers of every pool. MC_OK or MC_ERROR (logged). */

@@ -6,6 +6,7 @@
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
 #include "core/server/access.h"
+#include "core/server/sinks.h"
 #include "core/server/worker.h"
 
 #include <errno.h>
@@ -39,6 +40,7 @@ static void take_logs(const struct mc_msg *m, int fds[2])
     if (m->nfds > 0) {
         dup3(fds[0], mc_log_fd(), O_CLOEXEC);
         mc_log_set_fd(mc_log_fd());
+        mc_stdio_capture(self.start->conf, mc_log_fd());
     }
     if (m->nfds > 1 && self.start->accesslog >= 0) {
         if (self.worker.access)
@@ -196,10 +198,7 @@ static int follow_parent(void)
 static int open_access(void)
 {
     char err[256];
-    if (self.start->accesslog < 0)
-        return MC_OK;
-    self.worker.access = mc_access_open(self.start->conf, self.start->accesslog, err, sizeof(err));
-    if (self.worker.access)
+    if (mc_access_open(&self.worker.access, self.start->conf, self.start->accesslog, err, sizeof(err)) != MC_ERROR)
         return MC_OK;
     mc_error("access_log_format: %s", err);
     return MC_ERROR;
@@ -244,6 +243,7 @@ int mc_child_worker(const struct mc_child_start *start)
     mc_timer_init(&self.alone, on_alone, NULL);
     mc_slot_set(start->slot->pid, (int32_t)getpid());
     mc_proc_title("monoceros: worker [%s]", mc_arbiter_name(start->conf));
+    mc_sinks_start(start->conf);
     mc_info("Booting worker with pid: %ld", (long)getpid());
     int code = open_all();
     if (code != MC_OK)

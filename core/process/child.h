@@ -51,10 +51,14 @@ int mc_channel_pair(int fds[2]);
 int mc_channel_send(int fd, const struct mc_msg *m, const int *fds, int nfds);
 int mc_channel_recv(int fd, struct mc_msg *m, int *fds, int maxfds, pid_t *sender_pid);
 
-/* ---- worker side: the worker's main, after fork, privileges and parentage are settled ---- */
 struct mc_conf;
 struct mc_conf_pool;
 struct mc_slot;
+
+/* stdio.c: with capture_output, stdout and stderr become the error log. In workers and zygotes, when they begin and when the log was opened again. */
+void mc_stdio_capture(const struct mc_conf *conf, int errorlog);
+
+/* ---- worker side: the worker's main, after fork, privileges and parentage are settled ---- */
 struct mc_child_start {
     const struct mc_conf *conf;
     const struct mc_conf_pool *pool;

@@ -49,14 +49,16 @@ int mc_daemon_start(void)
     return MC_OK;
 }
 
-void mc_daemon_report(int code)
+void mc_daemon_report(int code, bool keep)
 {
     if (report_fd < 0)
         return;
     unsigned char byte = (unsigned char)code;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; null >= 0 && fd <= 2; fd++)
-        dup2(null, fd);
+    for (int fd = 0; null >= 0 && fd <= 2; fd++) {
+        if (fd == 0 || !keep || isatty(fd))
+            dup2(null, fd);
+    }
     if (null > 2)
         mc_fd_close(&null);
     (void)!write(report_fd, &byte, 1);

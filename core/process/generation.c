@@ -69,7 +69,7 @@ static bool has_python(const struct mc_conf *conf)
 int mc_generation_prepare(struct mc_generation *g)
 {
     char err[256];
-    if (g->conf->set.accesslog && mc_access_check(g->conf->set.access_log_format, err, sizeof(err)) != MC_OK) {
+    if (mc_access_check(g->conf->set.access_log_format, err, sizeof(err)) != MC_OK) {
         mc_error("access_log_format: %s", err);
         return MC_ERROR;
     }

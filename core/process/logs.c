@@ -2,6 +2,7 @@
  * Never writes to the access log. Called by the arbiter. */
 #include "core/os/fd.h"
 #include "core/process/arbiter.h"
+#include "core/server/sinks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,7 @@ int mc_logs_open(struct mc_generation *g)
 void mc_logs_use(struct mc_generation *g)
 {
     mc_log_init(g->errorlog, g->conf->loglevel);
+    mc_sinks_start(g->conf);
 }
 
 /* The number stays, so nobody who remembers it (the interpreter, the log of this process) must be told. */

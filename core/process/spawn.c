@@ -141,6 +141,7 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
     }
     keep_only(keep, n);
     free(keep);
+    mc_stdio_capture(g->conf, g->errorlog);
     settle(g, channel);
     set_env(g->conf, pool);
     struct mc_child_start start = {
@@ -170,6 +171,7 @@ static MC_NORETURN void be_zygote(struct mc_kid *k, int channel)
         give_up(channel, MC_EXIT_BOOT, "out of memory");
     for (size_t i = 0; i < g->conf->nlistens; i++)
         listens[i] = g->conf->listens[i].pool == pool ? g->listen_fds[i] : -1;
+    mc_stdio_capture(g->conf, g->errorlog);
     settle(g, channel);
     set_env(g->conf, pool);
     struct mc_zygote_exec x = {

@@ -7,6 +7,7 @@
 #include "core/os/proc.h"
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
+#include "core/server/sinks.h"
 #include "core/server/worker.h"
 
 #include <errno.h>
@@ -175,6 +176,7 @@ static void on_message(const struct mc_msg *m, int fds[2])
         if (m->nfds > 1)
             dup3(fds[1], MC_FD_ACCESSLOG, O_CLOEXEC);
         mc_log_set_fd(MC_FD_ERRORLOG);
+        mc_stdio_capture(self.conf, MC_FD_ERRORLOG);
         break;
     case MC_MSG_DRAIN:
     case MC_MSG_STOP:
@@ -275,6 +277,7 @@ static int start(unsigned pool_index)
     if (!self.conf)
         return fail(MC_EXIT_FAIL, err);
     mc_log_init(MC_FD_ERRORLOG, self.conf->loglevel);
+    mc_sinks_start(self.conf);
     if (pool_index >= self.conf->npools)
         return fail(MC_EXIT_FAIL, "there is no such pool");
     self.pool = &self.conf->pools[pool_index];

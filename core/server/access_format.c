@@ -1,78 +1,56 @@
-/* The access log's format: Gunicorn's atoms compiled into a list of operations, and a line made of a request. Everything that a client chose is
- * escaped, so a line is a line. Pure: no descriptor, no buffer of its own. Called by access.c. */
+/* The access log's format: Gunicorn's atoms compiled into a list of operations. A format that begins with '{' is JSON: there an atom inside of quotes is
+ * escaped for them, and one outside of quotes is a value of its own. The word `json` stands for the keys of the text below.
+ * Pure. Called by access.c; access_line.c makes the lines. */
 #include "core/server/access_format.h"
+
+#include "core/http/vars.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 #include <unistd.h>
 
-enum { USER = 128 };
-
-enum what {
-    TEXT,
-    DASH,
-    PEER,
-    USER_NAME,
-    TIME,
-    REQUEST_LINE,
-    METHOD,
-    PATH,
-    QUERY,
-    VERSION,
-    STATUS,
-    BYTES,
-    SECONDS,
-    MILLIS,
-    MICROS,
-    DECIMAL,
-    PID,
-    FIELD,
-    RESPONSE_FIELD,
-    SCHEME,
-    TARGET,
-    SERVER_NAME,
-    SERVER_PORT,
-};
-
-struct mc_access_op {
-    enum what what;
-    struct mc_str text; /* TEXT, or the name of a field */
-};
-
-/* A place in the line that is being made. */
-struct out {
-    char *p, *end;
-};
-
-/* ---- the format ---- */
+/* nginx's names. docs/logging.md lists them. */
+static const char json_keys[] =
+    "{\"time\":%(time)s,\"remote_addr\":%(h)s,\"remote_user\":%(u)s,\"request_method\":%(m)s,\"request_uri\":%({raw_uri}e)s,"
+    "\"server_protocol\":%(H)s,\"scheme\":%({wsgi.url_scheme}e)s,\"host\":%({host}i)s,\"status\":%(s)s,\"body_bytes_sent\":%(B)s,"
+    "\"request_time\":%(L)s,\"http_referer\":%(f)s,\"http_user_agent\":%(a)s,\"pid\":%(p)s,\"route\":%({route}x)s,"
+    "\"ssl_protocol\":%({ssl_protocol}x)s,\"ssl_cipher\":%({ssl_cipher}x)s,\"ssl_server_name\":%({ssl_server_name}x)s,"
+    "\"ssl_client_s_dn\":%({ssl_client_s_dn}x)s,\"upstream_addr\":%({upstream_addr}x)s,\"upstream_status\":%({upstream_status}x)s,"
+    "\"upstream_response_time\":%({upstream_response_time}x)s}";
 
 static const struct {
-    char letter;
-    enum what what;
-} letters[] = {
-    {'h', PEER},    {'l', DASH},   {'u', USER_NAME}, {'t', TIME},    {'r', REQUEST_LINE}, {'m', METHOD},
-    {'U', PATH},    {'q', QUERY},  {'H', VERSION},   {'s', STATUS},  {'B', BYTES},        {'b', BYTES},
-    {'T', SECONDS}, {'M', MILLIS}, {'D', MICROS},    {'L', DECIMAL}, {'p', PID},
+    const char *word;
+    enum mc_access_atom what;
+} words[] = {
+    {"h", MC_ATOM_PEER},    {"l", MC_ATOM_ABSENT},   {"u", MC_ATOM_USER},    {"t", MC_ATOM_TIME},   {"r", MC_ATOM_REQUEST_LINE},
+    {"m", MC_ATOM_METHOD},  {"U", MC_ATOM_PATH},     {"q", MC_ATOM_QUERY},   {"H", MC_ATOM_PROTOCOL}, {"s", MC_ATOM_STATUS},
+    {"B", MC_ATOM_BYTES},   {"b", MC_ATOM_BYTES},    {"T", MC_ATOM_SECONDS}, {"M", MC_ATOM_MILLIS}, {"D", MC_ATOM_MICROS},
+    {"L", MC_ATOM_DECIMAL}, {"p", MC_ATOM_PID},      {"time", MC_ATOM_TIME_RFC3339},
 };
 
-/* What of a WSGI environ the server knows itself; the rest is "-". */
+/* What of a WSGI environ the server knows itself; the rest is absent. */
 static const struct {
     const char *name;
-    enum what what;
+    enum mc_access_atom what;
 } variables[] = {
-    {"request_method", METHOD},   {"path_info", PATH},          {"query_string", QUERY}, {"server_protocol", VERSION},
-    {"remote_addr", PEER},        {"remote_user", USER_NAME},   {"raw_uri", TARGET},     {"wsgi.url_scheme", SCHEME},
-    {"server_name", SERVER_NAME}, {"server_port", SERVER_PORT},
+    {"request_method", MC_ATOM_METHOD}, {"path_info", MC_ATOM_PATH},          {"query_string", MC_ATOM_QUERY},
+    {"server_protocol", MC_ATOM_PROTOCOL}, {"remote_addr", MC_ATOM_PEER},     {"remote_user", MC_ATOM_USER},
+    {"raw_uri", MC_ATOM_TARGET},        {"wsgi.url_scheme", MC_ATOM_SCHEME},  {"server_name", MC_ATOM_SERVER_NAME},
+    {"server_port", MC_ATOM_SERVER_PORT},
 };
 
-static struct mc_access_op field(char *name, enum what what)
+static struct mc_access_op named(char *name, enum mc_access_atom what)
 {
-    return (struct mc_access_op){what, mc_str(name)};
+    return (struct mc_access_op){.what = what, .text = mc_str(name)};
+}
+
+static struct mc_access_op absent(void)
+{
+    return (struct mc_access_op){.what = MC_ATOM_ABSENT};
 }
 
 /* {name}e, in place: HTTP_X_Y becomes the field x-y. */
-static struct mc_access_op variable(char *name)
+static struct mc_access_op environ_key(char *name)
 {
     for (char *p = name; *p; p++)
         *p = (char)mc_lower((unsigned char)*p);
@@ -82,37 +60,44 @@ static struct mc_access_op variable(char *name)
     }
     bool content = strcmp(name, "content_type") == 0 || strcmp(name, "content_length") == 0;
     if (!content && strncmp(name, "http_", 5) != 0)
-        return (struct mc_access_op){.what = DASH};
+        return absent();
     if (!content)
         name += 5;
     for (char *p = name; *p; p++)
         *p = *p == '_' ? '-' : *p;
-    return field(name, FIELD);
+    return named(name, MC_ATOM_FIELD);
 }
 
 static char referer[] = "referer", user_agent[] = "user-agent";
 
-/* The inside of %(...)s. Unknown words are "-", as in Gunicorn. */
+/* The inside of %(...)s. Unknown words are absent, as in Gunicorn. */
 static struct mc_access_op atom(char *word)
 {
     size_t n = strlen(word);
     if (strcmp(word, "f") == 0)
-        return field(referer, FIELD);
+        return named(referer, MC_ATOM_FIELD);
     if (strcmp(word, "a") == 0)
-        return field(user_agent, FIELD);
-    for (size_t i = 0; n == 1 && i < MC_COUNT(letters); i++) {
-        if (word[0] == letters[i].letter)
-            return (struct mc_access_op){.what = letters[i].what};
+        return named(user_agent, MC_ATOM_FIELD);
+    for (size_t i = 0; i < MC_COUNT(words); i++) {
+        if (strcmp(word, words[i].word) == 0)
+            return (struct mc_access_op){.what = words[i].what};
     }
     if (n < 4 || word[0] != '{' || word[n - 2] != '}')
-        return (struct mc_access_op){.what = DASH};
+        return absent();
     char kind = word[n - 1];
     word[n - 2] = '\0';
-    if (kind == 'i')
-        return field(word + 1, FIELD);
-    if (kind == 'o')
-        return field(word + 1, RESPONSE_FIELD);
-    return kind == 'e' ? variable(word + 1) : (struct mc_access_op){.what = DASH};
+    switch (kind) {
+    case 'i':
+        return named(word + 1, MC_ATOM_FIELD);
+    case 'o':
+        return named(word + 1, MC_ATOM_RESPONSE_FIELD);
+    case 'x':
+        return named(word + 1, MC_ATOM_VARIABLE);
+    case 'e':
+        return environ_key(word + 1);
+    default:
+        return absent();
+    }
 }
 
 static void append(struct mc_access_format *f, struct mc_access_op op)
@@ -121,11 +106,11 @@ static void append(struct mc_access_format *f, struct mc_access_op op)
 }
 
 /* One % sequence; *p stands behind it. */
-static int sequence(struct mc_access_format *f, char **p, char *err, size_t errcap)
+static int sequence(struct mc_access_format *f, char **p, bool quoted, char *err, size_t errcap)
 {
     char *at = *p, *bracket = at[1] == '(' ? strchr(at, ')') : NULL;
     if (at[1] == '%') {
-        append(f, (struct mc_access_op){TEXT, {at, 1}});
+        append(f, (struct mc_access_op){.what = MC_ATOM_TEXT, .text = {at, 1}});
         *p = at + 2;
         return MC_OK;
     }
@@ -134,13 +119,35 @@ static int sequence(struct mc_access_format *f, char **p, char *err, size_t errc
         return MC_ERROR;
     }
     *bracket = '\0';
-    append(f, atom(at + 2));
+    struct mc_access_op op = atom(at + 2);
+    op.value = f->json && !quoted;
     *p = bracket + 2;
+    if (op.what == MC_ATOM_VARIABLE && !mc_vars_known(op.text)) {
+        snprintf(err, errcap, "unknown variable '%.40s' in %%({%.40s}x)s", op.text.p, op.text.p);
+        return MC_ERROR;
+    }
+    append(f, op);
     return MC_OK;
+}
+
+/* Is the end of this piece of JSON inside of a string? */
+static bool in_string(const char *p, size_t n, bool quoted)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (quoted && p[i] == '\\')
+            i++;
+        else if (p[i] == '"')
+            quoted = !quoted;
+    }
+    return quoted;
 }
 
 int mc_access_format_compile(struct mc_access_format *f, const char *format, char *err, size_t errcap)
 {
+    bool quoted = false;
+    if (strcmp(format, "json") == 0)
+        format = json_keys;
+    f->json = format[0] == '{';
     f->names = strdup(format);
     snprintf(f->pid, sizeof(f->pid), "<%ld>", (long)getpid());
     f->prog = calloc(strlen(format) + 1, sizeof(*f->prog));
@@ -151,12 +158,16 @@ int mc_access_format_compile(struct mc_access_format *f, const char *format, cha
     for (char *p = f->names; *p;) {
         size_t n = strcspn(p, "%");
         if (n)
-            append(f, (struct mc_access_op){TEXT, {p, n}});
+            append(f, (struct mc_access_op){.what = MC_ATOM_TEXT, .text = {p, n}});
+        quoted = in_string(p, n, quoted);
         p += n;
-        if (*p && sequence(f, &p, err, errcap) != MC_OK)
+        if (*p && sequence(f, &p, quoted, err, errcap) != MC_OK)
             return MC_ERROR;
     }
-    return MC_OK;
+    if (!f->json || !quoted)
+        return MC_OK;
+    snprintf(err, errcap, "a string of this JSON has no end: a '\"' is missing");
+    return MC_ERROR;
 }
 
 void mc_access_format_free(struct mc_access_format *f)
@@ -165,232 +176,4 @@ void mc_access_format_free(struct mc_access_format *f)
     free(f->prog);
     f->names = NULL;
     f->prog = NULL;
-}
-
-/* ---- a line ---- */
-
-static void put(struct out *o, struct mc_str s)
-{
-    size_t room = (size_t)(o->end - o->p), n = s.n < room ? s.n : room;
-    memcpy(o->p, s.p ? s.p : "", n);
-    o->p += n;
-}
-
-/* What a client chose. */
-static void put_escaped(struct out *o, struct mc_str s)
-{
-    o->p += mc_str_escape(o->p, (size_t)(o->end - o->p), s);
-}
-
-static void put_client(struct out *o, struct mc_str s)
-{
-    if (s.n == 0)
-        put(o, MC_STR("-"));
-    else
-        put_escaped(o, s);
-}
-
-static void put_number(struct out *o, uint64_t v)
-{
-    char text[20];
-    put(o, (struct mc_str){text, mc_str_u64(text, v)});
-}
-
-static void put_time(struct mc_access_format *f, struct out *o)
-{
-    time_t now = time(NULL);
-    if (now != f->second) {
-        struct tm tm;
-        static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-        f->second = now;
-        if (!localtime_r(&now, &tm))
-            tm = (struct tm){.tm_year = 70, .tm_mday = 1};
-        long offset = tm.tm_gmtoff / 60;
-        unsigned zone = (unsigned)(offset < 0 ? -offset : offset) % 6000;
-        snprintf(f->date, sizeof(f->date), "[%02d/%s/%d:%02d:%02d:%02d %c%02u%02u]", tm.tm_mday, months[tm.tm_mon % 12], tm.tm_year + 1900,
-                 tm.tm_hour, tm.tm_min, tm.tm_sec, offset < 0 ? '-' : '+', zone / 60, zone % 60);
-    }
-    put(o, mc_str(f->date));
-}
-
-static int sextet(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    if (c == '+')
-        return 62;
-    return c == '/' ? 63 : -1;
-}
-
-/* User name of Basic credentials (RFC 7617): up to the first colon; nothing when there is none. */
-static size_t basic_user(struct mc_str s, char out[USER])
-{
-    unsigned bits = 0, have = 0;
-    size_t n = 0;
-    if (s.n < 6 || strncasecmp(s.p, "basic ", 6) != 0)
-        return 0;
-    for (size_t i = 6; i < s.n && n < USER; i++) {
-        int v = sextet(s.p[i]);
-        if (v < 0)
-            break;
-        bits = (bits << 6 | (unsigned)v) & 0xffff;
-        have += 6;
-        if (have < 8)
-            continue;
-        have -= 8;
-        out[n] = (char)(bits >> have);
-        if (out[n] == ':')
-            return n;
-        n++;
-    }
-    return 0;
-}
-
-static void put_user(struct out *o, const struct mc_request *r)
-{
-    char user[USER];
-    const struct mc_field *f = mc_fields_get(&r->head.fields, MC_F_AUTHORIZATION);
-    put_client(o, r->user.p ? r->user : (struct mc_str){user, f ? basic_user(f->value, user) : 0});
-}
-
-static struct mc_str version_of(const struct mc_request *r)
-{
-    return r->head.version ? MC_STR("HTTP/1.1") : MC_STR("HTTP/1.0");
-}
-
-static void put_request_line(struct out *o, const struct mc_request *r)
-{
-    put_client(o, r->head.method);
-    put(o, MC_STR(" "));
-    put_client(o, r->head.target);
-    put(o, MC_STR(" "));
-    put(o, version_of(r));
-}
-
-static void put_field(struct out *o, const struct mc_fields *fields, struct mc_str name)
-{
-    const struct mc_field *f = mc_fields_find(fields, name);
-    put_client(o, f ? f->value : MC_STR_NONE);
-}
-
-/* Content-Length is no field of the response: the server makes it. */
-static void put_response_field(struct out *o, const struct mc_request *r, struct mc_str name)
-{
-    if (mc_str_eq_nocase(name, MC_STR("content-length")) && r->resp.length >= 0)
-        put_number(o, (uint64_t)r->resp.length);
-    else
-        put_field(o, &r->resp.fields, name);
-}
-
-static void put_decimal(struct out *o, uint64_t usec)
-{
-    char text[40];
-    int n = snprintf(text, sizeof(text), "%llu.%06llu", (unsigned long long)usec / 1000000, (unsigned long long)usec % 1000000);
-    put(o, (struct mc_str){text, (size_t)n});
-}
-
-/* Who asked. */
-static void put_peer(struct out *o, const struct mc_access_op *op, const struct mc_access_fact *f)
-{
-    if (op->what == PEER)
-        put_client(o, f->peer);
-    else
-        put_user(o, f->r);
-}
-
-/* What of the request itself. */
-static bool put_request(struct out *o, const struct mc_access_op *op, const struct mc_request *r)
-{
-    switch (op->what) {
-    case REQUEST_LINE:
-        put_request_line(o, r);
-        break;
-    case METHOD:
-        put_client(o, r->head.method);
-        break;
-    case PATH:
-        put_client(o, r->path.n ? r->path : r->uri.path);
-        break;
-    case QUERY:
-        put_escaped(o, r->uri.query);
-        break;
-    case TARGET:
-        put_client(o, r->head.target);
-        break;
-    case VERSION:
-        put(o, version_of(r));
-        break;
-    case SCHEME:
-        put(o, r->https ? MC_STR("https") : MC_STR("http"));
-        break;
-    case SERVER_NAME:
-        put_client(o, r->head.host);
-        break;
-    case SERVER_PORT:
-        put_client(o, r->head.port);
-        break;
-    case FIELD:
-        put_field(o, &r->head.fields, op->text);
-        break;
-    default:
-        return false;
-    }
-    return true;
-}
-
-/* What became of it. */
-static void put_result(struct out *o, const struct mc_access_op *op, const struct mc_access_fact *f)
-{
-    switch (op->what) {
-    case STATUS:
-        put_number(o, (uint64_t)f->r->resp.status);
-        break;
-    case BYTES:
-        put_number(o, f->bytes > 0 ? (uint64_t)f->bytes : 0);
-        break;
-    case SECONDS:
-        put_number(o, f->usec / 1000000);
-        break;
-    case MILLIS:
-        put_number(o, f->usec / 1000);
-        break;
-    case MICROS:
-        put_number(o, f->usec);
-        break;
-    case DECIMAL:
-        put_decimal(o, f->usec);
-        break;
-    case RESPONSE_FIELD:
-        put_response_field(o, f->r, op->text);
-        break;
-    default:
-        put(o, MC_STR("-"));
-        break;
-    }
-}
-
-static void put_op(struct mc_access_format *f, struct out *o, const struct mc_access_op *op, const struct mc_access_fact *fact)
-{
-    if (op->what == TEXT)
-        put(o, op->text);
-    else if (op->what == TIME)
-        put_time(f, o);
-    else if (op->what == PID)
-        put(o, mc_str(f->pid));
-    else if (op->what == PEER || op->what == USER_NAME)
-        put_peer(o, op, fact);
-    else if (!put_request(o, op, fact->r))
-        put_result(o, op, fact);
-}
-
-size_t mc_access_format_line(struct mc_access_format *f, const struct mc_access_fact *fact, char *out, size_t cap)
-{
-    struct out o = {out, out + cap};
-    for (size_t i = 0; i < f->nops; i++)
-        put_op(f, &o, &f->prog[i], fact);
-    return (size_t)(o.p - out);
 }

@@ -8,6 +8,7 @@
 #include "core/server/tls.h"
 #include "core/server/filter.h"
 #include "core/server/proxied.h"
+#include "core/server/sinks.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -359,8 +360,11 @@ void mc_request_account(struct mc_request *r, uint64_t end)
     mc_slot_add(slot->status[class < 6 ? class : 5], 1);
     mc_slot_add(slot->latency[bucket(usec)], 1);
     mc_slot_add(slot->spent_us, usec);
-    if (w->access && r->resp.status) {
+    if (w->access && r->resp.status && mc_request_set(r)->access_log) {
         mc_access_request(w->access, r, mc_request_client(r), r->resp.sent, usec);
+    }
+    if (w->conf->set.statsd_host) {
+        mc_sinks_request(r->resp.status, usec);
     }
 }
 

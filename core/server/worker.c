@@ -8,6 +8,7 @@
 #include "core/server/tls.h"
 #include "core/server/peers.h"
 #include "core/server/filter.h"
+#include "core/server/sinks.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -50,6 +51,7 @@ static void tick(struct mc_timer *t)
     if (w->access) {
         mc_access_flush(w->access);
     }
+    mc_sinks_tick();
     mc_conn_rest(w);
     mc_recycle_check(w);
     mc_loan_check_loop(w);
@@ -405,6 +407,7 @@ void mc_worker_close(struct mc_worker *w)
         if (w->access) {
             mc_access_flush(w->access);
         }
+        mc_sinks_tick();
         return;
     }
     for (size_t i = 0; mc_modules[i]; i++) {
@@ -417,6 +420,7 @@ void mc_worker_close(struct mc_worker *w)
     if (w->access) {
         mc_access_close(&w->access);
     }
+    mc_sinks_tick();
     mc_loop_close(&w->loop);
     free(w->listeners);
     free(w->secure);

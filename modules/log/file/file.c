@@ -3,7 +3,7 @@
  * The descriptor is the arbiter's: opened and reopened there. */
 #include "core/base/module.h"
 #include "core/os/fd.h"
-#include "core/server/access.h"
+#include "core/server/sinks.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -108,17 +108,16 @@ static void set_fd(void *data, int fd)
     s->rest_n = 0;
 }
 
-static void *open_sink(const char *target, int fd)
+static int open_sink(const struct mc_conf *conf, int fd, void **sink)
 {
-    (void)target;
-    if (fd < 0) {
-        errno = EBADF;
-        return NULL;
-    }
+    if (!conf->set.accesslog || fd < 0)
+        return MC_DECLINED;
     struct sink *s = calloc(1, sizeof(*s));
-    if (s)
-        set_fd(s, fd);
-    return s;
+    if (!s)
+        return MC_ERROR;
+    set_fd(s, fd);
+    *sink = s;
+    return MC_OK;
 }
 
 static void close_sink(void *data)
@@ -128,7 +127,7 @@ static void close_sink(void *data)
     free(s);
 }
 
-static const struct mc_log_ops ops = {.scheme = "", .open = open_sink, .write = write_lines, .set_fd = set_fd, .close = close_sink};
+static const struct mc_log_ops ops = {.open = open_sink, .write = write_lines, .set_fd = set_fd, .close = close_sink};
 
 const struct mc_module mc_module_log_file = {
     .abi = MC_MODULE_ABI,

@@ -114,7 +114,7 @@ def test_a_full_disk_does_not_stop_the_server(monoceros):
     site = native(monoceros, 'accesslog = "/dev/full"')
     for _ in range(5):
         assert site.ask("GET", "/").body == b"here"
-    site.wait_log("access log: lines cannot be written and are dropped")
+    site.wait_log(r"access log \(file\): lines cannot be written and are dropped")
     assert site.ask("GET", "/").body == b"here"
 
 

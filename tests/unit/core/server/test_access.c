@@ -66,8 +66,8 @@ static struct mc_access *open_format(const char *format)
 {
     char err[256];
     conf.set.access_log_format = format;
-    struct mc_access *a = mc_access_open(&conf, out[1], err, sizeof(err));
-    if (!a)
+    struct mc_access *a;
+    if (mc_access_open(&a, &conf, out[1], err, sizeof(err)) != MC_OK)
         fail_msg("%s", err);
     return a;
 }
@@ -146,7 +146,7 @@ static void test_the_time(void **state)
 static void test_bad_formats_are_errors(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"%", "%h", "%(h", "%(h)", "%(h)x", "a %(m)s %", "%(m)s %q(s)s", "%5(m)s"};
+    static const char *const bad[] = {"%", "%h", "%(h", "%(h)", "%(h)x", "a %(m)s %", "%(m)s %q(s)s", "%5(m)s", "%({no_such}x)s", "{\"a\":\"%(m)s}"};
     char err[128];
     for (size_t i = 0; i < MC_COUNT(bad); i++) {
         err[0] = '\0';
@@ -154,7 +154,9 @@ static void test_bad_formats_are_errors(void **state)
             fail_msg("\"%s\" passed", bad[i]);
     }
     conf.set.access_log_format = "%(h";
-    assert_null(mc_access_open(&conf, out[1], err, sizeof(err)));
+    struct mc_access *a;
+    assert_int_equal(mc_access_open(&a, &conf, out[1], err, sizeof(err)), MC_ERROR);
+    assert_null(a);
 }
 
 /* Every byte in every field that a client fills: one line, printable bytes only, no bare quote. */
@@ -178,6 +180,50 @@ static void test_nobody_forges_a_line(void **state)
             fail_msg("byte %d at %zu", got[i], i);
     }
     assert_non_null(strstr(got, "\\x0a"));
+}
+
+/* In JSON an atom is a value, and in a string it is escaped for it. */
+static void test_json(void **state)
+{
+    (void)state;
+    char pid[64];
+    snprintf(pid, sizeof(pid), "{\"p\":%ld,\"q\":\"<%ld>\"}\n", (long)getpid(), (long)getpid());
+    static const struct {
+        const char *format, *want;
+    } rows[] = {
+        {"{\"a\":%(s)s,\"b\":%(m)s,\"c\":%(l)s}", "{\"a\":200,\"b\":\"GET\",\"c\":null}\n"},
+        {"{\"a\":\"%(s)s\",\"b\":\"%(m)s %(l)s\"}", "{\"a\":\"200\",\"b\":\"GET -\"}\n"},
+        {"{\"r\":%(r)s}", "{\"r\":\"GET /a%20b?x=1&y=%22 HTTP/1.1\"}\n"},
+        {"{\"a\":%(a)s}", "{\"a\":\"probe \\\"1\\\"\"}\n"},
+        {"{\"a\":\"<%(a)s>\"}", "{\"a\":\"<probe \\\"1\\\">\"}\n"},
+        {"{\"L\":%(L)s,\"D\":%(D)s,\"b\":%(b)s}", "{\"L\":1.234567,\"D\":1234567,\"b\":17}\n"},
+        {"{\"\\\"\":%(u)s}", "{\"\\\"\":\"alice\"}\n"}, /* a quote in a key of the format */
+        {"{\"n\":%({none}i)s,\"o\":%({x-cache}o)s,\"e\":%({none}e)s}", "{\"n\":null,\"o\":\"hit\",\"e\":null}\n"},
+        {"{\"v\":%({request_uri}x)s,\"w\":%({ssl_protocol}x)s}", "{\"v\":\"/a%20b?x=1&y=%22\",\"w\":null}\n"},
+        {"%({request_uri}x)s %({ssl_cipher}x)s %({http_x_forwarded_for}x)s", "/a%20b?x=1&y=%22 - 10.1.2.3\n"},
+    };
+    for (size_t i = 0; i < MC_COUNT(rows); i++) {
+        const char *got = line(rows[i].format);
+        if (strcmp(got, rows[i].want) != 0)
+            fail_msg("%s gave %s", rows[i].format, got);
+    }
+    assert_string_equal(line("{\"p\":%(p)s,\"q\":\"%(p)s\"}"), pid);
+    const char *got = line("json");
+    assert_ptr_equal(strstr(got, "{\"time\":\"2"), got);
+    assert_non_null(strstr(got, ",\"remote_user\":\"alice\",\"request_method\":\"GET\","));
+    assert_non_null(strstr(got, ",\"status\":200,\"body_bytes_sent\":17,\"request_time\":1.234567,"));
+}
+
+static void test_a_long_line_of_json_is_whole(void **state)
+{
+    (void)state;
+    static char big[30000];
+    memset(big, 1, sizeof(big)); /* six bytes each when escaped */
+    request.head.target = (struct mc_str){big, sizeof(big)};
+    const char *got = line("{\"r\":%({raw_uri}e)s,\"s\":%(s)s}");
+    size_t n = strlen(got);
+    assert_in_range(n, 200, 400);
+    assert_ptr_equal(strstr(got, "\\u0001\",\"s\":200}\n"), got + n - strlen("\\u0001\",\"s\":200}\n"));
 }
 
 static void test_basic_users(void **state)
@@ -277,8 +323,8 @@ static void test_a_full_disk_is_survived(void **state)
     int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
     assert_true(full >= 0);
     conf.set.access_log_format = "%(m)s";
-    struct mc_access *a = mc_access_open(&conf, full, err, sizeof(err));
-    assert_non_null(a);
+    struct mc_access *a;
+    assert_int_equal(mc_access_open(&a, &conf, full, err, sizeof(err)), MC_OK);
     for (int i = 0; i < 3; i++) {
         mc_access_request(a, &request, MC_STR("-"), 0, 0);
         mc_access_flush(a);
@@ -299,6 +345,8 @@ int main(void)
         ACCESS_TEST(test_the_time),
         ACCESS_TEST(test_bad_formats_are_errors),
         ACCESS_TEST(test_nobody_forges_a_line),
+        ACCESS_TEST(test_json),
+        ACCESS_TEST(test_a_long_line_of_json_is_whole),
         ACCESS_TEST(test_basic_users),
         ACCESS_TEST(test_a_long_line_is_cut),
         ACCESS_TEST(test_the_buffer_flushes_itself),
