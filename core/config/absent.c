@@ -2,13 +2,11 @@
  * settings_refused.c has the others that are missing. */
 #include "core/config/setting.h"
 
-#define YET   "is not built yet in this version"
-#define HOOK  "is a Python hook, and hooks are not built yet in this version"
+#define HOOK  "is a Python hook: define it in a gunicorn.conf.py, or in any file of Python that the setting hooks names"
 #define POOLS "belongs to Gunicorn's dirty arbiter: give such an app a pool of its own, see docs/pools.md"
 
 const struct mc_setting_absent mc_settings_absent[] = {
     {"ssl_context", NULL, "does not exist here: TLS is set up by settings, not by Python"},
-    {"logconfig_dict", NULL, YET},
     {"on_starting", NULL, HOOK},
     {"on_reload", NULL, HOOK},
     {"when_ready", NULL, HOOK},

@@ -46,6 +46,8 @@ struct mc_values {
     struct mc_strv env; /* KEY=VALUE */
     /* Python */
     const char *python, *wsgi_app;
+    const char *hooks; /* file with Gunicorn's hooks: absolute path, or "python:MODULE"; NULL: none */
+    const char *logconfig, *logconfig_dict, *logconfig_json; /* of Python's logging; absolute path, JSON text, absolute path */
     struct mc_strv pythonpath; /* comma list */
     /* HTTP (MAIN, SERVER; those marked R also ROUTE) */
     int64_t limit_request_line, limit_request_fields, limit_request_field_size, limit_request_head; /* bytes or counts */

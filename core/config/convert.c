@@ -54,7 +54,7 @@ int mc_gunicorn_convert(struct mc_build *b, const char *word, const char *python
     if (rc == MC_OK && !values->wsgi_app)
         mc_sb_addz(out, "# wsgi_app = 'MODULE:NAME'   unless the command line names the app\n");
     if (rc == MC_OK && *g.hooks)
-        mc_sb_addf(out, "# in that file: %s\n", g.hooks);
+        mc_sb_addf(out, "# what %s is still for: %s\n", g.name, g.hooks);
     if (rc == MC_OK)
         mc_sb_addz(out, mc_sb_z(&notes));
     mc_sb_fini(&notes);

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *const mc_gunicorn_text = text;
+const char *const mc_gunicorn_text = embedded;
 
 /* The answer of the child: texts, each with its NUL. */
 struct answer {
@@ -105,15 +105,16 @@ static int take_set(struct answer *a)
     return MC_OK;
 }
 
-/* "hook NAME LINE" */
+/* "hook NAME LINE": the file itself is the one with hooks. */
 static int take_hook(struct answer *a)
 {
     const char *name = next(a);
     struct mc_conf_where at = place(a);
     if (!name)
         return MC_ERROR;
+    if (!*a->out->hooks && give(a, find_setting("hooks"), at, &a->out->location, 1) != MC_OK)
+        return MC_ERROR;
     a->out->hooks = mc_build_printf(a->b, "%s%s%s", a->out->hooks, *a->out->hooks ? ", " : "", name);
-    (void)at;
     return a->out->hooks ? MC_OK : MC_ERROR;
 }
 
@@ -160,7 +161,7 @@ static int run(struct mc_build *b, const char *python, char *const *argv, struct
     for (size_t i = 0; i < count; i++)
         words[2 + i] = argv[i];
     const char *interpreter = mc_python_find(python, NULL, found, sizeof found);
-    if (mc_python_run(interpreter, b->start, text, words, count + 2, answer, n, err, sizeof err) == MC_OK)
+    if (mc_python_run(interpreter, b->start, embedded, words, count + 2, answer, n, err, sizeof err) == MC_OK)
         return MC_OK;
     return mc_build_fail(b, (struct mc_conf_where){out->name, 0}, "%s", err);
 }

@@ -168,8 +168,6 @@ static int read_file(struct mc_build *b, const struct mc_cli *cli, const char **
     if (mc_gunicorn_is(*name)) {
         if (mc_gunicorn_read(b, *name, python_of(cli), first.argv + 1, &g) != MC_OK)
             return MC_ERROR;
-        if (*g.hooks)
-            mc_build_warn(b, (struct mc_conf_where){g.name, 0}, "hooks are not called yet in this version: %s", g.hooks);
         *name = g.name;
         *block = g.block;
         return MC_OK;

@@ -82,6 +82,15 @@ static void take_plain(struct mc_resolve_from *from, struct mc_conf *c)
         c->set.proc_name = module ? module->words[0].text : from->app ? from->app : "monoceros";
 }
 
+/* Files that processes open which work elsewhere. */
+static int absolute(struct mc_build *b, const char **path)
+{
+    if (!*path || !**path || b->image || strncmp(*path, "python:", 7) == 0)
+        return MC_OK;
+    *path = mc_build_path(b, b->start, *path);
+    return *path ? MC_OK : MC_ERROR;
+}
+
 static int main_values(struct mc_build *b, struct mc_resolve_from *from, struct mc_conf *c)
 {
     const char *tmp = b->image ? NULL : getenv("TMPDIR");
@@ -107,6 +116,8 @@ static int main_values(struct mc_build *b, struct mc_resolve_from *from, struct 
         c->set.tmp_upload_dir = tmp && is_directory(tmp) ? tmp : "/tmp";
     c->set.tmp_upload_dir = directory(b, mc_resolve_where(from, "tmp_upload_dir"), "tmp_upload_dir", b->start, c->set.tmp_upload_dir);
     if (!c->set.tmp_upload_dir)
+        return MC_ERROR;
+    if (absolute(b, &c->set.hooks) != MC_OK || absolute(b, &c->set.logconfig) != MC_OK || absolute(b, &c->set.logconfig_json) != MC_OK)
         return MC_ERROR;
     MC_ASSERT(mc_log_level_parse(c->set.loglevel, &c->loglevel) == MC_OK);
     return identity(b, from, c);

@@ -67,8 +67,10 @@ void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when)
 static void change_count(struct mc_arbiter *a, int change)
 {
     struct mc_arb_pool *p = &a->gen->pools[0];
+    unsigned before = mc_notice_wanted(a);
     p->wanted = mc_policy_wanted(p->wanted, change, a->nkids / 2);
     mc_info("%u workers wanted", p->wanted);
+    mc_notice_count(a, before);
 }
 
 static void on_winch(struct mc_arbiter *a)
@@ -163,6 +165,8 @@ static void tend(struct mc_arbiter *a)
     mc_roll_tend(a);
     mc_tally_publish(a);
     mc_metrics_tend(a);
+    if (a->stopping != MC_STOP_NOT)
+        mc_notice_end(a);
 }
 
 static bool finished(const struct mc_arbiter *a)

@@ -46,6 +46,9 @@ struct mc_kid {
     enum mc_kill killed;   /* a fatal signal was sent, and why */
     int failed;            /* code of MC_MSG_FAILED */
     bool owed;             /* new secrets that its channel had no room for */
+    unsigned age;          /* the how-manieth worker of this arbiter; 0: a zygote */
+    unsigned hooks;        /* zygote: messages for hooks that it has not dealt with yet, since… */
+    uint64_t hook_ms;
 };
 
 struct mc_arb_pool {
@@ -67,6 +70,7 @@ struct mc_generation {
     struct mc_arbiter *arbiter;
     struct mc_generation *older; /* the one that served before, while it has kids; NULL: none */
     unsigned number;             /* from 1 */
+    bool announced;              /* its hooks know that it has begun */
     struct mc_conf *conf;        /* its own */
     struct mc_arb_pool *pools;   /* conf->pools order */
     int errorlog, accesslog;     /* accesslog -1: none */
@@ -94,6 +98,12 @@ struct mc_arbiter {
     struct mc_tally *tally;
     struct mc_kid *kids;
     unsigned nkids;
+    unsigned born;        /* workers so far */
+    struct mc_arb_gone {
+        pid_t pid;
+        unsigned age;
+    } gone[64];           /* workers whose child_exit nobody could take yet */
+    unsigned nowed;
     char *pidfile;        /* written by us, as it is called now; NULL: none */
     char extension[4096]; /* path of _monoceros.abi3.so */
     enum mc_stopping stopping;
@@ -229,6 +239,19 @@ static inline bool mc_kid_live(const struct mc_kid *k)
 }
 /* Silent kids and due kills. */
 void mc_kid_watchdog(struct mc_kid *k, uint64_t now);
+
+/* ---- notice.c: Gunicorn's server hooks ---- */
+void mc_notice_zygote(struct mc_kid *k);     /* it can fork now */
+void mc_notice_hooked(struct mc_kid *k);     /* it has dealt with one */
+void mc_notice_spawned(struct mc_kid *zygote); /* it was asked for a worker: pre_fork */
+void mc_notice_born(struct mc_kid *k);       /* a worker has told its pid */
+void mc_notice_gone(struct mc_kid *k);       /* a worker is gone: child_exit */
+unsigned mc_notice_wanted(const struct mc_arbiter *a);
+void mc_notice_count(struct mc_arbiter *a, unsigned before); /* the number of wanted workers has changed */
+void mc_notice_exec(struct mc_arbiter *a);   /* pre_exec */
+void mc_notice_watch(struct mc_kid *k, uint64_t now);
+bool mc_notice_keeps(struct mc_kid *zygote); /* at a stop it stays until the workers are gone */
+void mc_notice_end(struct mc_arbiter *a);    /* on each turn of a stop: on_exit, once they are */
 
 /* ---- reap.c ---- */
 void mc_reap_open(struct mc_arbiter *a); /* before the first birth */

@@ -91,10 +91,15 @@ int mc_channel_recv(int fd, struct mc_msg *m, int *fds, int maxfds, pid_t *sende
     } control;
     struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     struct beside b = {.n = 0};
+    bool reset = false;
     ssize_t n;
-    do
+    do { /* who left without reading all that we said is told first, once; its last words are still there */
         n = recvmsg(fd, &h, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
+        if (n >= 0 || errno != ECONNRESET || reset)
+            continue;
+        reset = true;
+        errno = EINTR;
+    } while (n < 0 && errno == EINTR);
     if (n < 0)
         return errno == EAGAIN ? MC_AGAIN : MC_ERROR;
     take_control(&h, &b);

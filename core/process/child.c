@@ -76,6 +76,15 @@ static void leave(bool all)
         mc_worker_retire(&self.worker);
 }
 
+static void stop_now(void)
+{
+    void (*hear)(struct mc_worker *) = self.worker.interrupted;
+    self.worker.interrupted = NULL; /* once */
+    if (hear)
+        hear(&self.worker);
+    mc_worker_stop(&self.worker);
+}
+
 static void on_message(const struct mc_msg *m, int fds[2])
 {
     if (m->kind == MC_MSG_LOGS) {
@@ -91,7 +100,7 @@ static void on_message(const struct mc_msg *m, int fds[2])
     else if (m->kind == MC_MSG_DRAIN)
         leave(m->value != 0);
     else if (m->kind == MC_MSG_STOP)
-        mc_worker_stop(&self.worker);
+        stop_now();
     else if (m->kind != MC_MSG_SECRETS)
         mc_warn("a message of kind %u is not for a worker", m->kind);
 }
@@ -154,7 +163,7 @@ static void on_signals(struct mc_io *io)
     (void)io;
     uint64_t set = mc_signals_take();
     if (mc_signals_has(set, SIGINT) || mc_signals_has(set, SIGQUIT))
-        mc_worker_stop(&self.worker);
+        stop_now();
     else if (mc_signals_has(set, SIGTERM))
         on_term();
 }

@@ -21,7 +21,7 @@ enum mc_msg_kind {
     MC_MSG_READY,  /* worker: accepts; zygote: loaded, can spawn */
     MC_MSG_FAILED, /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line; the sender exits with that code */
     /* down */
-    MC_MSG_SPAWN, /* zygote: slot index in `value`, fds: the new worker's channel, and its secrets when the pool has any */
+    MC_MSG_SPAWN, /* zygote: slot index in `value`, in `code` the how-manieth worker of the server it is, fds: the new worker's channel, and its secrets when the pool has any */
     MC_MSG_DRAIN, /* worker: finish and leave; value 1: all do and the queue must be served, 0: the others take it; zygote: leave */
     MC_MSG_STOP,  /* worker: leave now */
     MC_MSG_LOGS,  /* new log fds: errorlog, then accesslog if value & 1 */
@@ -31,7 +31,22 @@ enum mc_msg_kind {
     /* down */
     MC_MSG_SECRETS, /* worker: new certificates and keys, one fd: their memfd */
     MC_MSG_SHARE, /* worker: others serve this listener (index in `value`), too, or (code 0) no longer: leave it to them at the end */
+    MC_MSG_HOOK, /* zygote: code is an enum mc_hook, with its facts in value and text; answered in turn */
+    /* up */
+    MC_MSG_HOOKED, /* zygote: a HOOK has been dealt with, or (hooks only) a SPAWN */
     MC_MSG_KINDS
+};
+
+/* What the arbiter tells those of Gunicorn's hooks that are the server's; they run in a zygote. */
+enum mc_hook {
+    MC_HOOK_STARTING,
+    MC_HOOK_READY,
+    MC_HOOK_BORN,       /* no hook: value is the pid of a worker, text its age */
+    MC_HOOK_CHILD_EXIT, /* the same of one that is gone */
+    MC_HOOK_NWORKERS,   /* value is how many are wanted, text how many were; "": none yet */
+    MC_HOOK_RELOAD,
+    MC_HOOK_EXIT,
+    MC_HOOK_PRE_EXEC,
 };
 
 #define MC_MSG_MAGIC 0x4d434d53u
@@ -77,6 +92,10 @@ int mc_child_worker(const struct mc_child_start *start);
 
 /* ---- zygote side, called by modules/python inside the user's interpreter ---- */
 struct mc_zygote_hooks {
+    /* Before everything else: what apps expect around them. MC_OK or an exit code, logged, and a line in err. */
+    int (*open)(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap);
+    bool (*tell)(enum mc_hook what, uint32_t value, const char *text); /* MC_MSG_HOOK; true: the server shall not start */
+    void (*before_birth)(unsigned age);                                /* a worker is forked next */
     /* Import the pool's apps in this process (preload_app, and MC_MSG_CHECK). MC_OK or an exit code; the traceback is in the error log and a line in err. */
     int (*preload)(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap);
     void (*before_fork)(void);

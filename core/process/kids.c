@@ -55,6 +55,7 @@ static void on_pid(struct mc_kid *k, pid_t sender)
     k->pid = sender;
     k->life = MC_LIFE_BOOTING;
     mc_slot_set(k->slot->pid, (int32_t)sender);
+    mc_notice_born(k);
 }
 
 /* It can fork workers; or (--check-config) it is loaded, then has imported the apps as well. */
@@ -66,6 +67,7 @@ static void on_zygote_ready(struct mc_kid *k)
         k->ready_ms = k->arbiter->loop.now;
         if (check)
             mc_kid_tell(k, MC_MSG_CHECK);
+        mc_notice_zygote(k);
     } else if (k->life == MC_LIFE_READY && check) {
         mc_kid_leave(k, MC_MSG_DRAIN, MC_POLICY_QUICK_MS, MC_KILL_QUICK);
     }
@@ -114,6 +116,10 @@ static void on_message(struct mc_kid *k, const struct mc_msg *m, pid_t sender)
         break;
     case MC_MSG_FAILED:
         on_failed(k, m);
+        break;
+    case MC_MSG_HOOKED:
+        if (!k->slot)
+            mc_notice_hooked(k);
         break;
     default:
         mc_error("%s (pid:%ld) sent a message of kind %u that is not for us", mc_kid_kind(k), (long)k->pid, m->kind);
@@ -276,6 +282,7 @@ void mc_kid_watchdog(struct mc_kid *k, uint64_t now)
     if (k->life == MC_LIFE_NONE)
         return;
     note_success(k, now);
+    mc_notice_watch(k, now);
     if (k->kill_ms && now >= k->kill_ms) {
         mc_error("%s (pid:%ld) %s: killed", mc_kid_kind(k), (long)k->pid, reasons[k->kill_why]);
         k->kill_ms = 0;

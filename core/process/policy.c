@@ -96,7 +96,7 @@ enum mc_policy_next mc_policy_ended(const struct mc_policy_end *e, int *code)
 {
     if (e->asked)
         return MC_NEXT_REPLACE;
-    if (e->ready) {
+    if (e->ready && (!e->failed || e->pool_ready)) { /* a hook of the zygote may say no to the start */
         bool early = !mc_policy_proved(e->ready_for_ms, e->served);
         return early && !from_outside(e->signal) ? MC_NEXT_BACKOFF : MC_NEXT_REPLACE;
     }

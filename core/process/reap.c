@@ -143,6 +143,7 @@ static void end(struct mc_kid *k, int status)
     };
     log_end(k, status);
     mc_tally_ended(k, status);
+    mc_notice_gone(k);
     mc_kid_forget(k);
     if (k->arbiter->check)
         check_ended(k, &e);

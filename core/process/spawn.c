@@ -273,7 +273,7 @@ pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int o
 static int ask_zygote(struct mc_kid *k)
 {
     int fds[2];
-    struct mc_msg m = {.kind = MC_MSG_SPAWN, .value = k->index};
+    struct mc_msg m = {.kind = MC_MSG_SPAWN, .value = k->index, .code = (int32_t)k->age};
     if (mc_channel_pair(fds) != MC_OK) {
         mc_error("cannot make a channel: %m");
         return MC_ERROR;
@@ -281,6 +281,8 @@ static int ask_zygote(struct mc_kid *k)
     int beside[2] = {fds[1], k->pool->secrets};
     int rc = mc_channel_send(k->pool->zygote.io.fd, &m, beside, 1 + (beside[1] >= 0));
     mc_fd_close(&fds[1]);
+    if (rc == MC_OK)
+        mc_notice_spawned(&k->pool->zygote);
     if (rc == MC_OK && mc_kid_watch(k, fds[0]) == MC_OK) {
         k->life = MC_LIFE_ASKED;
         return MC_OK;
@@ -298,6 +300,7 @@ int mc_spawn_worker(struct mc_arbiter *a, struct mc_arb_pool *p)
     if (p->conf->python && p->zygote.life != MC_LIFE_READY)
         return MC_AGAIN;
     begin(k, a, p);
+    k->age = ++a->born;
     int rc = p->conf->python ? ask_zygote(k) : fork_kid(k, be_worker);
     if (rc == MC_OK) {
         mc_tally_born(k);

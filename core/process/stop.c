@@ -42,8 +42,10 @@ void mc_stop_begin(struct mc_arbiter *a, enum mc_stopping how)
     a->stopping = how;
     for (unsigned i = 0; i < a->nkids; i++)
         dismiss(&a->kids[i], how);
-    for (struct mc_arb_pool *p = mc_generation_next_pool(a, NULL); p; p = mc_generation_next_pool(a, p))
-        dismiss(&p->zygote, how);
+    for (struct mc_arb_pool *p = mc_generation_next_pool(a, NULL); p; p = mc_generation_next_pool(a, p)) {
+        if (how == MC_STOP_FORCED || !mc_notice_keeps(&p->zygote))
+            dismiss(&p->zygote, how);
+    }
 }
 
 void mc_stop_halt(struct mc_arbiter *a, int code)

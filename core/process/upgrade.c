@@ -360,6 +360,7 @@ static int start_heir(struct mc_arbiter *a)
     /* From now on: whatever happens to us, the sockets may be another's, too. */
     if (rc == MC_OK)
         mc_shares_set(a, NULL);
+    mc_notice_exec(a);
     pid_t pid = rc == MC_OK ? fork() : -1;
     if (pid == 0)
         be_heir(a, &e, pair[1]);

@@ -132,6 +132,13 @@ static void fork_worker(int channel, int secrets, unsigned index)
 
 /* ---- messages ---- */
 
+static int open_hooks(void)
+{
+    char err[sizeof(((struct mc_msg *)0)->text)] = "";
+    int rc = self.hooks->open(self.conf, self.pool, err, sizeof(err));
+    return rc == MC_OK ? rc : fail(rc, err);
+}
+
 static int preload(void)
 {
     char err[sizeof(((struct mc_msg *)0)->text)] = "";
@@ -153,13 +160,38 @@ static void leave(int code)
     self.loop.stop = true;
 }
 
+static void answer_hook(int what)
+{
+    if (self.conf->set.hooks)
+        (void)tell(MC_FD_CHANNEL, MC_MSG_HOOKED, what, "");
+}
+
+static void on_hook(const struct mc_msg *m)
+{
+    bool give_up = self.hooks->tell((enum mc_hook)m->code, m->value, m->text);
+    answer_hook(m->code);
+    if (give_up)
+        leave(fail(MC_EXIT_FAIL, "on_starting asks to exit"));
+}
+
+static void on_spawn(const struct mc_msg *m, const int fds[2])
+{
+    if (m->nfds == 0 || !mc_scoreboard_slot(&self.board, m->value))
+        return;
+    self.hooks->before_birth((unsigned)m->code);
+    answer_hook(-1);
+    fork_worker(fds[0], m->nfds > 1 ? fds[1] : -1, m->value);
+}
+
 static void on_message(const struct mc_msg *m, int fds[2])
 {
     int rc;
     switch (m->kind) {
     case MC_MSG_SPAWN:
-        if (m->nfds > 0 && mc_scoreboard_slot(&self.board, m->value))
-            fork_worker(fds[0], m->nfds > 1 ? fds[1] : -1, m->value);
+        on_spawn(m, fds);
+        break;
+    case MC_MSG_HOOK:
+        on_hook(m);
         break;
     case MC_MSG_CHECK:
         rc = preload();
@@ -205,7 +237,9 @@ static void on_channel(struct mc_io *io)
 static void on_signals(struct mc_io *io)
 {
     (void)io;
-    if (mc_signals_has(mc_signals_take(), SIGTERM))
+    /* A supervisor sends TERM to all processes of the server; with hooks the arbiter still needs us then, for those of the end. */
+    bool needed = self.conf->set.hooks && getppid() == self.arbiter;
+    if (mc_signals_has(mc_signals_take(), SIGTERM) && !needed)
         leave(MC_EXIT_OK);
 }
 
@@ -321,6 +355,8 @@ int mc_zygote_run(const struct mc_zygote_hooks *hooks, unsigned pool_index, MC_N
     self.has_access = fcntl(MC_FD_ACCESSLOG, F_GETFD) >= 0;
     int code = start(pool_index);
     hide_fds();
+    if (code == MC_OK)
+        code = open_hooks();
     if (code == MC_OK && self.pool->set.preload_app)
         code = preload();
     if (code != MC_OK)

@@ -103,6 +103,7 @@ struct mc_worker {
     int (*spawn)(void (*fn)(void *), void *arg, unsigned number);
     void (*visit)(struct mc_worker *w); /* by the process's first thread, once a second while others serve: signal handlers of the app, lock_beat */
     _Atomic uint64_t lock_beat; /* ms when that lock was last to be had; 0: nobody looks. A loop without it must not hide an app that keeps it */
+    void (*interrupted)(struct mc_worker *w); /* before a stop in which requests are cut; NULL: nobody wants to know */
     void (*dump)(struct mc_request *r); /* stack of a request that is stuck, to the error log; NULL: backtrace of its thread */
     unsigned nstuck;           /* revoked requests whose threads have not come back */
     unsigned left_behind;      /* threads that are inside handlers still, when all else has ended: nothing of theirs may be freed */

@@ -4,6 +4,7 @@
 #include "core/process/child.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,6 +38,16 @@ static int preload(const struct mc_conf *conf, const struct mc_conf_pool *pool, 
     return code;
 }
 
+/* The loggers and the file with hooks. */
+static int open_hooks(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap)
+{
+    if (mc_hooks_open(conf, pool, getppid()) == MC_OK)
+        return MC_OK;
+    snprintf(err, errcap, "%s", conf->set.hooks ? "the file of hooks or the configuration of logging failed" : "the configuration of logging failed");
+    mc_interp_log("Exception in zygote");
+    return MC_EXIT_BOOT;
+}
+
 static void before_sleep(void)
 {
     saved = PyEval_SaveThread();
@@ -50,7 +61,10 @@ static void after_sleep(void)
 }
 
 static const struct mc_zygote_hooks hooks = {
+    .open = open_hooks,
     .preload = preload,
+    .tell = mc_hooks_tell,
+    .before_birth = mc_hooks_before_fork,
     .before_fork = PyOS_BeforeFork,
     .after_fork_parent = PyOS_AfterFork_Parent,
     .after_fork_child = PyOS_AfterFork_Child,

@@ -200,19 +200,37 @@ static int register_dump(void)
     return done ? MC_OK : MC_ERROR;
 }
 
+/* worker.wsgi of hooks. */
+static PyObject *first_app(const struct mc_worker *w)
+{
+    for (size_t i = 0; i < w->conf->napps; i++) {
+        const struct mc_conf_app *app = &w->conf->apps[i];
+        if (app->pool == w->pool && app->type->needs & MC_NEED_PYTHON)
+            return mc_app_get(app);
+    }
+    return NULL;
+}
+
 int mc_life_init_worker(struct mc_worker *w)
 {
     char err[256];
     if (!w->pool->python)
         return MC_OK;
+    if (mc_hooks_born())
+        return MC_EXIT_BOOT;
     if (mc_interp_init() != MC_OK || enable_faulthandler() != MC_OK || register_dump() != MC_OK || watch_forks() != MC_OK ||
         mc_environ_init(w) != MC_OK) {
         mc_interp_log("Exception in worker process");
         return MC_EXIT_BOOT;
     }
     int rc = mc_app_import(w->conf, w->pool, err, sizeof(err));
-    if (rc != MC_OK)
+    if (rc == MC_OK && mc_hooks_loaded(first_app(w)))
+        rc = MC_EXIT_BOOT;
+    if (rc != MC_OK) {
+        mc_hooks_leaving();
         return rc;
+    }
+    w->interrupted = mc_hooks_interrupted;
     w->release = mc_interp_give;
     w->acquire = mc_interp_take_back;
     w->spawn = spawn;
@@ -232,6 +250,7 @@ void mc_life_exit_worker(struct mc_worker *w)
 {
     if (!w->pool->python)
         return;
+    mc_hooks_leaving();
     mc_errors_flush();
     mc_environ_fini();
     mc_responder_fini();

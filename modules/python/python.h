@@ -5,6 +5,7 @@
 
 #include <Python.h>
 
+#include "core/process/child.h"
 #include "core/server/handler.h"
 #include "core/server/worker.h"
 #include "modules/python/wsgi.h"
@@ -124,5 +125,22 @@ int mc_responder_commit(struct mc_responder *self);
 /* The client has left: sets ConnectionResetError, and `gone`. */
 void mc_responder_lost(struct mc_responder *self);
 void mc_responder_fini(void);
+
+
+/* ---- hooks.c: Gunicorn's hooks and loggers ---- */
+extern bool mc_hooks_wanted; /* a hook wants to see each request */
+/* In a zygote, before the apps: the loggers, the file of setting hooks. MC_OK, or MC_ERROR with an exception set. */
+int mc_hooks_open(const struct mc_conf *conf, const struct mc_conf_pool *pool, pid_t arbiter);
+/* In a zygote: what the arbiter says (child.h). What a hook raises is logged. True: on_starting asks to give up. */
+bool mc_hooks_tell(enum mc_hook what, uint32_t value, const char *more);
+void mc_hooks_before_fork(unsigned age);
+/* In a worker, in this order. True: the hook asks to give up. */
+bool mc_hooks_born(void);
+bool mc_hooks_loaded(PyObject *app);
+void mc_hooks_interrupted(struct mc_worker *w); /* with or without the GIL */
+void mc_hooks_leaving(void);
+/* Round a request, while mc_hooks_wanted: the object for the hooks, or NULL with an exception of pre_request; status > 0: we answer that. */
+PyObject *mc_hooks_request(struct mc_request *r);
+void mc_hooks_answered(struct mc_request *r, PyObject *req, PyObject *env, PyObject *fields, int status);
 
 #endif

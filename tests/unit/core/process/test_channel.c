@@ -154,6 +154,20 @@ static void test_the_other_side_is_gone(void **state)
     assert_int_equal(errno, EPIPE);
 }
 
+/* Who leaves without having read all that was said: the kernel reports that first, but the words are there. */
+static void test_last_words_are_heard(void **state)
+{
+    (void)state;
+    struct mc_msg said = {.kind = MC_MSG_SPAWN}, last = {.kind = MC_MSG_FAILED, .code = 4}, in;
+    assert_int_equal(mc_channel_send(fds[0], &said, NULL, 0), MC_OK);
+    assert_int_equal(mc_channel_send(fds[1], &last, NULL, 0), MC_OK);
+    mc_fd_close(&fds[1]);
+    assert_int_equal(mc_channel_recv(fds[0], &in, NULL, 0, NULL), MC_OK);
+    assert_int_equal(in.kind, MC_MSG_FAILED);
+    assert_int_equal(mc_channel_recv(fds[0], &in, NULL, 0, NULL), MC_ERROR);
+    assert_int_equal(errno, ECONNRESET);
+}
+
 static void test_a_full_channel_does_not_block(void **state)
 {
     (void)state;
@@ -175,7 +189,7 @@ int main(void)
         CHANNEL_TEST(test_a_message_arrives_whole),       CHANNEL_TEST(test_the_kernel_names_the_sender),
         CHANNEL_TEST(test_descriptors_go_along),          CHANNEL_TEST(test_unwanted_descriptors_are_closed),
         CHANNEL_TEST(test_what_is_no_message_is_refused), CHANNEL_TEST(test_text_is_always_ended),
-        CHANNEL_TEST(test_the_other_side_is_gone),        CHANNEL_TEST(test_a_full_channel_does_not_block),
+        CHANNEL_TEST(test_the_other_side_is_gone),        CHANNEL_TEST(test_last_words_are_heard), CHANNEL_TEST(test_a_full_channel_does_not_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
