@@ -16,6 +16,7 @@ struct mc_build {
     char *err;   /* one line, no newline */
     size_t errcap;
     const char *detail;       /* of the arena: lines that belong beneath it, such as a traceback; NULL: none */
+    const char *options;      /* the variable whose options are being read; NULL: the command line */
     const char *start;        /* absolute directory that relative paths of the command line start from */
     struct mc_scope *scopes; /* of handler modules that are actions of routes, and of the sections that core and modules bring */
     size_t nscopes;

@@ -50,6 +50,7 @@ static int give(struct mc_build *b, struct mc_given **list, const struct mc_sett
     g->words = words;
     g->n = n + 1;
     g->label = label;
+    g->source = b->options ? b->options : "command line";
     return MC_OK;
 }
 
@@ -291,6 +292,7 @@ int mc_cli_environment(struct mc_build *b, const char *(*get)(const char *name),
         label = mc_build_printf(b, "%s in the environment", s->env);
         if (!value || !label || give(b, out, s, label, value) != MC_OK)
             return MC_ERROR;
+        find_given(*out, s)->source = "environment";
     }
     return MC_OK;
 }
@@ -343,5 +345,6 @@ int mc_cli_words(struct mc_build *b, const char *label, const char *text, int *a
     }
     *argc = n;
     *argv = v;
+    b->options = label;
     return v ? MC_OK : MC_ERROR;
 }

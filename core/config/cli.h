@@ -18,7 +18,7 @@ int mc_cli_parse(struct mc_build *b, int argc, char *const *argv, struct mc_cli 
 void mc_cli_merge(struct mc_given **under, struct mc_given *over);
 /* The environment variables of the table. `get` is getenv() but in tests. */
 int mc_cli_environment(struct mc_build *b, const char *(*get)(const char *name), struct mc_given **out);
-/* Shell-like words of a variable (quotes, backslash, no expansion): argv in the arena. */
+/* Shell-like words of a variable (quotes, backslash, no expansion): argv in the arena. The next mc_cli_parse() takes them for its options. */
 int mc_cli_words(struct mc_build *b, const char *label, const char *text, int *argc, char ***argv);
 
 #endif

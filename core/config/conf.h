@@ -181,8 +181,10 @@ struct mc_conf_server {
     struct mc_conf_where at;
 };
 
+struct mc_resolve_from;
 struct mc_conf {
     struct mc_arena arena; /* owns all of it */
+    const struct mc_resolve_from *from; /* what was written, for mc_conf_print_origins(); NULL: normal form was */
     struct mc_conf_zone *zones; /* shared memory that modules asked for (config/zone.h) */
     void *zone_memory;
     struct mc_values set;
@@ -231,6 +233,8 @@ struct mc_conf_section *mc_conf_section_for(const struct mc_conf *c, const struc
 
 /* Normal form: a file that parses back to the same settings; every setting of every scope that differs from its outer scope is written. */
 int mc_conf_print(const struct mc_conf *c, struct mc_sb *out);
+/* The same for people: every setting of the process and of pools, and in comments where each value comes from. */
+int mc_conf_print_origins(const struct mc_conf *c, struct mc_sb *out);
 /* Parse normal form (the configuration image of a worker); NULL with err. Names no files, reads no environment. */
 struct mc_conf *mc_conf_parse(const char *text, size_t n, const char *filename, char *err, size_t errcap);
 

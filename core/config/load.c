@@ -276,7 +276,7 @@ static int show_conf(const struct mc_conf *c)
     struct mc_sb out;
     int code;
     mc_sb_init(&out, MAX_PRINT);
-    if (mc_conf_print(c, &out) != MC_OK)
+    if (mc_conf_print_origins(c, &out) != MC_OK)
         out.bad = true;
     code = show(stdout, &out);
     mc_sb_fini(&out);

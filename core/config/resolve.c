@@ -440,8 +440,11 @@ static int apps(struct mc_build *b, const struct mc_resolve_from *from, struct m
 
 int mc_resolve(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)
 {
-    struct mc_resolve_from all = *from;
-    if (main_values(b, &all, c) != MC_OK || pools(b, &all, c) != MC_OK || apps(b, &all, c) != MC_OK)
+    struct mc_resolve_from all = *from, *kept = b->image ? NULL : mc_build_alloc(b, sizeof *kept);
+    if (kept)
+        *kept = *from;
+    c->from = kept;
+    if (b->failed || main_values(b, &all, c) != MC_OK || pools(b, &all, c) != MC_OK || apps(b, &all, c) != MC_OK)
         return MC_ERROR;
     return mc_resolve_sites(b, &all, c);
 }

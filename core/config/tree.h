@@ -13,7 +13,8 @@ struct mc_word {
 struct mc_given {
     struct mc_given *next;
     const struct mc_setting *setting;
-    const char *label; /* how messages call it: "workers", "--workers", "WEB_CONCURRENCY" */
+    const char *label; /* how messages call it: "workers", "--workers", "WEB_CONCURRENCY in the environment" */
+    const char *source; /* "command line", "environment" or the variable that held the option; NULL: a file, see at */
     struct mc_word *words;
     size_t n;
     struct mc_conf_where at;

@@ -103,7 +103,7 @@ static void print_number(char *out, size_t cap, const struct mc_setting *s, int6
     else if (s->type == MC_SET_SIZE)
         (void)print_scaled(out, cap, v, sizes, MC_COUNT(sizes));
     else
-        (void)snprintf(out, cap, s->flags & MC_SETF_OCTAL ? "0%llo" : "%lld", (long long)v);
+        (void)snprintf(out, cap, s->flags & MC_SETF_OCTAL && v ? "0%llo" : "%lld", (long long)v);
 }
 
 static int out_of_range(const struct mc_setting *s, int64_t min, int64_t max, const char *w, char *err, size_t cap)

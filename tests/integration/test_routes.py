@@ -122,7 +122,7 @@ def test_print_config_parses_back(tmp_path):
     assert "limit_request_body = 5m" in printed.stdout or "limit_request_body = 5242880" in printed.stdout
     again = under_test.run("--print-config", "-c", write(tmp_path, printed.stdout, "printed.conf"))
     assert again.returncode == 0, again.stderr
-    assert again.stdout == printed.stdout
+    assert under_test.without_origins(again.stdout) == under_test.without_origins(printed.stdout)
 
 
 WRONG = [

@@ -67,6 +67,11 @@ def run(*arguments, env=None, cwd=None, input=None):
                           capture_output=True, timeout=patience(60), check=False)
 
 
+def without_origins(printed):
+    """What --print-config printed, without the comments that tell where values come from."""
+    return re.sub(r"(?m)(^| +)# .*$", "", printed)
+
+
 _modules = None
 
 

@@ -340,6 +340,48 @@ static void includes_are_bounded(void **state)
     mc_conf_free(&c);
 }
 
+/* Where values come from stands behind two blanks. */
+static void strip_comments(char *text)
+{
+    char *to = text;
+    for (char *p = text; *p;) {
+        char *end = p + strcspn(p, "\n"), *comment = strstr(p, "  # ");
+        size_t n = (size_t)((comment && comment < end ? comment : end) - p);
+        while (n && p[n - 1] == ' ')
+            n--;
+        memmove(to, p, n);
+        to += n;
+        *to++ = '\n';
+        p = end + (*end == '\n');
+    }
+    *to = '\0';
+}
+
+static void origins_are_told(void **state)
+{
+    static const char *const lines[] = {
+        "\nworkers = 7                                      # environment: WEB_CONCURRENCY\n",
+        "\ntimeout = 40s                                    # o.conf:2\n",
+        "\nmax_requests = 5                                 # MONOCEROS_CMD_ARGS: --max-requests\n",
+        "\npool 'p' {                                       # o.conf:3\n    workers = 2                                  # o.conf:4\n",
+        "\n    timeout = 40s                                # o.conf:2\n",
+        "\n    max_requests = 5                             # MONOCEROS_CMD_ARGS: --max-requests\n",
+        "\n    threads = 1                                  # default\n",
+        "\nserver 's' {                                     # o.conf:5\n",
+    };
+    (void)state;
+    store("o.conf", "\ntimeout = 40s\npool p {\nworkers = 2 }\n" SERVER);
+    setenv("WEB_CONCURRENCY", "7", 1);
+    setenv("MONOCEROS_CMD_ARGS", "--max-requests 5", 1);
+    assert_null(load("-c", "o.conf", "--print-config", NULL));
+    assert_int_equal(code, 0);
+    for (size_t i = 0; i < MC_COUNT(lines); i++) {
+        if (!strstr(out, lines[i]))
+            print_error("%s\nis not in\n%s", lines[i], out);
+        assert_non_null(strstr(out, lines[i]));
+    }
+}
+
 static void printed_files_are_files(void **state)
 {
     (void)state;
@@ -349,8 +391,13 @@ static void printed_files_are_files(void **state)
     assert_string_equal(errors, "");
     strcpy(first, out);
     store("p.conf", first);
+    assert_non_null(strstr(first, "\nworkers = 3                                      # command line: -w\n"));
+    assert_non_null(strstr(first, "\ntimeout = 30s                                    # default\n"));
+    assert_non_null(strstr(first, "\n# pidfile is not set\n"));
     assert_null(load("-c", "p.conf", "--print-config", NULL));
     assert_int_equal(code, 0);
+    strip_comments(first);
+    strip_comments(out);
     assert_string_equal(out, first);
 }
 
@@ -421,6 +468,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_file_has_a_bound, setup, teardown),
         cmocka_unit_test_setup_teardown(includes_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(printed_files_are_files, setup, teardown),
+        cmocka_unit_test_setup_teardown(origins_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(warnings_do_not_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reload_sees_the_first_time, setup, teardown),
     };

@@ -100,7 +100,7 @@ static void octal_is_octal_only_where_it_belongs(void **state)
     refuses(&octal, "0o", "octal");
     refuses(&octal, "0x", "octal");
     refuses(&octal, "-1", "octal");
-    refuses(&octal, "01000", "out of range, 00 to 0777");
+    refuses(&octal, "01000", "out of range, 0 to 0777");
     refuses(&octal, "99999999999999999999", "octal");
     prints(&octal, &(struct values){.number = 027}, "027");
 }
