@@ -57,7 +57,7 @@ struct mc_values {
     bool permit_unconventional_http_method;
     const char *server_tokens; /* Server field: "on" (monoceros/VERSION), "off" (none), "name" (monoceros) or any other text as it stands */
     /* command line only */
-    const char *config, *convert, *status;
+    const char *config, *convert, *status, *upgrade;
     bool check_config, print_config, json;
 };
 
@@ -205,7 +205,7 @@ struct mc_conf {
     const char *cwd; /* absolute: set.chdir or where we were started */
 };
 
-enum mc_conf_todo { MC_CONF_RUN, MC_CONF_EXIT /* --help, -v, -V, --print-config printed: exit with *code */, MC_CONF_CHECK, MC_CONF_STATUS /* may be a configuration with nothing but set.status and set.json in it */ };
+enum mc_conf_todo { MC_CONF_RUN, MC_CONF_EXIT /* --help, -v, -V, --print-config printed: exit with *code */, MC_CONF_CHECK, MC_CONF_UPGRADE /* nothing but set.upgrade in it */, MC_CONF_STATUS /* may be a configuration with nothing but set.status and set.json in it */ };
 
 /* Everything from the command line on. Errors are printed to stderr, one line each with file and line, and *code is the exit code
  * (1 configuration, 2 command line). Returns the configuration (free with mc_conf_free) or NULL with *todo == MC_CONF_EXIT. */

@@ -191,6 +191,14 @@ static int asked_status(struct mc_build *b, const struct mc_cli *cli, struct mc_
     return status && *status->words[0].text && !c->set.status ? MC_ERROR : MC_OK;
 }
 
+/* --upgrade PIDFILE: neither is one. */
+static int asked_upgrade(struct mc_build *b, const struct mc_cli *cli, struct mc_conf *c)
+{
+    const struct mc_given *g = mc_tree_given(cli->given, "upgrade");
+    c->set.upgrade = g ? mc_build_strdup(b, g->words[0].text) : NULL;
+    return g && !c->set.upgrade ? MC_ERROR : MC_OK;
+}
+
 /* Everything but printing. *nothing: there is neither an app nor a file. */
 static int build(struct mc_build *b, struct mc_conf *c, struct mc_cli *cli, bool *nothing)
 {
@@ -205,6 +213,8 @@ static int build(struct mc_build *b, struct mc_conf *c, struct mc_cli *cli, bool
         return MC_OK;
     if (asked_status(b, cli, c) != MC_OK || c->set.status)
         return c->set.status ? MC_OK : MC_ERROR;
+    if (asked_upgrade(b, cli, c) != MC_OK || c->set.upgrade)
+        return c->set.upgrade ? MC_OK : MC_ERROR;
     if (mc_cli_environment(b, environment, &env) != MC_OK || find_file(b, cli, &name) != MC_OK)
         return MC_ERROR;
     if (!name && !cli->app && mc_tree_given(cli->given, "status"))
@@ -317,7 +327,7 @@ struct mc_conf *mc_conf_load(int argc, char **argv, enum mc_conf_todo *todo, int
     else if (rc == MC_OK && c->set.print_config)
         *code = show_conf(c);
     else if (rc == MC_OK)
-        *todo = c->set.status ? MC_CONF_STATUS : c->set.check_config ? MC_CONF_CHECK : MC_CONF_RUN;
+        *todo = c->set.upgrade ? MC_CONF_UPGRADE : c->set.status ? MC_CONF_STATUS : c->set.check_config ? MC_CONF_CHECK : MC_CONF_RUN;
     else if (nothing)
         *code = show_nothing();
     if (rc != MC_OK && !nothing)

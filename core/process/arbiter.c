@@ -287,7 +287,7 @@ static int start(struct mc_arbiter *a)
     mc_info("Starting monoceros " MC_VERSION);
     if (mc_upgrade_open(a) != MC_OK || write_pidfile(a) != MC_OK || prepare(a) != MC_OK || mc_keys_open(g) != MC_OK || mc_listeners_open(g) != MC_OK)
         return MC_ERROR;
-    mc_upgrade_listening();
+    mc_upgrade_listening(a);
     mc_listeners_log(g);
     log_pools(g);
     mc_arbiter_title(a);

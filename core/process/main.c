@@ -3,6 +3,7 @@
 #include "core/os/proc.h"
 #include "core/process/arbiter.h"
 #include "core/process/inherit.h"
+#include "core/process/replace.h"
 #include "core/process/status.h"
 
 #include <stdio.h>
@@ -36,8 +37,8 @@ int main(int argc, char **argv)
     struct mc_conf *conf = mc_conf_load(argc, argv, &todo, &code);
     if (!conf)
         return code;
-    if (todo == MC_CONF_STATUS) {
-        code = mc_status_run(conf);
+    if (todo == MC_CONF_STATUS || todo == MC_CONF_UPGRADE) {
+        code = todo == MC_CONF_STATUS ? mc_status_run(conf) : mc_replace_run(conf->set.upgrade);
         mc_conf_free(&conf);
         return code;
     }

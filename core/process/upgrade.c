@@ -197,14 +197,29 @@ int mc_upgrade_pidfile(struct mc_arbiter *a, const char *path)
     return MC_OK;
 }
 
-void mc_upgrade_listening(void)
+/* In place of `bind` all are used: as fd://N, whatever is taken here. */
+static void warn_unless_taken(const struct mc_arbiter *a, const struct mc_inherited *one)
+{
+    const struct mc_conf *conf = a->gen->conf;
+    char text[160];
+    bool used = one->taken;
+    for (size_t i = 0; i < conf->nlistens; i++)
+        used |= conf->listens[i].addr.fd == one->fd;
+    mc_addr_print(&one->addr, text, sizeof(text));
+    if (!used)
+        mc_warn("systemd gives a socket at %s (%s), but no server listens there", text, one->text ? one->text : "without a name");
+}
+
+void mc_upgrade_listening(const struct mc_arbiter *a)
 {
     struct mc_inherit *in = mc_inherit_ours();
     struct mc_sb text, took;
     mc_sb_init(&text, MAX_TEXT);
     mc_sb_init(&took, MAX_TEXT);
     for (size_t i = 0; i < in->n; i++) {
-        if (in->v[i].taken && !in->v[i].systemd)
+        if (in->v[i].systemd)
+            warn_unless_taken(a, &in->v[i]);
+        else if (in->v[i].taken)
             mc_inherit_print(&took, in->v[i].text, in->v[i].fd);
     }
     mc_sb_addz(&text, "took ");

@@ -178,6 +178,18 @@ def test_a_new_module_configures_again_with_the_same_options(tree):
     assert "CFLAGS = -O1\n" in open(f"{tree.top}/objs/config.mk").read()
 
 
+def test_units_are_installed_where_asked(tree, tmp_path):
+    for name in ("monoceros.service", "monoceros.socket"):
+        write(f"{tree.top}/conf/{name}", "ExecStart=@bindir@/monoceros -c @sysconfdir@/x\n")
+    tree.configure("--prefix=/usr", "--sysconfdir=/etc", "--systemd-unit-dir=/lib/systemd")
+    root = f"{tmp_path}/root"
+    tree.run("make", "install", f"DESTDIR={root}")
+    for name in ("monoceros.service", "monoceros.socket"):
+        assert open(f"{root}/lib/systemd/{name}").read() == "ExecStart=/usr/bin/monoceros -c /etc/x\n"
+    tree.run("make", "uninstall", f"DESTDIR={root}")
+    assert not os.listdir(f"{root}/lib/systemd")
+
+
 def test_install_keeps_a_config_and_uninstall_one_that_was_changed(tree, tmp_path):
     tree.configure("--prefix=/usr", "--sysconfdir=/etc")
     root = f"{tmp_path}/root"

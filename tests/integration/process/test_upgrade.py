@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -225,6 +226,88 @@ def test_the_program_itself(monoceros, tmp_path):
     new = begin(site)
     assert (tmp_path / "fresh").exists()
     finish(site, new)
+    end(site, new)
+
+
+# --- monoceros --upgrade
+
+def test_in_one_step(monoceros, load):
+    site = native(monoceros)
+    clients = load(site.address, clients=4)
+    site.wait_workers(2)
+    pidfile = folder(site) / "pid"
+    # The old one is a child of ours: until somebody has reaped it, it has not left.
+    reaper = threading.Thread(target=site.wait)
+    reaper.start()
+    done = under_test.run("--upgrade", pidfile)
+    reaper.join(60)
+    new = pid_in(pidfile)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert f"done: the new one has the place of the old one (pid {new})" in done.stdout and new != site.pid
+    clients.wait_answered(clients.answered + 50)
+    clients.stop()
+    assert not clients.lost and not clients.wrong and not clients.refused, (clients.counts, clients.notes)
+    end(site, new)
+
+
+def test_in_one_step_with_wrong_settings(monoceros):
+    """Found before anything is started."""
+    site = native(monoceros)
+    before = site.wait_workers(2)
+    path = folder(site) / "test.conf"
+    path.write_text(path.read_text(encoding="utf-8") + "\nnonsense = 1\n", encoding="utf-8")
+    done = under_test.run("--upgrade", folder(site) / "pid")
+    assert done.returncode == 1
+    assert "unknown setting 'nonsense'" in done.stderr and f"the check failed: process {site.pid} goes on" in done.stderr
+    assert "usr2" not in site.log() and site.workers() == before
+
+
+def test_in_one_step_with_an_app_that_passes_the_check_only(monoceros, tmp_path):
+    app = tmp_path / "fresh.py"
+    app.write_text("from basic import app\n", encoding="utf-8")
+    site = monoceros("fresh:app", "--pythonpath", f"{tmp_path},{under_test.APPS}", "-p", tmp_path / "pid", cwd=tmp_path, expect_errors=True)
+    assert site.ask("GET", "/").status == 200
+    app.write_text("""
+import pathlib
+seen = pathlib.Path(__file__).with_name("seen")
+if seen.exists():
+    raise RuntimeError("the second time")
+seen.touch()
+from basic import app
+""", encoding="utf-8")
+    done = under_test.run("--upgrade", tmp_path / "pid")
+    assert done.returncode == 1 and f"the new one ended with 3 before it was ready; process {site.pid} goes on" in done.stderr, done.stderr
+    assert "the second time" in site.log()
+    assert site.ask("GET", "/").status == 200 and pid_in(tmp_path / "pid") == site.pid
+
+
+def test_only_a_monoceros_is_signalled(monoceros, tmp_path):
+    """A pidfile that is stale, of another program, or of another server; and an upgrade that is under way."""
+    other = subprocess.Popen(["sleep", "600"])
+    try:
+        for text, words in ((f"{other.pid}\n", "which is no monoceros: nothing was signalled"), ("999999999\n", "names no process that runs")):
+            (tmp_path / "foreign").write_text(text, encoding="ascii")
+            done = under_test.run("--upgrade", tmp_path / "foreign")
+            assert done.returncode == 1 and words in done.stderr
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+    assert under_test.run("--upgrade", tmp_path / "none").returncode == 1
+    assert under_test.run("--upgrade").returncode == 2
+    site = native(monoceros)
+    (tmp_path / "foreign").write_text(f"{site.pid}\n", encoding="ascii")
+    done = under_test.run("--upgrade", tmp_path / "foreign")
+    assert done.returncode == 1 and "a monoceros with another pidfile" in done.stderr
+    (tmp_path / "foreign").write_text(f"{site.wait_workers(2)[0]}\n", encoding="ascii")
+    done = under_test.run("--upgrade", tmp_path / "foreign")
+    assert done.returncode == 1 and "which is no monoceros" in done.stderr
+    new = begin(site)
+    done = under_test.run("--upgrade", folder(site) / "pid")
+    assert done.returncode == 1 and f"an upgrade is under way already: process {new} beside process {site.pid}" in done.stderr
+    done = under_test.run("--upgrade", folder(site) / "pid.2")
+    assert done.returncode == 1 and f"its old one is process {site.pid}" in done.stderr
+    assert site.log().count("Handling signal: usr2") == 1
     end(site, new)
 
 
