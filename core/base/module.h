@@ -49,6 +49,7 @@ struct mc_section {
     /* Called when everything is read, outer sections and earlier ones first: check, and compile into the struct (memory of conf->arena). In the arbiter
      * and again in each child (image: the text is normal form; open no file, ask nobody). MC_OK, or MC_ERROR with err filled. */
     int (*check)(struct mc_conf *conf, struct mc_conf_section *s, bool image, char *err, size_t errcap);
+    const char *doc; /* one line for the manual; or NULL */
 };
 
 /* What an app type or an action asks of the process that runs it. */
@@ -105,6 +106,7 @@ struct mc_module {
     int (*adopt)(struct mc_worker *w, const struct mc_secrets *s);
     int (*init_worker)(struct mc_worker *w);  /* after privileges are dropped, before ready: MC_OK or MC_ERROR (logged) */
     void (*exit_worker)(struct mc_worker *w);
+    const char *doc; /* of the action: one line for the manual; or NULL */
 };
 
 /* A module of the tree that this build left out, so that errors can name the flag. */

@@ -64,7 +64,7 @@ static void setting_entry(struct mc_sb *out, const struct mc_setting *s)
     const char *dflt = mc_value_default_text(s);
     bool flag = s->flags & MC_SETF_FLAG;
     mc_sb_init(&doc, 1024);
-    mc_sb_addz(&doc, s->doc);
+    mc_sb_addf(&doc, s->flags & MC_SETF_NEGATED ? "do not %s" : "%s", s->doc);
     if (!flag && *dflt)
         mc_sb_addf(&doc, " [%s]", dflt);
     if (s->env && strcmp(s->env, "PORT") != 0)

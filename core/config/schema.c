@@ -83,15 +83,20 @@ static const struct mc_setting match_words[] = {
     {.name = NULL},
 };
 
-const struct mc_scope mc_schema_match = {.name = "match", .own = match_words};
+const struct mc_scope mc_schema_match = {
+    .name = "match", .own = match_words, .doc = "which requests a route takes: all that it says must hold; without match, any"};
 static const struct mc_scope *const route_inner[] = {&mc_schema_match, NULL};
 const struct mc_scope mc_schema_route = {
-    .name = "route", .titled = true, .where = MC_AT_ROUTE, .own = route_words, .inner = route_inner};
+    .name = "route", .titled = true, .where = MC_AT_ROUTE, .own = route_words, .inner = route_inner,
+    .doc = "what answers requests: an app, or one action; routes are tried in the order of the file"};
 static const struct mc_scope *const server_inner[] = {&mc_schema_route, NULL};
 const struct mc_scope mc_schema_server = {
-    .name = "server", .titled = true, .where = MC_AT_SERVER, .own = server_words, .inner = server_inner};
-const struct mc_scope mc_schema_app = {.name = "app", .titled = true, .where = MC_AT_APP, .own = app_words};
-const struct mc_scope mc_schema_pool = {.name = "pool", .titled = true, .where = MC_AT_POOL};
+    .name = "server", .titled = true, .where = MC_AT_SERVER, .own = server_words, .inner = server_inner,
+    .doc = "addresses, host names and the routes behind them"};
+const struct mc_scope mc_schema_app = {
+    .name = "app", .titled = true, .where = MC_AT_APP, .own = app_words, .doc = "a web app, which a pool runs"};
+const struct mc_scope mc_schema_pool = {
+    .name = "pool", .titled = true, .where = MC_AT_POOL, .doc = "workers of one type, with their apps, limits and restarts"};
 static const struct mc_scope *const main_inner[] = {&mc_schema_pool, &mc_schema_app, &mc_schema_server, NULL};
 const struct mc_scope mc_schema_main = {.name = "", .where = MC_AT_MAIN, .inner = main_inner};
 
@@ -119,7 +124,7 @@ static int make_scope(struct mc_build *b, struct mc_scope *scope, const struct m
             return MC_ERROR;
     }
     *scope = (struct mc_scope){
-        .name = section->name, .titled = section->titled, .own = section->settings, .inner = inner, .section = section, .in = section->where};
+        .name = section->name, .titled = section->titled, .own = section->settings, .inner = inner, .section = section, .doc = section->doc, .in = section->where};
     return MC_OK;
 }
 
@@ -144,7 +149,8 @@ int mc_schema_open(struct mc_build *b)
         return MC_ERROR;
     for (const struct mc_module *const *m = mc_modules; *m; m++) {
         if ((*m)->kind == MC_MODULE_HANDLER && (*m)->settings)
-            b->scopes[b->nscopes++] = (struct mc_scope){.name = (*m)->name, .own = (*m)->settings, .module = *m, .in = MC_AT_ROUTE};
+            b->scopes[b->nscopes++] = (struct mc_scope){.name = (*m)->name, .own = (*m)->settings, .module = *m, .doc = (*m)->doc,
+                                                        .in = MC_AT_ROUTE};
         if (add_scopes(b, (*m)->sections) != MC_OK)
             return MC_ERROR;
     }

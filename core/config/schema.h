@@ -12,6 +12,7 @@ struct mc_scope {
     const struct mc_scope *const *inner; /* NULL-terminated; or NULL */
     const struct mc_module *module;      /* the handler module whose action this is */
     const struct mc_section *section;    /* what it was made from */
+    const char *doc;                     /* one line, or NULL */
     unsigned in;                         /* module, section: may stand in scopes with one of these MC_AT_ bits */
 };
 

@@ -47,7 +47,7 @@ struct mc_setting {
     char letter;      /* 'w' or 0 */
     const char *env;  /* "WEB_CONCURRENCY" or NULL */
     const char *meta; /* argument name in --help: "INT" */
-    const char *doc;  /* one line */
+    const char *doc;  /* one line; of a NEGATED flag, what the setting does: --help says "do not" */
     int (*check)(const char *value, char *err, size_t cap); /* extra check of each word as written; MC_OK or MC_ERROR with err */
     const char *group;                                      /* heading in --help that starts at this setting, or NULL */
     const struct mc_setting *more;                          /* of the last row (name NULL): where the table goes on, or NULL */

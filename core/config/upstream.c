@@ -59,11 +59,14 @@ static const struct mc_setting settings[] = {
 
 static int check(struct mc_conf *c, struct mc_conf_section *s, bool image, char *err, size_t cap);
 
-static const struct mc_section section_peer = {.name = "peer", .titled = true, .settings = peer_settings, .size = sizeof(struct mc_conf_peer)};
-static const struct mc_section section_health = {.name = "health", .settings = health_settings, .size = sizeof(struct mc_conf_health)};
+static const struct mc_section section_peer = {.name = "peer", .titled = true, .settings = peer_settings, .size = sizeof(struct mc_conf_peer),
+                                               .doc = "one of its servers: HOST:PORT, unix:PATH"};
+static const struct mc_section section_health = {.name = "health", .settings = health_settings, .size = sizeof(struct mc_conf_health),
+                                                 .doc = "requests that find out which peers are alive"};
 static const struct mc_section *const inner[] = {&section_peer, &section_health, NULL};
 const struct mc_section mc_section_upstream = {
-    .name = "upstream", .titled = true, .where = MC_AT_MAIN, .settings = settings, .size = sizeof(struct mc_conf_upstream), .inner = inner, .check = check};
+    .name = "upstream", .titled = true, .where = MC_AT_MAIN, .settings = settings, .size = sizeof(struct mc_conf_upstream), .inner = inner, .check = check,
+    .doc = "servers that proxy, fastcgi and uwsgi send requests to"};
 
 static int MC_PRINTF(3, 4) say(char *err, size_t cap, const char *fmt, ...)
 {

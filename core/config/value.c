@@ -95,8 +95,7 @@ static size_t print_scaled(char *out, size_t cap, int64_t v, const struct unit *
     return n > 0 && (size_t)n < cap ? (size_t)n : 0;
 }
 
-/* As messages and files write a number of this setting. */
-static void print_number(char *out, size_t cap, const struct mc_setting *s, int64_t v)
+void mc_value_number(char *out, size_t cap, const struct mc_setting *s, int64_t v)
 {
     if (s->type == MC_SET_DURATION)
         (void)print_scaled(out, cap, v, durations, MC_COUNT(durations));
@@ -109,8 +108,8 @@ static void print_number(char *out, size_t cap, const struct mc_setting *s, int6
 static int out_of_range(const struct mc_setting *s, int64_t min, int64_t max, const char *w, char *err, size_t cap)
 {
     char lo[32], hi[32];
-    print_number(lo, sizeof lo, s, min);
-    print_number(hi, sizeof hi, s, max);
+    mc_value_number(lo, sizeof lo, s, min);
+    mc_value_number(hi, sizeof hi, s, max);
     (void)snprintf(err, cap, max == INT64_MAX ? "'%.80s' is out of range, at least %s" : "'%.80s' is out of range, %s to %s", w, lo, hi);
     return MC_ERROR;
 }
@@ -345,7 +344,7 @@ void mc_value_print(struct mc_sb *out, const struct mc_setting *s, const void *b
         }
         mc_sb_addc(out, '}');
     } else {
-        print_number(text, sizeof text, s, *(const int64_t *)p);
+        mc_value_number(text, sizeof text, s, *(const int64_t *)p);
         mc_sb_addz(out, text);
     }
 }

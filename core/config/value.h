@@ -11,6 +11,8 @@ int mc_value_set(struct mc_arena *a, const struct mc_setting *s, void *base, con
                  size_t cap);
 /* The built-in default of every setting of a table; MC_ERROR: out of memory (a default that does not parse is our bug). */
 int mc_value_defaults(struct mc_arena *a, const struct mc_setting *table, void *base);
+/* As messages and files write a number of this setting. */
+void mc_value_number(char *out, size_t cap, const struct mc_setting *s, int64_t v);
 /* The default as a file would write it, for --help: "" when there is none. */
 const char *mc_value_default_text(const struct mc_setting *s);
 

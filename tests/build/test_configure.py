@@ -22,6 +22,8 @@ int main(void)
     return 0;
 }
 """
+# In place of the one that knows all tables.
+MANUAL = "#include <stdio.h>\nint main(void)\n{\n    for (int c = getchar(); c != EOF; c = getchar())\n        putchar(c);\n    return 0;\n}\n"
 
 
 def write(path, text):
@@ -46,6 +48,9 @@ class Tree:
             shutil.copy(f"{TOP}/{name}", f"{self.top}/{name}")
         write(f"{self.top}/core/process/main.c", MAIN)
         write(f"{self.top}/conf/monoceros.conf", "# default\n")
+        write(f"{self.top}/auto/manual.c", MANUAL)
+        for name in ("docs/monoceros.8.in", "docs/monoceros.conf.5.in", "docs/settings.md.in", "conf/monoceros.bash.in", "docs/gunicorn.md"):
+            write(f"{self.top}/{name}", "text\n")
         self.add("event", "poll")
         self.add("event", "epoll")
         self.add("worker", "sync")
@@ -199,6 +204,8 @@ def test_install_keeps_a_config_and_uninstall_one_that_was_changed(tree, tmp_pat
     write(f"{root}/etc/monoceros/monoceros.conf", "# mine\n")
     tree.run("make", "install", f"DESTDIR={root}")
     assert os.access(f"{root}/usr/bin/monoceros", os.X_OK)
+    for name in ("man/man8/monoceros.8", "man/man5/monoceros.conf.5", "doc/monoceros/settings.md", "bash-completion/completions/monoceros"):
+        assert open(f"{root}/usr/share/{name}").read() == "text\n"
     assert open(f"{root}/etc/monoceros/monoceros.conf").read() == "# mine\n"
     assert open(f"{root}/etc/monoceros/monoceros.conf.default").read() == "# default\n"
     tree.run("make", "uninstall", f"DESTDIR={root}")

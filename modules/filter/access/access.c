@@ -71,6 +71,7 @@ static const struct mc_section section = {
     .settings = settings,
     .size = sizeof(struct access),
     .check = check,
+    .doc = "who may come, by the client's address",
 };
 
 static int attach(struct mc_conf *conf, const struct mc_conf_server *server, const struct mc_conf_route *route, void **data)

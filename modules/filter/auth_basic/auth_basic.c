@@ -75,6 +75,7 @@ static const struct mc_section section = {
     .settings = settings,
     .size = sizeof(struct auth),
     .check = check,
+    .doc = "names and passwords (RFC 7617)",
 };
 
 /* ---- the file */

@@ -98,6 +98,7 @@ static const struct mc_section section = {
     .settings = settings,
     .size = sizeof(struct auth),
     .check = check,
+    .doc = "asks another server or route whether a request may go on",
 };
 
 static int attach(struct mc_conf *conf, const struct mc_conf_server *server, const struct mc_conf_route *route, void **data)

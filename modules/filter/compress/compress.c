@@ -75,7 +75,8 @@ static const struct mc_section section = {.name = "compress",
                                           .where = MC_AT_MAIN | MC_AT_SERVER | MC_AT_ROUTE,
                                           .settings = settings,
                                           .size = sizeof(struct compress),
-                                          .check = check};
+                                          .check = check,
+                                          .doc = "compresses responses for clients that take it"};
 static const struct mc_section *const sections[] = {&section, NULL};
 
 static int attach(struct mc_conf *conf, const struct mc_conf_server *server, const struct mc_conf_route *route, void **data)

@@ -41,14 +41,15 @@ static int check_changes(struct mc_conf *conf, struct mc_conf_section *s, bool i
     return MC_ERROR;
 }
 
-static const struct mc_section request_section = { .name = "request", .settings = request_settings, .size = sizeof(struct changes), .check = check_changes };
-static const struct mc_section response_section = { .name = "response", .settings = response_settings, .size = sizeof(struct changes), .check = check_changes };
+static const struct mc_section request_section = { .name = "request", .settings = request_settings, .size = sizeof(struct changes), .check = check_changes, .doc = "changes to fields of the request" };
+static const struct mc_section response_section = { .name = "response", .settings = response_settings, .size = sizeof(struct changes), .check = check_changes, .doc = "changes to fields of the response" };
 static const struct mc_section *const inner[] = { &request_section, &response_section, NULL };
 static const struct mc_section section = {
     .name = "headers",
     .where = MC_AT_MAIN | MC_AT_SERVER | MC_AT_ROUTE,
     .size = sizeof(struct headers),
     .inner = inner,
+    .doc = "header fields to add, set and take away",
 };
 
 static int attach(struct mc_conf *conf, const struct mc_conf_server *server, const struct mc_conf_route *route, void **data)

@@ -119,6 +119,7 @@ static const struct mc_section section = {
     .settings = settings,
     .size = sizeof(struct limit),
     .check = check,
+    .doc = "requests a time and at once, by a key",
 };
 
 static int attach(struct mc_conf *conf, const struct mc_conf_server *server, const struct mc_conf_route *route, void **data)

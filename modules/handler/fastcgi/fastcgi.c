@@ -185,4 +185,5 @@ const struct mc_module mc_module_handler_fastcgi = {
     .check_conf = check_conf,
     .ops.handler = &ops,
     .init_worker = init_worker,
+    .doc = "sends requests to a FastCGI server such as php-fpm",
 };

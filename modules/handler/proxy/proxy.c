@@ -324,4 +324,5 @@ const struct mc_module mc_module_handler_proxy = {
     .check_conf = check_conf,
     .ops.handler = &ops,
     .init_worker = init_worker,
+    .doc = "sends requests to another HTTP server",
 };

@@ -93,4 +93,5 @@ const struct mc_module mc_module_handler_redirect = {
     .conf_size = sizeof(struct redirect),
     .check_conf = check_conf,
     .ops.handler = &ops,
+    .doc = "sends the client elsewhere",
 };

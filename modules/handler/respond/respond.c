@@ -90,4 +90,5 @@ const struct mc_module mc_module_handler_respond = {
     .conf_size = sizeof(struct respond),
     .check_conf = check_conf,
     .ops.handler = &ops,
+    .doc = "answers with a fixed text",
 };

@@ -66,4 +66,5 @@ const struct mc_module mc_module_handler_rewrite = {
     .conf_size = sizeof(struct rewrite),
     .check_conf = check_conf,
     .ops.handler = &ops,
+    .doc = "changes the path and looks for a route again",
 };

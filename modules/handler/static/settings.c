@@ -41,7 +41,8 @@ static const struct mc_setting cache_settings[] = {
 };
 
 static const struct mc_section file_cache = {
-    .name = "file_cache", .where = MC_AT_MAIN, .settings = cache_settings, .size = sizeof(struct mc_static_limits)};
+    .name = "file_cache", .where = MC_AT_MAIN, .settings = cache_settings, .size = sizeof(struct mc_static_limits),
+    .doc = "open files and what is known of them, kept in each worker"};
 
 const struct mc_section *const mc_static_sections[] = {&file_cache, NULL};
 

@@ -246,4 +246,5 @@ const struct mc_module mc_module_handler_static = {
     .ops.handler = &ops,
     .init_worker = init_worker,
     .exit_worker = exit_worker,
+    .doc = "sends files",
 };

@@ -96,4 +96,5 @@ const struct mc_module mc_module_handler_uwsgi = {
     .check_conf = check_conf,
     .ops.handler = &ops,
     .init_worker = init_worker,
+    .doc = "sends requests to a uwsgi server",
 };

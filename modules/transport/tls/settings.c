@@ -151,14 +151,16 @@ static int check_tls(struct mc_conf *conf, struct mc_conf_section *s, bool image
 }
 
 static const struct mc_section certificate = {
-    .name = "certificate", .titled = true, .settings = cert_settings, .size = sizeof(struct mc_tls_cert), .check = check_cert};
+    .name = "certificate", .titled = true, .settings = cert_settings, .size = sizeof(struct mc_tls_cert), .check = check_cert,
+    .doc = "a certificate with its key; clients are offered the one that fits"};
 static const struct mc_section *const inner[] = {&certificate, NULL};
 static const struct mc_section tls = {.name = "tls",
                                       .where = MC_AT_MAIN | MC_AT_SERVER,
                                       .settings = tls_settings,
                                       .size = sizeof(struct mc_tls_set),
                                       .inner = inner,
-                                      .check = check_tls};
+                                      .check = check_tls,
+                                      .doc = "TLS of the addresses that a server listens on with the word tls"};
 const struct mc_section *const mc_tls_sections[] = {&tls, NULL};
 
 /* ---- servers */
