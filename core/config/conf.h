@@ -35,6 +35,8 @@ struct mc_values {
     /* pool */
     const char *worker_class, *user, *group;
     int64_t workers; /* 0 = auto */
+    int64_t workers_min, workers_max; /* -1 = unset; of a pool both are set, or neither */
+    int64_t workers_idle_timeout; /* ms */
     int64_t threads, worker_connections;
     int64_t timeout, graceful_timeout; /* ms; 0 = off */
     int64_t keepalive;                 /* ms; -1 = the worker type's default (sync 0, others 2 s) */

@@ -206,6 +206,24 @@ static struct mc_conf_where worker_place(const struct mc_resolve_from *from, con
     return g ? g->at : mc_resolve_where(from, name);
 }
 
+/* workers, workers_min and workers_max: a bound that nobody gave is the number itself, and the number lies between the bounds. */
+static int settle_bounds(struct mc_build *b, const struct mc_resolve_from *from, const struct mc_block *block, struct mc_conf_pool *pool)
+{
+    struct mc_values *set = &pool->set;
+    if (set->workers_min < 0 && set->workers_max < 0)
+        return MC_OK;
+    const char *low = set->workers_min < 0 ? "workers" : "workers_min";
+    int64_t min = set->workers_min < 0 ? set->workers : set->workers_min;
+    int64_t max = set->workers_max >= 0 ? set->workers_max : set->workers > min ? set->workers : min;
+    const struct mc_given *g = block ? mc_tree_given(block->given, "workers_max") : NULL;
+    if (min > max)
+        return mc_build_fail(b, g ? g->at : mc_resolve_where(from, "workers_max"), "workers_max %lld is less than %s %lld", (long long)max, low, (long long)min);
+    set->workers_min = min;
+    set->workers_max = max;
+    set->workers = set->workers < min ? min : set->workers > max ? max : set->workers;
+    return MC_OK;
+}
+
 static int one_pool(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c, const struct mc_block *block)
 {
     struct mc_conf_pool *pool = &c->pools[c->npools];
@@ -222,6 +240,8 @@ static int one_pool(struct mc_build *b, const struct mc_resolve_from *from, stru
     }
     if (pool->set.workers == 0)
         pool->set.workers = (int64_t)mc_proc_cpus();
+    if (settle_bounds(b, from, block, pool) != MC_OK)
+        return MC_ERROR;
     bool chosen = mc_resolve_given(from, "worker_class") || (block && mc_tree_given(block->given, "worker_class"));
     return pick_worker(b, worker_place(from, block, pool), pool, chosen);
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 static _Atomic uint64_t pending;
+static _Atomic unsigned times[65];
 static atomic_int event_fd = -1;
 static atomic_int owner;
 
@@ -30,6 +31,7 @@ static void note(int sig)
         errno = saved;
         return;
     }
+    atomic_fetch_add(&times[sig], 1);
     atomic_fetch_or(&pending, (uint64_t)1 << (sig - 1));
     /* Full or not, the counter is non-zero: the reader wakes. */
     ssize_t r = write(atomic_load(&event_fd), &one, sizeof(one));
@@ -76,6 +78,8 @@ int mc_signals_after_fork(void)
         return MC_ERROR;
     int old = atomic_exchange(&event_fd, fd);
     atomic_store(&pending, 0);
+    for (size_t i = 0; i < MC_COUNT(times); i++)
+        atomic_store(&times[i], 0);
     atomic_store(&owner, (int)getpid());
     mc_fd_close(&old);
     return MC_OK;
@@ -88,6 +92,11 @@ uint64_t mc_signals_take(void)
     ssize_t r = read(atomic_load(&event_fd), &count, sizeof(count));
     (void)r;
     return atomic_exchange(&pending, 0);
+}
+
+unsigned mc_signals_times(int sig)
+{
+    return sig > 0 && sig < (int)MC_COUNT(times) ? atomic_exchange(&times[sig], 0) : 0;
 }
 
 const char *mc_signals_name(int sig)

@@ -13,6 +13,8 @@ int mc_signals_fd(void);
 int mc_signals_after_fork(void); /* a fresh eventfd, no pending bits */
 /* Take the pending set (bit n-1 = signal n, for n <= 64) and clear it; drains the fd. */
 uint64_t mc_signals_take(void);
+/* How often this one has come since it was asked last: some count. A signal that comes twice before the process runs at all comes once. */
+unsigned mc_signals_times(int sig);
 static inline bool mc_signals_has(uint64_t set, int sig) { return set >> (sig - 1) & 1; }
 const char *mc_signals_name(int sig); /* "SIGTERM" */
 

@@ -59,6 +59,8 @@ struct mc_listen_opts {
 int mc_socket_listen(const struct mc_addr *a, const struct mc_listen_opts *o);
 /* Accept one: fd >= 0; -1 with errno (EAGAIN: none). */
 int mc_socket_accept(int fd, union mc_sockaddr *peer);
+/* Connections that wait in a listener's queue; -1: that cannot be told. */
+int mc_socket_backlog(int fd);
 /* Begin to connect (TCP_NODELAY set): fd, writable when it is decided; or -1 with errno. A full queue of a unix socket is EAGAIN. */
 int mc_socket_connect(const struct mc_addr *a);
 /* What became of it: 0, or an errno. */

@@ -69,6 +69,7 @@ static void change_count(struct mc_arbiter *a, int change)
     struct mc_arb_pool *p = &a->gen->pools[0];
     unsigned before = mc_notice_wanted(a);
     p->wanted = mc_policy_wanted(p->wanted, change, a->nkids / 2);
+    mc_scale_moved(&p->scale, p->wanted);
     mc_info("%u workers wanted", p->wanted);
     mc_notice_count(a, before);
 }
@@ -136,13 +137,20 @@ static void on_signal(struct mc_arbiter *a, int sig)
     }
 }
 
+/* Each TTIN and TTOU counts, however close they come; of the others one in a turn is as good as ten. */
+static unsigned times(int sig)
+{
+    unsigned n = mc_signals_times(sig);
+    return sig == SIGTTIN || sig == SIGTTOU ? n : 1;
+}
+
 /* The order matters: a Ctrl-C ends workers, too, and their deaths must find us stopping. */
 static void on_signals(struct mc_io *io)
 {
     struct mc_arbiter *a = io->data;
     uint64_t set = mc_signals_take();
     for (size_t i = 0; caught[i]; i++) {
-        if (mc_signals_has(set, caught[i]))
+        for (unsigned n = mc_signals_has(set, caught[i]) ? times(caught[i]) : 0; n > 0; n--)
             on_signal(a, caught[i]);
     }
     if (mc_signals_has(set, SIGCHLD))
@@ -161,6 +169,7 @@ static void tend(struct mc_arbiter *a)
         mc_keys_tend(a);
         mc_upgrade_tend(a);
         mc_announce_tend(a);
+        mc_scaling_tend(a);
     }
     mc_roll_tend(a);
     mc_tally_publish(a);

@@ -7,6 +7,7 @@
 #include "core/event/loop.h"
 #include "core/process/child.h"
 #include "core/process/policy.h"
+#include "core/process/scale.h"
 #include "core/process/scoreboard.h"
 #include "core/process/tally.h"
 
@@ -57,6 +58,9 @@ struct mc_arb_pool {
     unsigned wanted;
     bool was_ready; /* a worker of this generation has been ready */
     struct mc_policy_births births;
+    struct mc_scale scale;
+    unsigned busy, waiting; /* as of the last sample, for the scoreboard */
+    unsigned cpus;          /* processors that one worker can make use of */
     int secrets;           /* sealed memfd for its workers; -1: they need none */
     int64_t keys_next;     /* real time, s: gather again; 0: no need */
     pid_t fetcher;         /* a child that asks others for what modules want to know; 0: none */
@@ -147,6 +151,16 @@ struct mc_arb_pool *mc_generation_next_pool(const struct mc_arbiter *a, const st
 /* ---- roll.c ---- */
 /* As many workers as are wanted: births, those that leave, replacements; and --check-config's children. On each turn. */
 void mc_roll_tend(struct mc_arbiter *a);
+
+/* ---- scaling.c ---- */
+/* The bounds of a new pool; it begins with what a pool of its name in the generation that serves has come to want, if that follows the load, too. */
+void mc_scaling_open(struct mc_arb_pool *p);
+/* How many workers it may come to want. */
+unsigned mc_scaling_most(const struct mc_arb_pool *p);
+/* What a ready worker is busy with: requests, and connections that are not idle. */
+unsigned mc_scaling_activity(const struct mc_kid *k);
+/* Sample, decide, change what pools want. On each turn. */
+void mc_scaling_tend(struct mc_arbiter *a);
 
 /* ---- listeners.c ---- */
 /* Bind all, 5 tries 1 s apart. MC_OK or MC_ERROR (logged, or interrupted by a signal). May sleep. */

@@ -21,6 +21,7 @@ static void make_pools(struct mc_generation *g)
         p->gen = g;
         p->conf = &g->conf->pools[i];
         p->wanted = mc_generation_count(p->conf);
+        mc_scaling_open(p);
         p->secrets = p->fetched = -1;
         p->zygote = (struct mc_kid){.arbiter = g->arbiter, .pool = p, .io.fd = -1};
     }
@@ -113,7 +114,7 @@ unsigned mc_generation_workers(const struct mc_generation *g)
 {
     unsigned total = 0;
     for (size_t i = 0; i < g->conf->npools; i++)
-        total += g->pools[i].wanted;
+        total += mc_scaling_most(&g->pools[i]);
     return total;
 }
 

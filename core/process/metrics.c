@@ -3,25 +3,15 @@
 #include "core/process/arbiter.h"
 #include "core/server/sinks.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 enum { EVERY_MS = 1000 };
-
-/* Of a listener the kernel tells the length of its queue here. Unix sockets say nothing. */
-static int64_t queue_of(int fd)
-{
-    struct tcp_info info;
-    socklen_t n = sizeof(info);
-    return fd >= 0 && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 ? info.tcpi_unacked : 0;
-}
 
 static int64_t backlog(const struct mc_generation *g)
 {
     int64_t sum = 0;
-    for (size_t i = 0; i < g->conf->nlistens; i++)
-        sum += queue_of(g->listen_fds[i]);
+    for (size_t i = 0; g->conf->set.enable_backlog_metric && i < g->conf->nlistens; i++) {
+        int n = mc_socket_backlog(g->listen_fds[i]);
+        sum += n > 0 ? n : 0;
+    }
     return g->conf->set.enable_backlog_metric ? sum : -1;
 }
 

@@ -8,15 +8,23 @@ static void retire(struct mc_kid *k)
     mc_kid_leave(k, MC_MSG_DRAIN, grace ? grace + MC_POLICY_GRACE_MS : 0, MC_KILL_GRACE);
 }
 
-static void retire_oldest(struct mc_arbiter *a, struct mc_arb_pool *p)
+/* One too many: rather one that is not ready yet, or is least busy; of equals the oldest. */
+static void retire_one(struct mc_arbiter *a, struct mc_arb_pool *p)
 {
-    struct mc_kid *oldest = NULL;
+    struct mc_kid *best = NULL;
+    unsigned least = 0;
     for (unsigned i = 0; i < a->nkids; i++) {
         struct mc_kid *k = &a->kids[i];
-        if (k->pool == p && mc_kid_live(k) && (!oldest || k->started_ms < oldest->started_ms))
-            oldest = k;
+        if (k->pool != p || !mc_kid_live(k))
+            continue;
+        unsigned activity = k->life == MC_LIFE_READY ? 1 + mc_scaling_activity(k) : 0;
+        if (!best || activity < least || (activity == least && k->started_ms < best->started_ms)) {
+            best = k;
+            least = activity;
+        }
     }
-    if (oldest) retire(oldest);
+    if (best)
+        retire(best);
 }
 
 struct census {
@@ -88,7 +96,7 @@ static void tend_pool(struct mc_arbiter *a, struct mc_arb_pool *p)
     }
     unsigned wanted = p->wanted + (old != NULL);
     while (c.live > wanted) {
-        retire_oldest(a, p);
+        retire_one(a, p);
         c.live--;
     }
     unsigned births = mc_policy_births(&p->births, wanted, c.live, c.unproved, a->loop.now);

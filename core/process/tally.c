@@ -77,7 +77,12 @@ static void describe_pool(const struct mc_arb_pool *p)
     p->gen->arbiter->tally->used[r - p->gen->arbiter->tally->pools] = true;
     snprintf(r->worker, sizeof(r->worker), "%s", p->conf->worker->name);
     r->generation = p->gen->number;
-    r->wanted = r->min = r->max = p->wanted;
+    bool fixed = p->scale.min >= p->scale.max;
+    r->wanted = p->wanted;
+    r->min = fixed ? p->wanted : p->scale.min;
+    r->max = fixed ? p->wanted : p->scale.max;
+    r->load = p->busy;
+    r->waiting = p->waiting;
     r->failing = p->births.next_ms ? p->births.failures : 0;
     r->retry_ms = p->births.next_ms;
     r->zygote = p->zygote.life != MC_LIFE_NONE ? p->zygote.pid : 0;

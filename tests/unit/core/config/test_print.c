@@ -150,7 +150,7 @@ static void random_settings_read_back(void **state)
             seed = seed * 1103515245u + 12345u;
             unsigned r = seed >> 16;
             const char *value = some_value(s, r >> 2, room, sizeof room);
-            static const char *const skip = "|chdir|tmp_upload_dir|user|group|bind|wsgi_app|threads|worker_class|";
+            static const char *const skip = "|chdir|tmp_upload_dir|user|group|bind|wsgi_app|threads|worker_class|workers_max|";
             char key[64];
             snprintf(key, sizeof key, "|%s|", s->name);
             if (!(s->where & MC_AT_MAIN) || s->flags & (MC_SETF_IGNORED | MC_SETF_REFUSED) || strstr(skip, key) || (r & 3) == 0)

@@ -49,6 +49,21 @@ static void signals_become_bits(void **state)
     assert_int_equal(mc_signals_take(), 0);
 }
 
+static void signals_are_counted(void **state)
+{
+    (void)state;
+    assert_int_equal(mc_signals_catch(set), MC_OK);
+    mc_signals_take();
+    (void)mc_signals_times(SIGUSR1);
+    for (int i = 0; i < 3; i++)
+        raise(SIGUSR1);
+    assert_true(mc_signals_has(mc_signals_take(), SIGUSR1));
+    assert_int_equal(mc_signals_times(SIGUSR1), 3);
+    assert_int_equal(mc_signals_times(SIGUSR1), 0);
+    assert_int_equal(mc_signals_times(0), 0);
+    assert_int_equal(mc_signals_times(1000), 0);
+}
+
 static int child_status(void (*fn)(void))
 {
     int status;
@@ -130,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signals_become_bits),
+        cmocka_unit_test(signals_are_counted),
         cmocka_unit_test(fork_starts_anew),
         cmocka_unit_test(a_strange_child_lets_go),
         cmocka_unit_test(names),

@@ -321,6 +321,43 @@ static void a_listener_is_switched_off_by_ttl(void **state)
     close(sv[1]);
 }
 
+static void who_waits(const struct mc_addr *a)
+{
+    union mc_sockaddr peer;
+    int fd = mc_socket_listen(a, &plain), clients[3];
+    struct mc_addr real = *a;
+    assert_true(fd >= 0);
+    if (a->family != AF_UNIX)
+        assert_int_equal(mc_addr_of_fd(fd, &real), MC_OK);
+    if (a->family == AF_UNIX && mc_socket_backlog(fd) < 0) { /* a kernel without unix_diag */
+        close(fd);
+        unlink(path);
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(mc_socket_backlog(fd), i);
+        clients[i] = connect_to(&real);
+    }
+    assert_int_equal(mc_socket_backlog(fd), 3);
+    int conn = mc_socket_accept(fd, &peer);
+    assert_int_equal(mc_socket_backlog(fd), 2);
+    assert_int_equal(mc_socket_backlog(a->family == AF_UNIX ? -1 : conn), -1); /* no listener */
+    for (int i = 0; i < 3; i++)
+        close(clients[i]);
+    close(conn);
+    close(fd);
+    if (a->family == AF_UNIX)
+        unlink(path);
+}
+
+static void the_queue_tells_its_length(void **state)
+{
+    (void)state;
+    struct mc_addr tcp4 = addr("127.0.0.1:0"), local = unix_addr();
+    who_waits(&tcp4);
+    who_waits(&local);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +369,7 @@ int main(void)
         cmocka_unit_test(other_files_are_left_alone),
         cmocka_unit_test(socket_files_get_their_owner),
         cmocka_unit_test(descriptors_are_adopted),
+        cmocka_unit_test(the_queue_tells_its_length),
         cmocka_unit_test(a_listener_is_switched_off_by_ttl),
     };
     return cmocka_run_group_tests(tests, make_dir, drop_dir);
