@@ -39,6 +39,7 @@ struct mc_values {
     int64_t workers_idle_timeout; /* ms */
     int64_t threads, worker_connections;
     int64_t timeout, graceful_timeout; /* ms; 0 = off */
+    int64_t queue, queue_timeout;      /* requests of other pools that wait; ms */
     int64_t keepalive;                 /* ms; -1 = the worker type's default (sync 0, others 2 s) */
     int64_t request_timeout, max_lifetime; /* ms; 0 = off */
     int64_t max_requests, max_requests_jitter, max_rss; /* 0 = off; bytes */
@@ -86,6 +87,9 @@ struct mc_conf_pool {
     struct mc_values set;
     const struct mc_module *worker; /* set.worker_class resolved */
     bool python;                    /* one of its apps lives in Python: the pool gets a zygote */
+    bool hops;                      /* servers of other pools ask for its apps: it has a listener for them */
+    uid_t uid;
+    gid_t gid; /* of set.user, set.group; -1: unchanged */
     struct mc_conf_where at;
 };
 
@@ -108,6 +112,7 @@ struct mc_conf_listen {
     unsigned index;
     struct mc_addr addr;
     bool tls;
+    bool hop; /* for the other pools' workers: text is "pool:NAME", the arbiter chooses the address (process/hops.c) */
     int64_t handshake_timeout; /* ms */
     int64_t handshakes;        /* unfinished at once, of one worker; 0: any number */
     struct mc_conf_pool *pool;

@@ -48,21 +48,6 @@ static const char *directory(struct mc_build *b, struct mc_conf_where at, const 
     return NULL;
 }
 
-static int identity(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)
-{
-    c->uid = (uid_t)-1;
-    c->gid = (gid_t)-1;
-    if (b->image)
-        return MC_OK; /* workers are started with their identity */
-    if (c->set.user && mc_proc_user(c->set.user, &c->uid, &c->gid) != MC_OK) {
-        return mc_build_fail(b, mc_resolve_where(from, "user"), "user: there is no user '%s'", c->set.user);
-    }
-    if (c->set.group && mc_proc_group(c->set.group, &c->gid) != MC_OK) {
-        return mc_build_fail(b, mc_resolve_where(from, "group"), "group: there is no group '%s'", c->set.group);
-    }
-    return MC_OK;
-}
-
 /* The app of wsgi_app when none is on the command line, the addresses of bind, and after whom the process is called. */
 static void take_plain(struct mc_resolve_from *from, struct mc_conf *c)
 {
@@ -120,7 +105,8 @@ static int main_values(struct mc_build *b, struct mc_resolve_from *from, struct 
     if (absolute(b, &c->set.hooks) != MC_OK || absolute(b, &c->set.logconfig) != MC_OK || absolute(b, &c->set.logconfig_json) != MC_OK)
         return MC_ERROR;
     MC_ASSERT(mc_log_level_parse(c->set.loglevel, &c->loglevel) == MC_OK);
-    return identity(b, from, c);
+    struct mc_resolve_who who = {mc_resolve_where(from, "user"), mc_resolve_where(from, "group"), false};
+    return mc_resolve_identity(b, &who, &c->set, &c->uid, &c->gid);
 }
 
 /* What people write for worker_class, and what it is here; NULL: a kind that a later version brings. */
@@ -224,6 +210,14 @@ static int settle_bounds(struct mc_build *b, const struct mc_resolve_from *from,
     return MC_OK;
 }
 
+/* Its own user brings a group of its own, unless one is named beside it. */
+static int pool_identity(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf_pool *pool, const struct mc_block *block)
+{
+    const struct mc_given *user = block ? mc_tree_given(block->given, "user") : NULL, *group = block ? mc_tree_given(block->given, "group") : NULL;
+    struct mc_resolve_who who = {user ? user->at : mc_resolve_where(from, "user"), group ? group->at : mc_resolve_where(from, "group"), user && !group};
+    return mc_resolve_identity(b, &who, &pool->set, &pool->uid, &pool->gid);
+}
+
 static int one_pool(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c, const struct mc_block *block)
 {
     struct mc_conf_pool *pool = &c->pools[c->npools];
@@ -240,7 +234,7 @@ static int one_pool(struct mc_build *b, const struct mc_resolve_from *from, stru
     }
     if (pool->set.workers == 0)
         pool->set.workers = (int64_t)mc_proc_cpus();
-    if (settle_bounds(b, from, block, pool) != MC_OK)
+    if (settle_bounds(b, from, block, pool) != MC_OK || pool_identity(b, from, pool, block) != MC_OK)
         return MC_ERROR;
     bool chosen = mc_resolve_given(from, "worker_class") || (block && mc_tree_given(block->given, "worker_class"));
     return pick_worker(b, worker_place(from, block, pool), pool, chosen);

@@ -172,6 +172,7 @@ static void tend(struct mc_arbiter *a)
         mc_scaling_tend(a);
     }
     mc_roll_tend(a);
+    mc_hops_tend(a);
     mc_tally_publish(a);
     mc_metrics_tend(a);
     if (a->stopping != MC_STOP_NOT)
@@ -355,6 +356,7 @@ static void finish(struct mc_arbiter *a)
     free(a->pidfile);
     mc_upgrade_close(a);
     mc_keys_unwatch(a);
+    mc_hops_close(a);
     if (a->signals.registered)
         mc_io_unwatch(&a->loop, &a->signals);
     if (a->loop.ops)

@@ -46,6 +46,7 @@ struct mc_kid {
     enum mc_kill kill_why; /* the reason of that */
     enum mc_kill killed;   /* a fatal signal was sent, and why */
     int failed;            /* code of MC_MSG_FAILED */
+    bool no_clients;       /* it serves the other pools' workers only, and leaves when they have gone */
     bool owed;             /* new secrets that its channel had no room for */
     unsigned age;          /* the how-manieth worker of this arbiter; 0: a zygote */
     unsigned hooks;        /* zygote: messages for hooks that it has not dealt with yet, since… */
@@ -100,6 +101,8 @@ struct mc_arbiter {
     uint64_t changed_ms;         /* some have changed: read them then; 0: no */
     struct mc_board board;
     struct mc_tally *tally;
+    struct mc_arb_hop *hops; /* hops.c: sockets of pools */
+    bool hops_ended;
     struct mc_kid *kids;
     unsigned nkids;
     unsigned born;        /* workers so far */
@@ -213,6 +216,18 @@ void mc_keys_tend(struct mc_arbiter *a); /* on each turn */
 void mc_keys_reaped(struct mc_arbiter *a, pid_t pid, int status); /* a child that is no kid */
 void mc_keys_close(struct mc_generation *g);
 void mc_keys_unwatch(struct mc_arbiter *a);
+
+/* ---- hops.c ---- */
+struct mc_secrets;
+/* Sockets for the pools that others ask, those that are not there yet; before the secrets of workers are gathered. MC_OK or MC_ERROR (logged). */
+int mc_hops_open(struct mc_generation *g);
+/* A copy of the one of this listener's pool, or -1 (logged). */
+int mc_hops_fd(const struct mc_generation *g, const struct mc_conf_listen *l);
+/* What workers of this pool must know of them. MC_OK or MC_ERROR (out of memory). */
+int mc_hops_gather(const struct mc_arb_pool *p, struct mc_secrets *out);
+/* A graceful stop: when nobody has clients any more, those who served the others leave. On each turn. */
+void mc_hops_tend(struct mc_arbiter *a);
+void mc_hops_close(struct mc_arbiter *a);
 
 /* ---- spawn.c ---- */
 /* Begin the birth of a worker of this pool: directly, or through the pool's zygote. MC_OK, MC_AGAIN (not now), MC_ERROR (counted as a failure). */

@@ -6,16 +6,18 @@
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
 #include "core/server/access.h"
+#include "core/server/hop.h"
 #include "core/server/sinks.h"
 #include "core/server/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { ALONE_MS = 1000 };
+enum { ALONE_MS = 1000, FRONTS_MS = 200 };
 
 static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTTIN, SIGTTOU, 0};
 
@@ -24,6 +26,7 @@ static struct {
     struct mc_io channel, signals;
     unsigned grace;        /* seconds that an orphan has; 0: no limit */
     struct mc_timer alone; /* told to leave by a signal: is it only us? */
+    struct mc_timer fronts; /* without an arbiter: are those still there that ask this pool? */
     const struct mc_child_start *start;
 } self;
 
@@ -60,6 +63,8 @@ static int take_secrets(int fd)
     int rc = fd >= 0 ? mc_secrets_load(&s, fd) : MC_OK;
     if (rc != MC_OK)
         mc_error("cannot read the secrets of this worker: %m");
+    if (rc == MC_OK)
+        rc = mc_hop_adopt(&self.worker, &s);
     for (size_t i = 0; rc == MC_OK && mc_modules[i]; i++)
         rc = mc_modules[i]->adopt ? mc_modules[i]->adopt(&self.worker, &s) : MC_OK;
     mc_secrets_wipe(&s);
@@ -99,6 +104,8 @@ static void on_message(const struct mc_msg *m, int fds[2])
         mc_worker_share(&self.worker, m->value, m->code != 0);
     else if (m->kind == MC_MSG_DRAIN)
         leave(m->value != 0);
+    else if (m->kind == MC_MSG_HOPS_END)
+        mc_worker_end_hops(&self.worker);
     else if (m->kind == MC_MSG_STOP)
         stop_now();
     else if (m->kind != MC_MSG_SECRETS)
@@ -111,10 +118,34 @@ static void part(void)
     bool orphan = getppid() != self.start->arbiter;
     for (size_t i = 0; orphan && i < self.worker.nlisteners; i++) {
         const struct mc_listener *l = &self.worker.listeners[i];
-        if (!l->done && !l->shared)
+        if (!l->done && !l->shared && !l->conf->hop)
             mc_listeners_refuse_fd(l->io.fd, &l->conf->addr);
     }
     leave(orphan);
+    if (self.worker.hops_stay)
+        mc_timer_set(&self.worker.loop, &self.fronts, FRONTS_MS);
+}
+
+/* Does a worker live that has clients of its own? No arbiter is left to tell. What the scoreboard says is only asked about. */
+static bool fronts_left(void)
+{
+    const struct mc_child_start *s = self.start;
+    for (unsigned i = 0; i < s->nslots; i++) {
+        uint32_t pool = mc_slot_get(s->slots[i].pool);
+        int32_t pid = mc_slot_get(s->slots[i].pid);
+        bool front = pool >= s->conf->npools || !s->conf->pools[pool].hops;
+        if (front && mc_slot_get(s->slots[i].state) != MC_SLOT_EMPTY && pid > 1 && kill(pid, 0) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void on_fronts(struct mc_timer *t)
+{
+    if (fronts_left())
+        mc_timer_set(&self.worker.loop, t, FRONTS_MS);
+    else
+        mc_worker_end_hops(&self.worker);
 }
 
 /* Leave, but who else does will be known in a moment only. */
@@ -219,6 +250,11 @@ static void recycle(const char *why)
     tell(MC_MSG_RECYCLE, 0, why);
 }
 
+static void no_clients(void)
+{
+    tell(MC_MSG_NO_CLIENTS, 0, "");
+}
+
 static int fail(int code, const char *text)
 {
     tell(MC_MSG_FAILED, code, text);
@@ -234,6 +270,7 @@ static int open_all(void)
     int code = mc_worker_open(&self.worker, s->conf, s->pool, s->slot, s->listen_fds);
     if (code != MC_OK) return fail(code > 0 ? code : MC_EXIT_BOOT, "");
     self.worker.recycle = recycle;
+    self.worker.no_clients = no_clients;
     self.worker.slots = s->slots;
     self.worker.nslots = s->nslots;
     code = take_secrets(s->secrets);
@@ -250,6 +287,7 @@ int mc_child_worker(const struct mc_child_start *start)
 {
     self.start = start;
     mc_timer_init(&self.alone, on_alone, NULL);
+    mc_timer_init(&self.fronts, on_fronts, NULL);
     mc_slot_set(start->slot->pid, (int32_t)getpid());
     mc_proc_title("monoceros: worker [%s]", mc_arbiter_name(start->conf));
     mc_sinks_start(start->conf);

@@ -34,6 +34,10 @@ enum mc_msg_kind {
     MC_MSG_HOOK, /* zygote: code is an enum mc_hook, with its facts in value and text; answered in turn */
     /* up */
     MC_MSG_HOOKED, /* zygote: a HOOK has been dealt with, or (hooks only) a SPAWN */
+    /* up */
+    MC_MSG_NO_CLIENTS, /* worker that drains: it has no clients of its own any more, and stays for the other pools' workers */
+    /* down */
+    MC_MSG_HOPS_END, /* worker: they have gone, too: leave */
     MC_MSG_KINDS
 };
 

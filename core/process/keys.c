@@ -186,6 +186,10 @@ static int renew(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_se
     int rc = load_old(p, fetched, &old), fd = -1;
     if (rc == MC_OK)
         rc = gather(a, p, &old, &fresh, &ask);
+    if (rc == MC_OK && mc_hops_gather(p, &fresh) != MC_OK) {
+        mc_error("out of memory");
+        rc = MC_ERROR;
+    }
     if (rc == MC_OK && p->secrets >= 0)
         rc = mc_secrets_load(&now, p->secrets);
     bool same = rc == MC_OK && mc_secrets_equal(&now, &fresh);
@@ -208,6 +212,8 @@ static int renew(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_se
 
 int mc_keys_open(struct mc_generation *g)
 {
+    if (mc_hops_open(g) != MC_OK)
+        return MC_ERROR;
     for (size_t i = 0; i < g->conf->npools; i++) {
         if (renew(g->arbiter, &g->pools[i], NULL) == MC_ERROR)
             return MC_ERROR;

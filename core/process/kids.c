@@ -114,6 +114,10 @@ static void on_message(struct mc_kid *k, const struct mc_msg *m, pid_t sender)
         k->why = mc_tally_reason(m->text);
         mc_arbiter_wake_at(k->arbiter, k->arbiter->loop.now);
         break;
+    case MC_MSG_NO_CLIENTS:
+        k->no_clients = true;
+        mc_arbiter_wake_at(k->arbiter, k->arbiter->loop.now);
+        break;
     case MC_MSG_FAILED:
         on_failed(k, m);
         break;

@@ -97,10 +97,10 @@ int mc_listeners_open(struct mc_generation *g)
 {
     for (size_t i = 0; i < g->conf->nlistens; i++) {
         const struct mc_conf_listen *l = &g->conf->listens[i];
-        bool given, inherited;
-        g->listen_fds[i] = take_inherited(l, &given);
-        inherited = g->listen_fds[i] >= 0;
-        if (!inherited)
+        bool given = false, inherited;
+        g->listen_fds[i] = l->hop ? mc_hops_fd(g, l) : take_inherited(l, &given);
+        inherited = g->listen_fds[i] >= 0 && !l->hop;
+        if (!inherited && !l->hop)
             g->listen_fds[i] = open_one(g, l);
         if (g->listen_fds[i] < 0)
             return MC_ERROR;
@@ -119,6 +119,8 @@ void mc_listeners_log(struct mc_generation *g)
         const struct mc_conf_listen *l = &g->conf->listens[i];
         struct mc_addr real;
         char text[160];
+        if (l->hop)
+            continue;
         /* Port 0 became a real one. */
         if (mc_addr_of_fd(g->listen_fds[i], &real) == MC_OK)
             mc_addr_print(&real, text, sizeof(text));
@@ -192,7 +194,7 @@ static void unlink_path(const struct mc_generation *g, size_t i)
 void mc_listeners_refuse(struct mc_generation *g)
 {
     for (size_t i = 0; i < g->conf->nlistens; i++) {
-        if (g->listen_fds[i] < 0)
+        if (g->listen_fds[i] < 0 || g->conf->listens[i].hop) /* those who drain still ask there */
             continue;
         unlink_path(g, i);
         if (!g->places[i].shared && !g->places[i].given)

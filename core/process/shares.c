@@ -46,7 +46,7 @@ static void set(struct mc_generation *g, size_t i, bool shared)
 static bool ours(const struct mc_generation *g, size_t i)
 {
     return g->listen_fds[i] >= 0 && !g->places[i].given && g->conf->listens[i].addr.fd < 0 &&
-           strncmp(g->conf->listens[i].text, "pool:", 5) != 0;
+           !g->conf->listens[i].hop;
 }
 
 static bool is_in(const struct mc_inherit *in, const struct mc_addr *addr)

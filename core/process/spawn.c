@@ -93,13 +93,14 @@ static void offer_to_oom_killer(void)
 }
 
 /* Identity, and death with the parent; in this order, because a change of uid forgets the latter. */
-static void settle(const struct mc_generation *g, int channel)
+static void settle(const struct mc_arb_pool *p, int channel)
 {
-    const struct mc_conf *conf = g->conf;
+    const struct mc_generation *g = p->gen;
+    const struct mc_conf_pool *pool = p->conf;
     char text[128];
     offer_to_oom_killer();
-    if (mc_proc_drop(conf->uid, conf->gid, conf->set.initgroups) != MC_OK) {
-        snprintf(text, sizeof(text), "cannot become user %ld, group %ld: %m", (long)conf->uid, (long)conf->gid);
+    if (mc_proc_drop(pool->uid, pool->gid, g->conf->set.initgroups) != MC_OK) {
+        snprintf(text, sizeof(text), "cannot become user %ld, group %ld: %m", (long)pool->uid, (long)pool->gid);
         give_up(channel, MC_EXIT_FAIL, text);
     }
     mc_proc_parent_death(SIGTERM);
@@ -142,7 +143,7 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
     keep_only(keep, n);
     free(keep);
     mc_stdio_capture(g->conf, g->errorlog);
-    settle(g, channel);
+    settle(k->pool, channel);
     set_env(g->conf, pool);
     struct mc_child_start start = {
         .conf = g->conf,
@@ -172,7 +173,7 @@ static MC_NORETURN void be_zygote(struct mc_kid *k, int channel)
     for (size_t i = 0; i < g->conf->nlistens; i++)
         listens[i] = g->conf->listens[i].pool == pool ? g->listen_fds[i] : -1;
     mc_stdio_capture(g->conf, g->errorlog);
-    settle(g, channel);
+    settle(k->pool, channel);
     set_env(g->conf, pool);
     struct mc_zygote_exec x = {
         .channel = channel,
@@ -193,7 +194,7 @@ static MC_NORETURN void be_check(struct mc_kid *k, int channel)
     const struct mc_generation *g = k->pool->gen;
     if (mc_signals_after_fork() != MC_OK)
         give_up(channel, MC_EXIT_BOOT, "out of memory or descriptors");
-    settle(g, channel);
+    settle(k->pool, channel);
     set_env(g->conf, k->pool->conf);
     _exit(mc_worker_check(g->conf, k->pool->conf));
 }
@@ -260,7 +261,7 @@ pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int o
         int keep[] = {in, out, p->gen->errorlog};
         mc_signals_default(standard);
         keep_only(keep, MC_COUNT(keep));
-        settle(p->gen, -1);
+        settle(p, -1);
         signal(SIGALRM, SIG_DFL);
         alarm(SECONDS);
         _exit(fn(a, p, in, out) == MC_OK ? MC_EXIT_OK : MC_EXIT_FAIL);

@@ -2,9 +2,22 @@
  * further signal makes harsher. Called by the arbiter's loop. */
 #include "core/process/arbiter.h"
 
+/* Who is asked by other pools stays as long as those may, and gets its own time when they have gone (hops.c). */
+static uint64_t grace_of(const struct mc_kid *k)
+{
+    const struct mc_conf *conf = k->pool->gen->conf;
+    uint64_t grace = (uint64_t)k->pool->conf->set.graceful_timeout;
+    for (size_t i = 0; k->pool->conf->hops && grace && i < conf->npools; i++) {
+        uint64_t other = (uint64_t)conf->pools[i].set.graceful_timeout;
+        if (other == 0 || other > grace)
+            grace = other;
+    }
+    return grace;
+}
+
 static uint64_t limit_of(const struct mc_kid *k, enum mc_stopping how)
 {
-    uint64_t grace = (uint64_t)k->pool->conf->set.graceful_timeout;
+    uint64_t grace = grace_of(k);
     if (how != MC_STOP_GRACEFUL)
         return MC_POLICY_QUICK_MS;
     return grace ? grace + MC_POLICY_GRACE_MS : 0;

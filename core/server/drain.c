@@ -2,6 +2,7 @@
  * The arbiter has already told the kernel to take no new connections (DESIGN 2, reference: TERM). */
 #include "core/os/fd.h"
 #include "core/server/engine.h"
+#include "core/server/hop.h"
 #include "core/server/upstream.h"
 
 #include <string.h>
@@ -21,31 +22,59 @@ void mc_worker_close_listener(struct mc_listener *l)
     mc_fd_close(&l->io.fd);
 }
 
+/* Those who drain in front of us still come here. */
+static bool stays(const struct mc_listener *l)
+{
+    return l->conf->hop && l->worker->hops_stay;
+}
+
+static void tell_no_clients(struct mc_worker *w)
+{
+    struct mc_link *l, *next;
+    if (w->told_no_clients) {
+        return;
+    }
+    w->told_no_clients = true;
+    mc_list_each (&w->conns, l, next) {
+        struct mc_conn *c = mc_container(l, struct mc_conn, link);
+        if (!c->session.inner && !c->lent) {
+            mc_conn_close(c);
+        }
+    }
+    if (w->no_clients) {
+        w->no_clients();
+    }
+}
+
 void mc_worker_drain_tick(struct mc_timer *t)
 {
     struct mc_worker *w = t->data;
     uint64_t now = w->loop.now;
     for (size_t i = 0; i < w->nlisteners; i++) {
         struct mc_listener *l = &w->listeners[i];
-        if (l->done) {
+        if (l->done || stays(l)) {
             continue;
         }
         mc_conn_accept(l, 1024);
         uint64_t last = w->last_accept > w->drain_start ? w->last_accept : w->drain_start;
-        if (now >= last + MC_DRAIN_SETTLE_MS && mc_worker_has_room(w)) {
+        if (now >= last + MC_DRAIN_SETTLE_MS && mc_worker_has_room(w, l)) {
             mc_worker_close_listener(l);
         }
     }
     bool open = false;
     for (size_t i = 0; i < w->nlisteners; i++) {
-        open |= !w->listeners[i].done;
+        open |= !w->listeners[i].done && !stays(&w->listeners[i]);
     }
-    if (!open && w->nconns == 0) {
-        w->stopped = true;
+    unsigned left = w->nconns - (w->hops_stay ? w->nhop : 0);
+    bool late = w->drain_deadline && now >= w->drain_deadline;
+    if (late && (open || left > 0)) {
+        mc_warn("graceful_timeout is over: %u connections are cut", left);
+    }
+    if (w->hops_stay && (late || (!open && left == 0))) {
+        tell_no_clients(w);
         return;
     }
-    if (w->drain_deadline && now >= w->drain_deadline) {
-        mc_warn("graceful_timeout is over: %u connections are cut", w->nconns);
+    if (late || (!open && left == 0)) {
         mc_worker_stop(w);
         return;
     }
@@ -63,6 +92,7 @@ static void begin(struct mc_worker *w)
     w->drain_start = w->loop.now;
     int64_t grace = w->pool->set.graceful_timeout;
     mc_upstream_close_idle(w);
+    mc_hop_trim(w);
     w->drain_deadline = grace > 0 ? w->drain_start + (uint64_t) grace : 0;
     /* A socket that we were given (fd://) stays with its owner, queue and all; nobody stops the clients there. */
     for (size_t i = 0; i < w->nlisteners; i++) {
@@ -86,8 +116,19 @@ static void hurry_idle(struct mc_worker *w)
     }
 }
 
+static bool has_hops(const struct mc_worker *w)
+{
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        if (w->listeners[i].conf->hop && !w->listeners[i].done) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void mc_worker_drain(struct mc_worker *w)
 {
+    w->hops_stay = w->hops_stay || (!w->draining && has_hops(w));
     begin(w);
     hurry_idle(w);
 }
@@ -106,9 +147,23 @@ void mc_worker_share(struct mc_worker *w, unsigned index, bool shared)
     }
 }
 
+void mc_worker_end_hops(struct mc_worker *w)
+{
+    int64_t grace = w->pool->set.graceful_timeout;
+    if (!w->hops_stay) {
+        return;
+    }
+    mc_loop_refresh(&w->loop);
+    w->drain_deadline = grace > 0 ? w->loop.now + (uint64_t) grace : 0;
+    mc_worker_retire(w);
+}
+
 void mc_worker_retire(struct mc_worker *w)
 {
+    w->hops_stay = false;
     begin(w);
+    mc_hop_trim(w);
+    mc_timer_set(&w->loop, &w->drain_timer, 0);
     for (size_t i = 0; i < w->nlisteners; i++) {
         mc_worker_close_listener(&w->listeners[i]);
     }

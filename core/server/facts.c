@@ -1,9 +1,8 @@
 /* Facts of a request's connection and of its upstream, for variables and whoever else asks by name. Called through r->fact. Worker side, on the loop. */
 #include "core/server/engine.h"
 
-#include "core/server/proxied.h"
+#include "core/server/hop.h"
 #include "core/server/relay.h"
-#include "core/server/tls.h"
 
 #include <stdio.h>
 #include <sys/random.h>
@@ -34,11 +33,30 @@ static bool local(struct mc_request *r, bool want_port, struct mc_str *out)
 {
     struct sockaddr_storage s = { .ss_family = AF_UNIX };
     socklen_t n = sizeof s;
+    if (r->hop) {
+        const union mc_sockaddr *there = &r->hop->f.addr[r->hop->f.addr[MC_HOP_LOCAL].family == AF_UNIX ? MC_HOP_LISTEN : MC_HOP_LOCAL];
+        return want_port ? port(r, there, out) : address(r, there, out);
+    }
     if (getsockname(r->conn->io.fd, (struct sockaddr *) &s, &n) != 0 || (s.ss_family != AF_INET && s.ss_family != AF_INET6)) {
         return false;
     }
     const union mc_sockaddr *a = (const void *) &s;
     return want_port ? port(r, a, out) : address(r, a, out);
+}
+
+const union mc_sockaddr *mc_request_peer(const struct mc_request *r)
+{
+    return r->hop ? &r->hop->f.addr[MC_HOP_PEER] : &r->conn->peer;
+}
+
+const struct mc_proxied *mc_request_proxied(const struct mc_request *r)
+{
+    return r->hop ? (r->hop->f.flags & MC_HOP_PROXIED ? &r->hop->proxied : NULL) : r->conn->proxied;
+}
+
+unsigned mc_request_version(const struct mc_request *r)
+{
+    return r->hop ? r->hop->f.version : 10u + r->head.version;
 }
 
 /* ---- ids */
@@ -117,7 +135,7 @@ static bool of_client(struct mc_request *r, const struct mc_tls_peer *p, enum mc
 
 static bool of_tls(struct mc_request *r, enum mc_fact f, struct mc_str *out)
 {
-    const struct mc_tls_info *info = mc_tls_info(&r->conn->stream);
+    const struct mc_tls_info *info = mc_tls_of(r);
     if (info == NULL) {
         return false;
     }
@@ -178,19 +196,20 @@ static bool of_upstream(struct mc_request *r, enum mc_fact f, struct mc_str *out
 
 bool mc_facts_get(struct mc_request *r, enum mc_fact f, struct mc_str *out)
 {
-    const struct mc_proxied *p = r->conn->proxied;
+    const struct mc_proxied *p = mc_request_proxied(r);
+    const union mc_sockaddr *peer = mc_request_peer(r);
     switch (f) {
     case MC_FACT_SERVER_ADDR:
     case MC_FACT_SERVER_PORT:
         return local(r, f == MC_FACT_SERVER_PORT, out);
     case MC_FACT_PEER_ADDR:
-        return address(r, p ? &p->via : &r->conn->peer, out);
+        return address(r, p ? &p->via : peer, out);
     case MC_FACT_PEER_PORT:
-        return port(r, p ? &p->via : &r->conn->peer, out);
+        return port(r, p ? &p->via : peer, out);
     case MC_FACT_PROXY_ADDR:
-        return p && address(r, &r->conn->peer, out);
+        return p && address(r, peer, out);
     case MC_FACT_PROXY_PORT:
-        return p && port(r, &r->conn->peer, out);
+        return p && port(r, peer, out);
     case MC_FACT_PROXY_SERVER_ADDR:
         return p && address(r, &p->local, out);
     case MC_FACT_PROXY_SERVER_PORT:

@@ -5,6 +5,7 @@
  * A state function returns MC_OK (the state may have changed: go on), MC_AGAIN (it waits; the watch and the timer are set) or MC_ERROR (close).
  * All transitions stand in this file. Only here are handlers started and resumed. Worker side, on the loop. */
 #include "core/server/engine.h"
+#include "core/server/hop.h"
 #include "core/server/proxied.h"
 
 enum { STEPS_MAX = 256 /* then the others have their turn */ };
@@ -140,6 +141,10 @@ static int wait_input(struct mc_conn *c)
         if (w->nconns > MC_REST_CONNS) {
             mc_conn_rest_now(c);
         }
+        if (c->session.inner) { /* a front closes it, not we */
+            mc_hop_idle(c);
+            return wait_for(c, 0, false);
+        }
         may_go(c, &w->idle);
         int64_t ms = c->requests ? w->keepalive : set->header_timeout;
         if (w->draining && (ms <= 0 || ms > MC_DRAIN_IDLE_MS)) {
@@ -148,7 +153,9 @@ static int wait_input(struct mc_conn *c)
         return wait_for(c, ms, false);
     }
     case MC_CONN_HEAD:
-        may_go(c, &w->heads);
+        if (!c->session.inner) {
+            may_go(c, &w->heads);
+        }
         return wait_for(c, set->header_timeout, false);
     default:
         return wait_moving(c, mc_request_set(c->request)->body_timeout, true, &c->moved_in);
@@ -232,7 +239,7 @@ static int step_input(struct mc_conn *c)
 {
     struct mc_session *s = &c->session;
     struct mc_input ev = { .kind = MC_IN_MORE };
-    s->allow_keepalive = c->worker->keepalive > 0 && !c->worker->draining;
+    s->allow_keepalive = (c->worker->keepalive > 0 || s->inner) && !mc_worker_leaves(c->worker, s->inner) && !c->nudged;
     s->ops->input(s, &ev);
     switch (ev.kind) {
     case MC_IN_MORE:
@@ -356,6 +363,9 @@ static int step_run(struct mc_conn *c)
         return finished(c);
     }
     if (r->state == MC_REQ_QUEUED) {
+        if (r->hop && client_left(c)) {
+            return MC_ERROR;
+        }
         return wait_for(c, 0, false);
     }
     if (r->error_page) {

@@ -477,7 +477,7 @@ static void test_never_more_connections(void **state)
     assert_int_equal(g->w.nqueued, MOST);
     mc_conn_accept(&g->listener, 16);
     assert_int_equal(g->w.nconns, MOST);
-    assert_false(mc_worker_has_room(&g->w));
+    assert_false(mc_worker_has_room(&g->w, &g->listener));
     assert_int_equal(recv(clients[6], body, 1, MSG_DONTWAIT), -1);
     for (int i = 0; i < CLIENTS; i++) {
         close(clients[i]);
