@@ -43,6 +43,7 @@ struct mc_values {
     int64_t keepalive;                 /* ms; -1 = the worker type's default (sync 0, others 2 s) */
     int64_t request_timeout, max_lifetime; /* ms; 0 = off */
     int64_t max_requests, max_requests_jitter, max_rss; /* 0 = off; bytes */
+    int64_t reload_surge;
     bool preload_app, sendfile;
     int64_t greenlet_stack; /* bytes */
     bool greenlet_libc;
@@ -225,8 +226,8 @@ struct mc_conf_first {
     const char *dir;
 };
 void mc_conf_first(struct mc_conf_first *out);
-/* Again for a reload: same command line, environment and directory as the first time; NULL on errors (logged through mc_error). */
-struct mc_conf *mc_conf_reload(void);
+/* Again for a reload, in a child of the arbiter: same command line, environment and directory as the first time; NULL with err, one line with file and line. */
+struct mc_conf *mc_conf_reload(char *err, size_t errcap);
 void mc_conf_free(struct mc_conf **c);
 
 /* The first section of a type in a list, or the next one after `prev`; NULL: none. */

@@ -89,12 +89,34 @@ struct mc_generation {
     } *places; /* the files of unix listeners, in the same order; ino 0: none */
 };
 
+enum mc_reload_state {
+    MC_RELOAD_NONE,
+    MC_RELOAD_LOADING, /* a child reads the configuration */
+    MC_RELOAD_PROVING, /* a fresh generation starts its first workers */
+    MC_RELOAD_ROLLING, /* it serves; older ones still have workers that were not told to leave */
+};
+
+struct mc_reload {
+    enum mc_reload_state state;
+    uint64_t since_ms; /* of this state */
+    bool pending;      /* one is to begin as soon as it may */
+    int change;        /* TTIN and TTOU since it was asked for */
+    pid_t loader;      /* leader of its process group; 0: none */
+    int loaded;        /* memfd: what it writes */
+    bool late;         /* it was killed for that */
+    unsigned done, failed;
+    char failure[512]; /* why the last one failed; "": it did not */
+};
+
 enum mc_stopping { MC_STOP_NOT, MC_STOP_GRACEFUL, MC_STOP_QUICK, MC_STOP_FORCED };
 
 struct mc_arbiter {
     struct mc_generation *gen;   /* the one that serves; NULL only before the start and after the end */
     struct mc_generation *fresh; /* the one that has still to prove itself: fresh->older is gen. NULL: none */
+    unsigned made;               /* generations so far */
+    struct mc_reload reload;
     pid_t pid;
+    mode_t umask; /* that we were started with */
     bool check; /* --check-config: import the apps, serve nothing */
     struct mc_loop loop;
     struct mc_io signals, watch; /* watch: inotify on files of secrets; fd -1: none */
@@ -135,6 +157,7 @@ void mc_arbiter_step_forward(struct mc_arbiter *a);
 /* Look again at `when` at the latest. */
 void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when);
 
+
 /* ---- generation.c ---- */
 /* A generation of this configuration, which becomes its own, with its pools; nothing is opened yet. NULL: no memory, and conf is still the caller's. */
 struct mc_generation *mc_generation_make(struct mc_arbiter *a, struct mc_conf *conf, unsigned number);
@@ -148,12 +171,30 @@ unsigned mc_generation_count(const struct mc_conf_pool *p);
 unsigned mc_generation_workers(const struct mc_generation *g);
 /* Every pool of it has had a worker that was ready. */
 bool mc_generation_ready(const struct mc_generation *g);
+/* The pool of that name, or NULL. */
+struct mc_arb_pool *mc_generation_pool(const struct mc_generation *g, const char *name);
 /* The pools of all generations, the newest first: NULL begins, NULL is the end. */
 struct mc_arb_pool *mc_generation_next_pool(const struct mc_arbiter *a, const struct mc_arb_pool *prev);
 
 /* ---- roll.c ---- */
 /* As many workers as are wanted: births, those that leave, replacements; and --check-config's children. On each turn. */
 void mc_roll_tend(struct mc_arbiter *a);
+/* All of a generation are told to leave: it has been given up. */
+void mc_roll_dismiss(struct mc_generation *g);
+/* Have all workers of older generations been told to leave? */
+bool mc_roll_done(const struct mc_arbiter *a);
+
+/* ---- reload.c ---- */
+void mc_reload_ask(struct mc_arbiter *a); /* HUP: now, or after the one that is under way */
+void mc_reload_tend(struct mc_arbiter *a); /* on each turn */
+void mc_reload_stop(struct mc_arbiter *a); /* the server stops */
+/* A child that is no kid has ended: was it ours? */
+bool mc_reload_reaped(struct mc_arbiter *a, pid_t pid, int status);
+/* A birth of the fresh generation has failed. */
+void mc_reload_unborn(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_policy_end *e);
+/* Why the reload fails, if it does; then (fresh generations only) let it fail. */
+void mc_reload_note(struct mc_arbiter *a, const char *fmt, ...) MC_PRINTF(2, 3);
+void mc_reload_discard(struct mc_arbiter *a);
 
 /* ---- scaling.c ---- */
 /* The bounds of a new pool; it begins with what a pool of its name in the generation that serves has come to want, if that follows the load, too. */
@@ -169,6 +210,14 @@ void mc_scaling_tend(struct mc_arbiter *a);
 /* Bind all, 5 tries 1 s apart. MC_OK or MC_ERROR (logged, or interrupted by a signal). May sleep. */
 int mc_listeners_open(struct mc_generation *g);
 void mc_listeners_log(struct mc_generation *g);
+/* For a generation whose ->older serves: what that has, too, is taken over, the rest is bound at once. MC_OK or MC_ERROR with err. */
+int mc_listeners_inherit(struct mc_generation *g, char *err, size_t errcap);
+/* Has a configuration the i-th listener of another one? */
+bool mc_listeners_has(const struct mc_conf *conf, const struct mc_conf *other, size_t i);
+/* Our copies are closed, because a->gen is another one; what it does not have is refused first. */
+void mc_listeners_part(struct mc_generation *g);
+/* Which listeners of g only its own workers serve: for MC_MSG_DRAIN. */
+void mc_listeners_lone(const struct mc_generation *g, struct mc_msg *m);
 /* No new connection from now on; those that exist still reach the workers. Then our copies are closed. */
 void mc_listeners_refuse(struct mc_generation *g);
 /* One of them; also from a worker whose arbiter has died. */
@@ -199,6 +248,8 @@ void mc_shares_bequeath(const struct mc_arbiter *a);
 /* MC_OK or MC_ERROR (logged). The arbiter itself writes to them from mc_logs_use() on. */
 int mc_logs_open(struct mc_generation *g);
 void mc_logs_use(struct mc_generation *g);
+/* The same for a generation that takes over; older ones that write to the same files get the new descriptors. */
+void mc_logs_pass(struct mc_generation *g);
 /* Open again (USR1) and send the new descriptors to everyone. */
 void mc_logs_reopen(struct mc_arbiter *a);
 void mc_logs_daemon(struct mc_generation *g); /* "-" leads nowhere once the terminal is gone */
@@ -208,12 +259,12 @@ void mc_logs_daemon(struct mc_generation *g); /* "-" leads nowhere once the term
 void mc_metrics_tend(struct mc_arbiter *a);
 
 /* ---- keys.c ---- */
-/* Certificates and keys for the workers of every pool. MC_OK or MC_ERROR (logged). */
+/* Certificates and keys for the workers of every pool, beside what a pool of the same name has. MC_OK or MC_ERROR (logged). */
 int mc_keys_open(struct mc_generation *g);
-/* Read again; what is new goes to the workers. quiet: say nothing when all is as it was. */
-void mc_keys_reload(struct mc_arbiter *a, bool quiet);
 void mc_keys_tend(struct mc_arbiter *a); /* on each turn */
 void mc_keys_reaped(struct mc_arbiter *a, pid_t pid, int status); /* a child that is no kid */
+/* Could they be had? MC_OK or MC_ERROR with err. */
+int mc_keys_check(const struct mc_conf *conf, char *err, size_t errcap);
 void mc_keys_close(struct mc_generation *g);
 void mc_keys_unwatch(struct mc_arbiter *a);
 
@@ -239,6 +290,9 @@ int mc_spawn_check(struct mc_arbiter *a, struct mc_arb_pool *p);
  * killed. Its pid, or MC_ERROR (logged). */
 pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out,
                       int (*fn)(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out));
+/* A child with all rights and this descriptor, alone in a process group of its own: runs fn and ends with what it returns, 0 or 1. Its pid, or MC_ERROR
+ * (errno). */
+pid_t mc_spawn_loader(struct mc_arbiter *a, int out, int (*fn)(int out));
 /* Is there anything to do for it? */
 bool mc_spawn_has_check(const struct mc_arb_pool *p);
 

@@ -71,10 +71,14 @@ static int take_secrets(int fd)
     return rc;
 }
 
-/* When all leave, the queue must be served to its end; otherwise the others take it. */
-static void leave(bool all)
+/* When all leave, the queue must be served to its end; otherwise the others take it, but for what only we have (lone: see MC_MSG_DRAIN). */
+static void leave(bool all, const char *lone)
 {
     mc_timer_clear(&self.alone);
+    for (size_t i = 0; lone && i < self.worker.nlisteners; i++) {
+        struct mc_listener *l = &self.worker.listeners[i];
+        l->lone = l->conf->index / 8 < MC_MSG_TEXT && lone[l->conf->index / 8] >> l->conf->index % 8 & 1;
+    }
     if (all)
         mc_worker_drain(&self.worker);
     else
@@ -103,7 +107,7 @@ static void on_message(const struct mc_msg *m, int fds[2])
     if (m->kind == MC_MSG_SHARE)
         mc_worker_share(&self.worker, m->value, m->code != 0);
     else if (m->kind == MC_MSG_DRAIN)
-        leave(m->value != 0);
+        leave(m->value != 0, m->text);
     else if (m->kind == MC_MSG_HOPS_END)
         mc_worker_end_hops(&self.worker);
     else if (m->kind == MC_MSG_STOP)
@@ -121,7 +125,7 @@ static void part(void)
         if (!l->done && !l->shared && !l->conf->hop)
             mc_listeners_refuse_fd(l->io.fd, &l->conf->addr);
     }
-    leave(orphan);
+    leave(orphan, NULL);
     if (self.worker.hops_stay)
         mc_timer_set(&self.worker.loop, &self.fronts, FRONTS_MS);
 }
@@ -255,9 +259,11 @@ static void no_clients(void)
     tell(MC_MSG_NO_CLIENTS, 0, "");
 }
 
-static int fail(int code, const char *text)
+static int fail(int code, const char *text, bool logged)
 {
-    tell(MC_MSG_FAILED, code, text);
+    struct mc_msg m = {.kind = MC_MSG_FAILED, .code = code, .value = logged};
+    snprintf(m.text, sizeof(m.text), "%s", text);
+    (void)mc_channel_send(self.start->channel, &m, NULL, 0);
     mc_info("Worker exiting (pid: %ld)", (long)getpid());
     return code;
 }
@@ -266,9 +272,9 @@ static int open_all(void)
 {
     const struct mc_child_start *s = self.start;
     if (catch_signals() != MC_OK || follow_parent() != MC_OK)
-        return fail(MC_EXIT_BOOT, "cannot catch signals, or the arbiter has died");
+        return fail(MC_EXIT_BOOT, "cannot catch signals, or the arbiter has died", false);
     int code = mc_worker_open(&self.worker, s->conf, s->pool, s->slot, s->listen_fds);
-    if (code != MC_OK) return fail(code > 0 ? code : MC_EXIT_BOOT, "");
+    if (code != MC_OK) return fail(code > 0 ? code : MC_EXIT_BOOT, self.worker.failure, true);
     self.worker.recycle = recycle;
     self.worker.no_clients = no_clients;
     self.worker.slots = s->slots;
@@ -276,10 +282,10 @@ static int open_all(void)
     code = take_secrets(s->secrets);
     int given = s->secrets;
     mc_fd_close(&given);
-    if (code != MC_OK) return fail(MC_EXIT_BOOT, "");
+    if (code != MC_OK) return fail(MC_EXIT_BOOT, "", true);
     if (catch_signals() != MC_OK || open_access() != MC_OK || watch(&self.channel, s->channel, on_channel) != MC_OK ||
         watch(&self.signals, mc_signals_fd(), on_signals) != MC_OK || mc_worker_listen(&self.worker) != MC_OK)
-        return fail(MC_EXIT_BOOT, "cannot open the access log or watch its descriptors");
+        return fail(MC_EXIT_BOOT, "cannot open the access log or watch its descriptors", false);
     return MC_OK;
 }
 

@@ -19,10 +19,12 @@ enum mc_msg_kind {
     /* up */
     MC_MSG_PID,    /* a worker names itself (credentials checked by the arbiter) */
     MC_MSG_READY,  /* worker: accepts; zygote: loaded, can spawn */
-    MC_MSG_FAILED, /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line; the sender exits with that code */
+    MC_MSG_FAILED, /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line (value 1: the log has it already); the sender exits with that code */
     /* down */
     MC_MSG_SPAWN, /* zygote: slot index in `value`, in `code` the how-manieth worker of the server it is, fds: the new worker's channel, and its secrets when the pool has any */
-    MC_MSG_DRAIN, /* worker: finish and leave; value 1: all do and the queue must be served, 0: the others take it; zygote: leave */
+    /* worker: finish and leave; value 1: all do and the queues must be served, 0: others take them, but for those of the listeners whose bits are set in
+     * text (conf->listens order, the lowest bit of a byte first); zygote: leave */
+    MC_MSG_DRAIN,
     MC_MSG_STOP,  /* worker: leave now */
     MC_MSG_LOGS,  /* new log fds: errorlog, then accesslog if value & 1 */
     MC_MSG_CHECK, /* zygote: import the apps, answer READY or FAILED */
@@ -54,6 +56,7 @@ enum mc_hook {
 };
 
 #define MC_MSG_MAGIC 0x4d434d53u
+enum { MC_MSG_TEXT = 240 };
 
 struct mc_msg {
     uint32_t magic; /* MC_MSG_MAGIC, set by mc_channel_send() */
@@ -61,7 +64,7 @@ struct mc_msg {
     uint16_t nfds; /* set by mc_channel_send() */
     int32_t code;
     uint32_t value;
-    char text[240]; /* NUL-terminated */
+    char text[MC_MSG_TEXT]; /* NUL-terminated */
 };
 
 /* MC_OK; MC_AGAIN (would block); MC_ERROR (errno: EBADMSG malformed, ECONNRESET or EPIPE the other side is gone). Fds are CLOEXEC. Never block.

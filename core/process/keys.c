@@ -1,11 +1,12 @@
-/* Secrets of the pools: gathered from the modules as the arbiter (root, perhaps), handed to workers in sealed memfds, one a pool. Read again on HUP, when a
- * watched file changes, and when a module wants it (ticket keys grow old). The arbiter keeps only the memfds: what it reads is wiped. Later than
+/* Secrets of the pools: gathered from the modules as the arbiter (root, perhaps), handed to workers in sealed memfds, one a pool. Read again by a reload, when
+ * a watched file changes, and when a module wants it (ticket keys grow old). The arbiter keeps only the memfds: what it reads is wiped. Later than
  * the start a failure changes nothing but the log. Called by the arbiter's loop. */
 #include "core/config/secrets.h"
 #include "core/os/fd.h"
 #include "core/process/arbiter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -117,6 +118,17 @@ static int fetch(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out)
     return rc;
 }
 
+/* A pool of the same name may have some: ticket keys go on, and what was fetched is not asked for again. */
+static void take_over(struct mc_arb_pool *p)
+{
+    const struct mc_generation *older = p->gen->older;
+    struct mc_arb_pool *from = older ? mc_generation_pool(older, p->conf->name) : NULL;
+    if (!from || from->secrets < 0)
+        return;
+    p->secrets = fcntl(from->secrets, F_DUPFD_CLOEXEC, 3);
+    p->fetch_next = from->fetch_next;
+}
+
 static void start_fetch(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_secrets *ask)
 {
     int64_t now = (int64_t)time(NULL);
@@ -215,8 +227,14 @@ int mc_keys_open(struct mc_generation *g)
     if (mc_hops_open(g) != MC_OK)
         return MC_ERROR;
     for (size_t i = 0; i < g->conf->npools; i++) {
-        if (renew(g->arbiter, &g->pools[i], NULL) == MC_ERROR)
+        struct mc_arb_pool *p = &g->pools[i];
+        take_over(p);
+        bool had = p->secrets >= 0;
+        int rc = renew(g->arbiter, p, NULL);
+        if (rc == MC_ERROR)
             return MC_ERROR;
+        if (had)
+            mc_info("Certificates of pool \"%s\" %s", p->conf->name, rc == 1 ? "were read again" : "have not changed");
     }
     start_watching(g->arbiter);
     return MC_OK;
@@ -232,7 +250,30 @@ static int renew_and_tell(struct mc_arbiter *a, struct mc_arb_pool *p, const str
     return rc;
 }
 
-void mc_keys_reload(struct mc_arbiter *a, bool quiet)
+static void watch_nothing(struct mc_gather *g, const char *path)
+{
+    (void)g;
+    (void)path;
+}
+
+int mc_keys_check(const struct mc_conf *conf, char *err, size_t errcap)
+{
+    int rc = MC_OK;
+    for (size_t i = 0; rc == MC_OK && i < conf->npools; i++) {
+        struct mc_secrets none = {0}, out = {0}, ask = {0};
+        struct mc_gather g = {.conf = conf, .pool = &conf->pools[i], .old = &none, .out = &out, .ask = &ask, .now = (int64_t)time(NULL)};
+        g.watch = watch_nothing;
+        g.err = err;
+        g.errcap = errcap;
+        for (size_t j = 0; rc == MC_OK && mc_modules[j]; j++)
+            rc = mc_modules[j]->gather && mc_modules[j]->gather(&g) != MC_OK ? MC_ERROR : MC_OK;
+        mc_secrets_wipe(&out);
+        mc_secrets_wipe(&ask);
+    }
+    return rc;
+}
+
+static void reload(struct mc_arbiter *a)
 {
     for (size_t i = 0; i < a->gen->conf->npools; i++) {
         struct mc_arb_pool *p = &a->gen->pools[i];
@@ -241,8 +282,6 @@ void mc_keys_reload(struct mc_arbiter *a, bool quiet)
             mc_info("Certificates of pool \"%s\" were read again", p->conf->name);
         else if (rc == MC_ERROR)
             mc_error("Certificates of pool \"%s\" stay as they are", p->conf->name);
-        else if (!quiet && p->secrets >= 0)
-            mc_info("Certificates of pool \"%s\" have not changed", p->conf->name);
     }
     start_watching(a);
 }
@@ -252,7 +291,7 @@ void mc_keys_tend(struct mc_arbiter *a)
     int64_t now = (int64_t)time(NULL);
     if (a->changed_ms && a->loop.now >= a->changed_ms) {
         a->changed_ms = 0;
-        mc_keys_reload(a, true);
+        reload(a);
     } else if (a->changed_ms) {
         mc_arbiter_wake_at(a, a->changed_ms);
     }

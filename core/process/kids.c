@@ -90,8 +90,10 @@ static bool code_known(int code)
 static void on_failed(struct mc_kid *k, const struct mc_msg *m)
 {
     k->failed = code_known(m->code) ? m->code : MC_EXIT_BOOT;
-    if (m->text[0])
+    if (m->text[0] && !m->value)
         mc_error("%s (pid:%ld): %s", mc_kid_kind(k), (long)k->pid, m->text);
+    if (m->text[0] && k->pool->gen == k->arbiter->fresh)
+        mc_reload_note(k->arbiter, "%s", m->text);
     /* It leaves by itself; if not, it does not get for ever. */
     doom(k, k->arbiter->loop.now + MC_POLICY_QUICK_MS, MC_KILL_CHANNEL);
 }
@@ -183,6 +185,8 @@ int mc_kid_watch(struct mc_kid *k, int fd)
 int mc_kid_tell(struct mc_kid *k, enum mc_msg_kind kind)
 {
     struct mc_msg m = {.kind = (uint16_t)kind, .value = k->arbiter->stopping != MC_STOP_NOT};
+    if (kind == MC_MSG_DRAIN && !m.value && k->slot)
+        mc_listeners_lone(k->pool->gen, &m);
     return k->io.fd < 0 ? MC_ERROR : mc_channel_send(k->io.fd, &m, NULL, 0);
 }
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -96,10 +97,16 @@ static void offer_to_oom_killer(void)
 static void settle(const struct mc_arb_pool *p, int channel)
 {
     const struct mc_generation *g = p->gen;
+    const struct mc_conf *conf = g->conf;
     const struct mc_conf_pool *pool = p->conf;
     char text[128];
     offer_to_oom_killer();
-    if (mc_proc_drop(pool->uid, pool->gid, g->conf->set.initgroups) != MC_OK) {
+    umask(conf->set.umask_ ? (mode_t)conf->set.umask_ : g->arbiter->umask);
+    if (chdir(conf->cwd) < 0) {
+        snprintf(text, sizeof(text), "cannot change to directory '%.60s': %m", conf->cwd);
+        give_up(channel, MC_EXIT_BOOT, text);
+    }
+    if (mc_proc_drop(pool->uid, pool->gid, conf->set.initgroups) != MC_OK) {
         snprintf(text, sizeof(text), "cannot become user %ld, group %ld: %m", (long)pool->uid, (long)pool->gid);
         give_up(channel, MC_EXIT_FAIL, text);
     }
@@ -108,9 +115,10 @@ static void settle(const struct mc_arb_pool *p, int channel)
         _exit(MC_EXIT_OK);
 }
 
-/* The pool's environment, then that of its apps. */
+/* That of the process, then the pool's, then that of its apps. The arbiter's own stays as it was: another generation may say other words. */
 static void set_env(const struct mc_conf *conf, const struct mc_conf_pool *pool)
 {
+    mc_arbiter_set_env(&conf->set.raw_env);
     mc_arbiter_set_env(&pool->set.env);
     for (size_t i = 0; i < conf->napps; i++) {
         if (conf->apps[i].pool == pool)
@@ -126,6 +134,7 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
     int *keep = calloc(g->conf->nlistens + 5, sizeof(*keep)), *listens = calloc(g->conf->nlistens, sizeof(*listens));
     size_t n = 0;
     mc_signals_default(standard);
+    mc_logs_use(k->pool->gen);
     if (!keep || !listens || mc_signals_after_fork() != MC_OK)
         give_up(channel, MC_EXIT_BOOT, "out of memory or descriptors");
     keep[n++] = channel;
@@ -260,6 +269,7 @@ pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int o
     if (pid == 0) {
         int keep[] = {in, out, p->gen->errorlog};
         mc_signals_default(standard);
+        mc_logs_use(p->gen);
         keep_only(keep, MC_COUNT(keep));
         settle(p, -1);
         signal(SIGALRM, SIG_DFL);
@@ -268,6 +278,24 @@ pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int o
     }
     if (pid < 0)
         mc_error("cannot start a process: %m");
+    return pid < 0 ? MC_ERROR : pid;
+}
+
+pid_t mc_spawn_loader(struct mc_arbiter *a, int out, int (*fn)(int out))
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        int keep[] = {out, a->gen->errorlog};
+        setpgid(0, 0);
+        mc_signals_default(standard);
+        keep_only(keep, MC_COUNT(keep));
+        mc_proc_parent_death(SIGKILL);
+        if (getppid() != a->pid)
+            _exit(MC_EXIT_FAIL);
+        _exit(fn(out) == MC_OK ? MC_EXIT_OK : MC_EXIT_FAIL);
+    }
+    if (pid > 0)
+        setpgid(pid, pid);
     return pid < 0 ? MC_ERROR : pid;
 }
 

@@ -46,6 +46,7 @@ void mc_stop_begin(struct mc_arbiter *a, enum mc_stopping how)
     if (how <= a->stopping)
         return;
     if (a->stopping == MC_STOP_NOT) {
+        mc_reload_stop(a);
         mc_announce_stop(a);
         if (how == MC_STOP_GRACEFUL)
             mc_listeners_refuse(a->gen);
@@ -83,5 +84,5 @@ bool mc_stop_done(const struct mc_arbiter *a)
         if (p->zygote.life != MC_LIFE_NONE)
             return false;
     }
-    return true;
+    return a->reload.loader == 0;
 }

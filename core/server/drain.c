@@ -103,15 +103,15 @@ static void begin(struct mc_worker *w)
     mc_timer_set(&w->loop, &w->drain_timer, 0);
 }
 
-/* Idle connections: their next request is answered with Connection: close. When the whole server stops they get a moment to send it; when only
- * this worker goes they keep their time. */
-static void hurry_idle(struct mc_worker *w)
+/* Idle connections: their next request is answered with Connection: close. They get a while to send it; who is silent for so long would be closed soon
+ * anyway, and what has arrived at that moment is answered still. */
+static void hurry_idle(struct mc_worker *w, unsigned ms)
 {
     struct mc_link *l, *next;
     mc_list_each (&w->idle, l, next) {
         struct mc_conn *c = mc_container(l, struct mc_conn, idle_link);
-        if (!c->timer.when || c->timer.when > w->loop.now + MC_DRAIN_IDLE_MS) {
-            mc_timer_set(&w->loop, &c->timer, MC_DRAIN_IDLE_MS);
+        if (!c->timer.when || c->timer.when > w->loop.now + ms) {
+            mc_timer_set(&w->loop, &c->timer, ms);
         }
     }
 }
@@ -130,7 +130,7 @@ void mc_worker_drain(struct mc_worker *w)
 {
     w->hops_stay = w->hops_stay || (!w->draining && has_hops(w));
     begin(w);
-    hurry_idle(w);
+    hurry_idle(w, MC_DRAIN_IDLE_MS);
 }
 
 void mc_worker_share(struct mc_worker *w, unsigned index, bool shared)
@@ -162,10 +162,13 @@ void mc_worker_retire(struct mc_worker *w)
 {
     w->hops_stay = false;
     begin(w);
+    hurry_idle(w, MC_DRAIN_RETIRE_MS);
     mc_hop_trim(w);
     mc_timer_set(&w->loop, &w->drain_timer, 0);
     for (size_t i = 0; i < w->nlisteners; i++) {
-        mc_worker_close_listener(&w->listeners[i]);
+        if (!w->listeners[i].lone) {
+            mc_worker_close_listener(&w->listeners[i]);
+        }
     }
 }
 

@@ -54,6 +54,7 @@ struct mc_listener {
     struct mc_addr addr; /* where it is really bound */
     bool watched, done; /* done: closed while draining */
     bool shared;        /* others serve it, too: mc_worker_share() */
+    bool lone;          /* nobody else serves it any more: when this worker leaves, it serves the queue first */
 };
 
 struct mc_worker {
@@ -118,6 +119,7 @@ struct mc_worker {
     uint64_t retire_requests;  /* recycle at this count; 0: never */
     void (*recycle)(const char *why); /* ask the arbiter for a successor; NULL: leave at once */
     bool recycling;            /* asked already */
+    char failure[240];         /* why it could not be opened, in one line, if somebody knows */
     void *data;                /* the worker module's */
     void *python;              /* modules/python's */
 };

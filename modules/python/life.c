@@ -213,7 +213,6 @@ static PyObject *first_app(const struct mc_worker *w)
 
 int mc_life_init_worker(struct mc_worker *w)
 {
-    char err[256];
     if (!w->pool->python)
         return MC_OK;
     if (mc_hooks_born())
@@ -223,7 +222,7 @@ int mc_life_init_worker(struct mc_worker *w)
         mc_interp_log("Exception in worker process");
         return MC_EXIT_BOOT;
     }
-    int rc = mc_app_import(w->conf, w->pool, err, sizeof(err));
+    int rc = mc_app_import(w->conf, w->pool, w->failure, sizeof(w->failure));
     if (rc == MC_OK && mc_hooks_loaded(first_app(w)))
         rc = MC_EXIT_BOOT;
     if (rc != MC_OK) {
