@@ -16,13 +16,13 @@ pytestmark = [pytest.mark.python, pytest.mark.workers(WORKERS[0])]
 TYPES = [name for name in ("sync", "gthread") if name in WORKERS]
 
 DIRECT = """
-pool "apps" {{ worker_class = {type}  threads = 2  workers = 2 }}
+pool "apps" {{ worker_class = {type}  threads = 2  workers = 2  keepalive = 5 }}
 app "probe" {{ type = wsgi  module = "hop:app"  chdir = "{chdir}"  pool = apps }}
 server "main" {{ listen = "{listen}"  pool = apps  {settings}
     route "moved" {{ match {{ prefix = "/old" }}  rewrite {{ to = "/environ?moved=yes&$query_string" }} }}
     route "all" {{ app = probe }} }}
 """
-HOP = 'pool "front" {{ worker_class = {front}  workers = 1 }}\n' + DIRECT.replace("pool = apps  {settings}", "pool = front  {settings}")
+HOP = 'pool "front" {{ worker_class = {front}  workers = 1  keepalive = 5 }}\n' + DIRECT.replace("pool = apps  {settings}", "pool = front  {settings}")
 
 
 @pytest.fixture(params=TYPES)
