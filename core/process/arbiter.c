@@ -69,8 +69,10 @@ static void change_count(struct mc_arbiter *a, int change)
     struct mc_arb_pool *p = &a->gen->pools[0], *fresh = a->fresh ? &a->fresh->pools[0] : NULL;
     unsigned before = mc_notice_wanted(a);
     p->wanted = mc_policy_wanted(p->wanted, change, a->nkids / 2);
-    if (fresh)
+    if (fresh) {
         fresh->wanted = mc_policy_wanted(fresh->wanted, change, a->nkids / 2);
+        mc_scale_moved(&fresh->scale, fresh->wanted);
+    }
     mc_scale_moved(&p->scale, p->wanted);
     a->reload.change += change;
     mc_info("%u workers wanted", fresh ? fresh->wanted : p->wanted);
