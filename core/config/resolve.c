@@ -109,29 +109,39 @@ static int main_values(struct mc_build *b, struct mc_resolve_from *from, struct 
     return mc_resolve_identity(b, &who, &c->set, &c->uid, &c->gid);
 }
 
-/* What people write for worker_class, and what it is here; NULL: a kind that a later version brings. */
+/* What people write for worker_class, and what it is here, or what it would need that is not here yet. */
 static const struct {
-    const char *word, *name;
+    const char *word, *name, *needs;
 } worker_words[] = {
-    {"gunicorn.workers.sync.SyncWorker", "sync"},
-    {"egg:gunicorn#sync", "sync"},
-    {"gunicorn.workers.gthread.ThreadWorker", "gthread"},
-    {"egg:gunicorn#gthread", "gthread"},
-    {"gevent", NULL},
-    {"gunicorn.workers.ggevent.GeventWorker", NULL},
-    {"eventlet", NULL},
-    {"gunicorn.workers.geventlet.EventletWorker", NULL},
-    {"asgi", NULL},
-    {"gunicorn.workers.gasgi.ASGIWorker", NULL},
-    {"uvicorn.workers.UvicornWorker", NULL},
-    {"uvicorn_worker.UvicornWorker", NULL},
-    {"tornado", NULL},
-    {"gunicorn.workers.gtornado.TornadoWorker", NULL},
-    {"aiohttp.GunicornWebWorker", NULL},
-    {"aiohttp.worker.GunicornWebWorker", NULL},
-    {"gthread", "gthread"},
-    {"greenlet", "greenlet"},
-    {"epoll", "epoll"},
+    {"gunicorn.workers.sync.SyncWorker", "sync", NULL},
+    {"SyncWorker", "sync", NULL},
+    {"egg:gunicorn#sync", "sync", NULL},
+    {"gunicorn.workers.gthread.ThreadWorker", "gthread", NULL},
+    {"egg:gunicorn#gthread", "gthread", NULL},
+    {"gevent", NULL, "gevent"},
+    {"egg:gunicorn#gevent", NULL, "gevent"},
+    {"gevent_wsgi", NULL, "gevent"},
+    {"gevent_pywsgi", NULL, "gevent"},
+    {"gunicorn.workers.ggevent.GeventWorker", NULL, "gevent"},
+    {"gunicorn.workers.ggevent.GeventPyWSGIWorker", NULL, "gevent"},
+    {"eventlet", NULL, "eventlet"},
+    {"egg:gunicorn#eventlet", NULL, "eventlet"},
+    {"gunicorn.workers.geventlet.EventletWorker", NULL, "eventlet"},
+    {"asgi", NULL, "ASGI apps"},
+    {"gunicorn.workers.gasgi.ASGIWorker", NULL, "ASGI apps"},
+    {"uvicorn.workers.UvicornWorker", NULL, "ASGI apps"},
+    {"uvicorn.workers.UvicornH11Worker", NULL, "ASGI apps"},
+    {"uvicorn_worker.UvicornWorker", NULL, "ASGI apps"},
+    {"uvicorn_worker.UvicornH11Worker", NULL, "ASGI apps"},
+    {"tornado", NULL, "Tornado"},
+    {"egg:gunicorn#tornado", NULL, "Tornado"},
+    {"gunicorn.workers.gtornado.TornadoWorker", NULL, "Tornado"},
+    {"aiohttp.GunicornWebWorker", NULL, "aiohttp"},
+    {"aiohttp.GunicornUVLoopWebWorker", NULL, "aiohttp"},
+    {"aiohttp.worker.GunicornWebWorker", NULL, "aiohttp"},
+    {"gthread", "gthread", NULL},
+    {"greenlet", "greenlet", NULL},
+    {"epoll", "epoll", NULL},
 };
 
 static const char *built_workers(struct mc_build *b)
@@ -156,12 +166,13 @@ static const struct mc_module *default_worker(void)
 
 static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_conf_pool *pool, bool chosen)
 {
-    const char *word = pool->set.worker_class, *name = word, *why = "", *flag;
+    const char *word = pool->set.worker_class, *name = word, *why = "", *flag, *needs = NULL;
     bool known = false;
     for (size_t i = 0; i < MC_COUNT(worker_words); i++) {
         if (strcmp(worker_words[i].word, word) != 0)
             continue;
         known = true;
+        needs = worker_words[i].needs;
         name = worker_words[i].name ? worker_words[i].name : word;
     }
     if (strcmp(name, "sync") == 0 && pool->set.threads > 1) {
@@ -179,6 +190,8 @@ static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_co
     flag = mc_module_absent_flag("worker", name);
     if (flag)
         return mc_build_fail(b, at, "worker_class '%s'%s was left out of this build: configure it with %s", name, why, flag);
+    if (needs)
+        return mc_build_fail(b, at, "worker_class '%s' is for %s, and that is not built yet in this version; there is %s", name, needs, built_workers(b));
     if (known)
         return mc_build_fail(b, at, "worker_class '%s'%s is not built yet in this version; there is %s", name, why, built_workers(b));
     return mc_build_fail(b, at, "unknown worker_class '%.80s'; there is %s", word, built_workers(b));

@@ -331,6 +331,7 @@ void mc_notice_born(struct mc_kid *k);       /* a worker has told its pid */
 void mc_notice_gone(struct mc_kid *k);       /* a worker is gone: child_exit */
 unsigned mc_notice_wanted(const struct mc_arbiter *a);
 void mc_notice_count(struct mc_arbiter *a, unsigned before); /* the number of wanted workers has changed */
+bool mc_notice_busy(const struct mc_arbiter *a); /* hooks have not dealt with all that they were told */
 void mc_notice_exec(struct mc_arbiter *a);   /* pre_exec */
 void mc_notice_watch(struct mc_kid *k, uint64_t now);
 bool mc_notice_keeps(struct mc_kid *zygote); /* at a stop it stays until the workers are gone */

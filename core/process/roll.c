@@ -26,7 +26,7 @@ static void retire_one(struct mc_arbiter *a, struct mc_arb_pool *p)
             least = activity;
         }
     }
-    if (best)
+    if (best && !mc_notice_busy(a)) /* else on the next turn: nworkers_changed comes first */
         retire(best);
 }
 

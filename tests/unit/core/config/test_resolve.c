@@ -133,9 +133,9 @@ static void worker_classes_have_many_names(void **state)
     } wrong[] = {
         {"gthread", "worker_class 'gthread' was left out of this build: configure it with --with-gthread"},
         {"gunicorn.workers.gthread.ThreadWorker", "worker_class 'gthread' was left out of this build"},
-        {"gevent", "worker_class 'gevent' is not built yet in this version; there is epoll, sync"},
+        {"gevent", "worker_class 'gevent' is for gevent, and that is not built yet in this version; there is epoll, sync"},
         {"greenlet", "worker_class 'greenlet' is not built yet in this version"},
-        {"uvicorn.workers.UvicornWorker", "is not built yet in this version"},
+        {"uvicorn.workers.UvicornWorker", "is for ASGI apps, and that is not built yet in this version"},
         {"my.Worker", "unknown worker_class 'my.Worker'; there is epoll, sync"},
     };
     for (size_t i = 0; i < MC_COUNT(wrong); i++) {
