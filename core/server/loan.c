@@ -133,13 +133,13 @@ void mc_loan_settle(struct mc_request *r)
 {
     struct mc_conn *c = r->orphan;
     c->worker->nstuck--;
+    if (r->filtered) { /* they may look at the head */
+        mc_filter_leave(r);
+    }
     if (r->orphan_cap == MC_BLOCK_LARGE) {
         mc_block_put(r->orphan_head, MC_BLOCK_LARGE);
     } else {
         free(r->orphan_head);
-    }
-    if (r->filtered) {
-        mc_filter_leave(r);
     }
     mc_request_free(r);
     mc_conn_release(c);
