@@ -306,6 +306,12 @@ static void an_include_may_be_absolute(void **state)
     assert_non_null(c);
     assert_int_equal(c->set.workers, 4);
     mc_conf_free(&c);
+    setenv("MC_TEST_PLACE", dir, 1);
+    store("outer.conf", "include(\"${MC_TEST_PLACE}/${MC_TEST_NAME:-in*}r.conf\")\n");
+    c = load("-c", "outer.conf", NULL, NULL);
+    assert_non_null(c);
+    assert_int_equal(c->set.workers, 4);
+    mc_conf_free(&c);
     store("inner.conf", "worker = 4\n");
     fails("-c", "outer.conf", 1, "/inner.conf:1: unknown setting 'worker'");
 }
