@@ -17,6 +17,8 @@ struct mc_values {
     bool syslog, disable_redirect_access_to_syslog;
     const char *statsd_host, *statsd_prefix, *dogstatsd_tags; /* resolved by modules/log/statsd */
     bool enable_backlog_metric, capture_output, enable_stdio_inheritance;
+    bool reload; /* for development */
+    struct mc_strv reload_extra_files;
     bool access_log; /* R: requests of this place are logged there */
     int64_t umask_; /* octal, default 0 as Gunicorn's */
     bool daemon, initgroups;

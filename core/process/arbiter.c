@@ -8,6 +8,7 @@
 #include "core/process/inherit.h"
 #include "core/process/pidfile.h"
 #include "core/process/upgrade.h"
+#include "core/process/watch.h"
 #include "core/server/sinks.h"
 #include "mc_config.h"
 
@@ -176,6 +177,7 @@ static void tend(struct mc_arbiter *a)
         mc_reload_tend(a);
         mc_announce_tend(a);
         mc_scaling_tend(a);
+        mc_watch_tend(a);
     }
     mc_roll_tend(a);
     mc_hops_tend(a);
@@ -362,8 +364,8 @@ static void finish(struct mc_arbiter *a)
         mc_pidfile_remove(a->pidfile, a->pid);
     free(a->pidfile);
     mc_upgrade_close(a);
-    mc_keys_unwatch(a);
     mc_hops_close(a);
+    mc_watch_close(a);
     if (a->signals.registered)
         mc_io_unwatch(&a->loop, &a->signals);
     if (a->loop.ops)
@@ -391,7 +393,7 @@ static void say_goodbye(const struct mc_arbiter *a)
 int mc_arbiter_run(struct mc_conf *conf, bool check)
 {
     struct mc_arbiter a = {.check = check, .made = 1, .board.shm.fd = -1, .oom_kills = -1, .reload.loaded = -1};
-    a.signals.fd = a.watch.fd = -1;
+    a.signals.fd = -1;
     a.gen = mc_generation_make(&a, conf, 1);
     if (!a.gen) {
         mc_error("out of memory");

@@ -119,8 +119,8 @@ struct mc_arbiter {
     mode_t umask; /* that we were started with */
     bool check; /* --check-config: import the apps, serve nothing */
     struct mc_loop loop;
-    struct mc_io signals, watch; /* watch: inotify on files of secrets; fd -1: none */
-    uint64_t changed_ms;         /* some have changed: read them then; 0: no */
+    struct mc_io signals;
+    uint64_t changed_ms; /* files of secrets have changed: read them then; 0: no */
     struct mc_board board;
     struct mc_tally *tally;
     struct mc_arb_hop *hops; /* hops.c: sockets of pools */
@@ -266,7 +266,7 @@ void mc_keys_reaped(struct mc_arbiter *a, pid_t pid, int status); /* a child tha
 /* Could they be had? MC_OK or MC_ERROR with err. */
 int mc_keys_check(const struct mc_conf *conf, char *err, size_t errcap);
 void mc_keys_close(struct mc_generation *g);
-void mc_keys_unwatch(struct mc_arbiter *a);
+void mc_keys_changed(struct mc_arbiter *a); /* something has, in a directory that is watched for us */
 
 /* ---- hops.c ---- */
 struct mc_secrets;

@@ -259,6 +259,12 @@ static void no_clients(void)
     tell(MC_MSG_NO_CLIENTS, 0, "");
 }
 
+void mc_child_files(int fd)
+{
+    struct mc_msg m = {.kind = MC_MSG_FILES};
+    (void)mc_channel_send(self.start->channel, &m, &fd, 1);
+}
+
 static int fail(int code, const char *text, bool logged)
 {
     struct mc_msg m = {.kind = MC_MSG_FAILED, .code = code, .value = logged};

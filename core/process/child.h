@@ -40,6 +40,8 @@ enum mc_msg_kind {
     MC_MSG_NO_CLIENTS, /* worker that drains: it has no clients of its own any more, and stays for the other pools' workers */
     /* down */
     MC_MSG_HOPS_END, /* worker: they have gone, too: leave */
+    /* up */
+    MC_MSG_FILES, /* worker: files that it has loaded, one fd: see mc_watch_files() */
     MC_MSG_KINDS
 };
 
@@ -96,6 +98,8 @@ struct mc_child_start {
 /* Installs the signal handlers, names itself to the arbiter, opens the worker (apps are imported), serves until told to leave.
  * Returns the exit code. May sleep. */
 int mc_child_worker(const struct mc_child_start *start);
+/* With `reload`: tell the arbiter which files this worker has loaded (see mc_watch_files). The fd stays the caller's. Any thread. */
+void mc_child_files(int fd);
 
 /* ---- zygote side, called by modules/python inside the user's interpreter ---- */
 struct mc_zygote_hooks {

@@ -4,6 +4,7 @@
 #include "core/config/secrets.h"
 #include "core/os/fd.h"
 #include "core/process/arbiter.h"
+#include "core/process/watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/sendfile.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -26,10 +26,7 @@ static void watch_directory(struct mc_arbiter *a, const char *path)
 {
     char copy[PATH_MAX];
     snprintf(copy, sizeof(copy), "%s", path);
-    if (a->watch.fd < 0)
-        a->watch.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (a->watch.fd < 0 ||
-        inotify_add_watch(a->watch.fd, dirname(copy), IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ONLYDIR) < 0)
+    if (mc_watch_dir(a, dirname(copy), MC_WATCH_KEYS) != MC_OK)
         mc_warn("cannot watch %s for changes: %m", path);
 }
 
@@ -44,25 +41,11 @@ static void watch_file(struct mc_gather *g, const char *path)
         watch_directory(a, real);
 }
 
-static void on_changes(struct mc_io *io)
+void mc_keys_changed(struct mc_arbiter *a)
 {
-    struct mc_arbiter *a = io->data;
-    char events[4096];
-    while (read(io->fd, events, sizeof(events)) > 0)
-        continue;
     if (a->changed_ms == 0)
         a->changed_ms = a->loop.now + SETTLE_MS;
     mc_arbiter_wake_at(a, a->changed_ms);
-}
-
-static void start_watching(struct mc_arbiter *a)
-{
-    if (a->watch.fd < 0 || a->watch.registered)
-        return;
-    mc_io_init(&a->watch, a->watch.fd, on_changes, a);
-    a->watch.level = true;
-    if (mc_io_watch(&a->loop, &a->watch, MC_WANT_READ) != MC_OK)
-        mc_warn("cannot watch files for changes: %m");
 }
 
 /* ---- gathering */
@@ -236,7 +219,6 @@ int mc_keys_open(struct mc_generation *g)
         if (had)
             mc_info("Certificates of pool \"%s\" %s", p->conf->name, rc == 1 ? "were read again" : "have not changed");
     }
-    start_watching(g->arbiter);
     return MC_OK;
 }
 
@@ -283,7 +265,6 @@ static void reload(struct mc_arbiter *a)
         else if (rc == MC_ERROR)
             mc_error("Certificates of pool \"%s\" stay as they are", p->conf->name);
     }
-    start_watching(a);
 }
 
 void mc_keys_tend(struct mc_arbiter *a)
@@ -330,11 +311,4 @@ void mc_keys_close(struct mc_generation *g)
         mc_fd_close(&g->pools[i].secrets);
         mc_fd_close(&g->pools[i].fetched);
     }
-}
-
-void mc_keys_unwatch(struct mc_arbiter *a)
-{
-    if (a->watch.registered)
-        mc_io_unwatch(&a->loop, &a->watch);
-    mc_fd_close(&a->watch.fd);
 }

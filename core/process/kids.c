@@ -2,6 +2,7 @@
  * Trusts nothing that comes up a channel: a wrong message is the end of its sender. Called by the arbiter's loop. */
 #include "core/os/fd.h"
 #include "core/process/arbiter.h"
+#include "core/process/watch.h"
 #include "core/server/worker.h"
 
 #include <errno.h>
@@ -98,7 +99,7 @@ static void on_failed(struct mc_kid *k, const struct mc_msg *m)
     doom(k, k->arbiter->loop.now + MC_POLICY_QUICK_MS, MC_KILL_CHANNEL);
 }
 
-static void on_message(struct mc_kid *k, const struct mc_msg *m, pid_t sender)
+static void on_message(struct mc_kid *k, const struct mc_msg *m, int fd, pid_t sender)
 {
     switch (m->kind) {
     case MC_MSG_PID:
@@ -126,6 +127,10 @@ static void on_message(struct mc_kid *k, const struct mc_msg *m, pid_t sender)
     case MC_MSG_HOOKED:
         if (!k->slot)
             mc_notice_hooked(k);
+        break;
+    case MC_MSG_FILES:
+        if (m->nfds == 1)
+            mc_watch_files(k, fd);
         break;
     default:
         mc_error("%s (pid:%ld) sent a message of kind %u that is not for us", mc_kid_kind(k), (long)k->pid, m->kind);
@@ -156,13 +161,14 @@ static void on_channel(struct mc_io *io)
     for (int i = 0; i < 8 && k->io.fd >= 0; i++) {
         struct mc_msg m;
         pid_t sender = 0;
-        int rc = mc_channel_recv(k->io.fd, &m, NULL, 0, &sender);
+        int fd = -1, rc = mc_channel_recv(k->io.fd, &m, &fd, 1, &sender);
         if (rc == MC_AGAIN)
             return;
         if (rc == MC_OK)
-            on_message(k, &m, sender);
+            on_message(k, &m, fd, sender);
         else
             on_closed(k, errno);
+        mc_fd_close(&fd);
     }
 }
 
@@ -170,9 +176,12 @@ void mc_kid_hear(struct mc_kid *k)
 {
     struct mc_msg m;
     pid_t sender = 0;
+    int fd = -1;
     /* No more than a kid has to say; that the channel is closed is no news here. */
-    for (int i = 0; i < 4 && k->io.fd >= 0 && mc_channel_recv(k->io.fd, &m, NULL, 0, &sender) == MC_OK; i++)
-        on_message(k, &m, sender);
+    for (int i = 0; i < 8 && k->io.fd >= 0 && mc_channel_recv(k->io.fd, &m, &fd, 1, &sender) == MC_OK; i++) {
+        on_message(k, &m, fd, sender);
+        mc_fd_close(&fd);
+    }
 }
 
 int mc_kid_watch(struct mc_kid *k, int fd)

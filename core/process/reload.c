@@ -68,7 +68,7 @@ static int load(int out)
     char err[512] = "", why[256] = "";
     struct mc_conf *conf = mc_conf_reload(err, sizeof(err));
     int rc = conf ? MC_OK : MC_ERROR;
-    if (conf && conf->set.accesslog && mc_access_check(conf->set.access_log_format, why, sizeof(why)) != MC_OK) {
+    if (conf && mc_access_check(conf->set.access_log_format, why, sizeof(why)) != MC_OK) {
         snprintf(err, sizeof(err), "access_log_format: %s", why);
         rc = MC_ERROR;
     }

@@ -153,6 +153,15 @@ static int preload(void)
     return MC_OK;
 }
 
+/* With `reload` workers tell why it failed: they have it from here. */
+static int try_preload(void)
+{
+    char err[MC_SLOT_TEXT];
+    (void)self.hooks->preload(self.conf, self.pool, err, sizeof(err));
+    (void)mc_signals_catch(caught);
+    return MC_OK;
+}
+
 static void leave(int code)
 {
     self.leaving = true;
@@ -358,7 +367,7 @@ int mc_zygote_run(const struct mc_zygote_hooks *hooks, unsigned pool_index, MC_N
     if (code == MC_OK)
         code = open_hooks();
     if (code == MC_OK && self.pool->set.preload_app)
-        code = preload();
+        code = self.conf->set.reload ? try_preload() : preload();
     if (code != MC_OK)
         return code;
     (void)mc_signals_catch(term);

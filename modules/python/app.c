@@ -71,6 +71,7 @@ static const char source[] =
     "            raise AppImportError(str(error)) from None\n"
     "        raise\n";
 
+static bool dev; /* reload is on */
 static PyObject **apps; /* by index of the configuration */
 static size_t napps;
 static PyObject *loader; /* globals of the text above */
@@ -204,6 +205,8 @@ static int fail(char *err, size_t errcap)
     PyObject *error = loader ? tool("AppImportError") : NULL;
     bool not_found = error && PyErr_ExceptionMatches(error);
     tell(err, errcap, not_found);
+    if (dev)
+        mc_dev_failed(not_found);
     if (not_found) {
         PyErr_Clear();
         mc_error("%s", err);
@@ -215,6 +218,7 @@ static int fail(char *err, size_t errcap)
 
 int mc_app_import(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap)
 {
+    dev = conf->set.reload;
     if (!apps) {
         apps = calloc(conf->napps, sizeof(*apps));
         napps = conf->napps;
