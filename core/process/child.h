@@ -21,7 +21,7 @@ enum mc_msg_kind {
     MC_MSG_READY,  /* worker: accepts; zygote: loaded, can spawn */
     MC_MSG_FAILED, /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line; the sender exits with that code */
     /* down */
-    MC_MSG_SPAWN, /* zygote: slot index in `value`, in `code` the how-manieth worker of the server it is, fds: the new worker's channel, and its secrets when the pool has any */
+    MC_MSG_SPAWN, /* zygote: slot index in `value`, in `code` the how-manieth worker of the server it is, text: how many MC_MSG_LISTEN wait in it; fds: the new worker's channel, and its secrets when the pool has any */
     MC_MSG_DRAIN, /* worker: finish and leave; value 1: all do and the queue must be served, 0: the others take it; zygote: leave */
     MC_MSG_STOP,  /* worker: leave now */
     MC_MSG_LOGS,  /* new log fds: errorlog, then accesslog if value & 1 */
@@ -34,6 +34,7 @@ enum mc_msg_kind {
     MC_MSG_HOOK, /* zygote: code is an enum mc_hook, with its facts in value and text; answered in turn */
     /* up */
     MC_MSG_HOOKED, /* zygote: a HOOK has been dealt with, or (hooks only) a SPAWN */
+    MC_MSG_LISTEN, /* worker, one fd: accept here, too (a listener of the index in `value`), until nothing comes any more; before its birth: its own */
     MC_MSG_KINDS
 };
 

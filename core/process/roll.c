@@ -18,7 +18,9 @@ static void retire_one(struct mc_arbiter *a, struct mc_arb_pool *p)
         if (k->pool != p || !mc_kid_live(k))
             continue;
         unsigned activity = k->life == MC_LIFE_READY ? 1 + mc_scaling_activity(k) : 0;
-        if (!best || activity < least || (activity == least && k->started_ms < best->started_ms)) {
+        bool seat = mc_seats_first_to_leave(k), before = best && mc_seats_first_to_leave(best);
+        bool less = activity < least || (activity == least && best && k->started_ms < best->started_ms);
+        if (!best || (seat != before ? seat : less)) {
             best = k;
             least = activity;
         }

@@ -499,7 +499,7 @@ void mc_conn_accept(struct mc_listener *l, unsigned max)
             accept_failed(l, errno);
             return;
         }
-        w->last_accept = w->loop.now;
+        l->last_accept = w->last_accept = w->loop.now;
         if (w->draining) {
             (void) mc_socket_min_ttl(fd, 0); /* inherited from a listener that the arbiter has switched off */
         }
