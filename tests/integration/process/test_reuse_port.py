@@ -1,5 +1,6 @@
 """reuse_port: a socket for each worker, none of whose queues is ever lost."""
 
+import itertools
 import os
 import signal
 import threading
@@ -23,12 +24,16 @@ def native(monoceros, count, reuse="yes", **options):
     return monoceros(config=NATIVE.replace("{count}", str(count)).replace("{reuse}", reuse), **options)
 
 
+def listeners():
+    """Rows of /proc/net/tcp: those that listen come first, and the rest may be long."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        next(file)
+        return list(itertools.takewhile(lambda row: row[3] == "0A", map(str.split, file)))
+
+
 def sockets(address):
     """Inodes of the sockets that listen there."""
-    want = f":{address[1]:04X}"
-    with open("/proc/net/tcp", encoding="ascii") as file:
-        rows = [line.split() for line in file]
-    return {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(want)}
+    return {f"socket:[{row[9]}]" for row in listeners() if row[1].endswith(f":{address[1]:04X}")}
 
 
 def held(pid, address):
@@ -95,9 +100,7 @@ def test_a_successor_inherits_the_queue(monoceros):
 
 def backlog(inodes):
     """Connections that wait to be accepted."""
-    with open("/proc/net/tcp", encoding="ascii") as file:
-        rows = [line.split() for line in file]
-    return sum(int(row[4].split(":")[1], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes)
+    return sum(int(row[4].split(":")[1], 16) for row in listeners() if f"socket:[{row[9]}]" in inodes)
 
 
 def test_workers_come_and_go_under_load(monoceros, load):
