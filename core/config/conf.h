@@ -32,6 +32,7 @@ struct mc_values {
     struct mc_strv error_page; /* R */
     const char *real_ip_header; /* NULL: off */
     int64_t backlog;        /* default 2048 */
+    bool reuse_port;
     const char *certfile, *keyfile, *ca_certs, *ciphers; /* Gunicorn's TLS: for servers without a tls section */
     int64_t cert_reqs;      /* 0 none, 1 optional, 2 required */
     /* pool */

@@ -31,7 +31,6 @@ const struct mc_setting mc_settings_refused[] = {
      .flag = "--paste-global",
      .meta = "KEY=VALUE",
      .doc = "does not exist here: it is global_conf of paste.deploy.loadapp(), see paste"},
-    {.name = "reuse_port", .type = MC_SET_BOOL, REFUSED_FLAG, .flag = "--reuse-port", .doc = YET},
     {.name = "asgi_loop", .type = MC_SET_STRING, REFUSED, .dflt = "auto", .flag = "--asgi-loop", .meta = "NAME", .doc = YET},
     {.name = "asgi_lifespan", .type = MC_SET_STRING, REFUSED, .dflt = "auto", .flag = "--asgi-lifespan", .meta = "WORD", .doc = YET},
     {.name = "asgi_disconnect_grace_period",

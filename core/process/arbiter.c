@@ -172,6 +172,7 @@ static void tend(struct mc_arbiter *a)
     for (struct mc_arb_pool *p = mc_generation_next_pool(a, NULL); p; p = mc_generation_next_pool(a, p))
         mc_kid_watchdog(&p->zygote, a->loop.now);
     if (!a->check) {
+        mc_seats_tend(a);
         mc_keys_tend(a);
         mc_upgrade_tend(a);
         mc_reload_tend(a);
@@ -363,6 +364,7 @@ static void finish(struct mc_arbiter *a)
     if (a->pidfile)
         mc_pidfile_remove(a->pidfile, a->pid);
     free(a->pidfile);
+    mc_seats_close(a);
     mc_upgrade_close(a);
     mc_hops_close(a);
     mc_watch_close(a);

@@ -47,6 +47,7 @@ struct mc_kid {
     enum mc_kill killed;   /* a fatal signal was sent, and why */
     int failed;            /* code of MC_MSG_FAILED */
     bool no_clients;       /* it serves the other pools' workers only, and leaves when they have gone */
+    unsigned seat;         /* which of the sockets of an address (seats.c) */
     bool owed;             /* new secrets that its channel had no room for */
     unsigned age;          /* the how-manieth worker of this arbiter; 0: a zygote */
     unsigned hooks;        /* zygote: messages for hooks that it has not dealt with yet, since… */
@@ -122,6 +123,7 @@ struct mc_arbiter {
     struct mc_io signals;
     uint64_t changed_ms; /* files of secrets have changed: read them then; 0: no */
     struct mc_board board;
+    struct mc_seats *seats; /* sockets of reuse_port beyond the first of each address */
     struct mc_tally *tally;
     struct mc_arb_hop *hops; /* hops.c: sockets of pools */
     bool hops_ended;
@@ -231,6 +233,22 @@ void mc_listeners_admit(const struct mc_generation *g, size_t i);
 void mc_announce_tend(struct mc_arbiter *a);
 /* The end begins. */
 void mc_announce_stop(struct mc_arbiter *a);
+
+/* ---- seats.c: reuse_port ---- */
+/* A seat for a worker that is about to be born, with its sockets; then its socket for the i-th listener (that of the generation without reuse_port); -1: another pool's. */
+void mc_seats_take(struct mc_kid *k);
+int mc_seats_fd(const struct mc_kid *k, size_t i);
+/* A worker of this newer pool accepts at its seat. */
+bool mc_seats_has_heir(const struct mc_kid *k, const struct mc_arb_pool *newer);
+/* Fewer workers are wanted: one whose seat is to go. */
+bool mc_seats_first_to_leave(const struct mc_kid *k);
+void mc_seats_tend(struct mc_arbiter *a); /* on each turn: sockets too many */
+void mc_seats_refuse(struct mc_arbiter *a); /* as mc_listeners_refuse() */
+void mc_seats_close(struct mc_arbiter *a);
+/* For the program after us, and from the one before us. */
+void mc_seats_print(const struct mc_arbiter *a, const struct mc_addr *addr, struct mc_sb *out);
+void mc_seats_bequeath(const struct mc_arbiter *a, const struct mc_addr *addr);
+void mc_seats_inherit(struct mc_arbiter *a);
 
 /* ---- shares.c ---- */
 struct mc_inherit;

@@ -21,7 +21,7 @@ enum mc_msg_kind {
     MC_MSG_READY,  /* worker: accepts; zygote: loaded, can spawn */
     MC_MSG_FAILED, /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line (value 1: the log has it already); the sender exits with that code */
     /* down */
-    MC_MSG_SPAWN, /* zygote: slot index in `value`, in `code` the how-manieth worker of the server it is, fds: the new worker's channel, and its secrets when the pool has any */
+    MC_MSG_SPAWN, /* zygote: slot index in `value`, in `code` the how-manieth worker of the server it is, text: how many MC_MSG_LISTEN wait in it; fds: the new worker's channel, and its secrets when the pool has any */
     /* worker: finish and leave; value 1: all do and the queues must be served, 0: others take them, but for those of the listeners whose bits are set in
      * text (conf->listens order, the lowest bit of a byte first); zygote: leave */
     MC_MSG_DRAIN,
@@ -42,6 +42,8 @@ enum mc_msg_kind {
     MC_MSG_HOPS_END, /* worker: they have gone, too: leave */
     /* up */
     MC_MSG_FILES, /* worker: files that it has loaded, one fd: see mc_watch_files() */
+    /* down */
+    MC_MSG_LISTEN, /* worker, one fd: accept here, too (a listener of the index in `value`), until nothing comes any more; before its birth: its own */
     MC_MSG_KINDS
 };
 

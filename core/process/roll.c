@@ -21,7 +21,9 @@ static void retire_one(struct mc_arbiter *a, struct mc_arb_pool *p)
         if (k->pool != p || !mc_kid_live(k))
             continue;
         unsigned activity = k->life == MC_LIFE_READY ? 1 + mc_scaling_activity(k) : 0;
-        if (!best || activity < least || (activity == least && k->started_ms < best->started_ms)) {
+        bool seat = mc_seats_first_to_leave(k), before = best && mc_seats_first_to_leave(best);
+        bool less = activity < least || (activity == least && best && k->started_ms < best->started_ms);
+        if (!best || (seat != before ? seat : less)) {
             best = k;
             least = activity;
         }
@@ -124,7 +126,7 @@ static unsigned replace(struct mc_arbiter *a, struct mc_arb_pool *p, struct cens
 
 /* ---- a reload ---- */
 
-/* Of the older workers of that name: those that are not ready first, then the oldest. */
+/* Of the older workers of that name: those that are not ready first, then those whose socket somebody has already, then the oldest. */
 static void retire_older(const struct mc_arb_pool *p)
 {
     struct mc_arbiter *a = p->gen->arbiter;
@@ -134,7 +136,9 @@ static void retire_older(const struct mc_arb_pool *p)
         if (!mc_kid_live(k) || k->pool->gen->number >= p->gen->number || strcmp(k->pool->conf->name, p->conf->name) != 0)
             continue;
         bool ready = k->life == MC_LIFE_READY, best_ready = first && first->life == MC_LIFE_READY;
-        if (!first || (ready == best_ready ? k->started_ms < first->started_ms : best_ready))
+        bool has = mc_seats_has_heir(k, p), best_has = first && mc_seats_has_heir(first, p);
+        bool sooner = first && (has == best_has ? k->started_ms < first->started_ms : has);
+        if (!first || (ready == best_ready ? sooner : best_ready))
             first = k;
     }
     if (first)

@@ -96,6 +96,7 @@ void mc_shares_print(const struct mc_arbiter *a, struct mc_sb *out)
             continue;
         mc_addr_print(&a->gen->conf->listens[i].addr, text, sizeof(text));
         mc_inherit_print(out, text, a->gen->listen_fds[i]);
+        mc_seats_print(a, &a->gen->conf->listens[i].addr, out);
     }
 }
 
@@ -107,5 +108,6 @@ void mc_shares_bequeath(const struct mc_arbiter *a)
             (void)mc_fd_cloexec(l->addr.fd, false);
         else if (ours(a->gen, i))
             (void)mc_fd_cloexec(a->gen->listen_fds[i], false);
+        mc_seats_bequeath(a, &l->addr);
     }
 }

@@ -145,7 +145,7 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
     if (k->pool->secrets >= 0)
         keep[n++] = k->pool->secrets;
     for (size_t i = 0; i < g->conf->nlistens; i++) {
-        listens[i] = g->conf->listens[i].pool == pool ? g->listen_fds[i] : -1;
+        listens[i] = mc_seats_fd(k, i);
         if (listens[i] >= 0)
             keep[n++] = listens[i];
     }
@@ -299,6 +299,20 @@ pid_t mc_spawn_loader(struct mc_arbiter *a, int out, int (*fn)(int out))
     return pid < 0 ? MC_ERROR : pid;
 }
 
+/* The zygote has the listeners of its generation; those of a seat wait for the worker in its channel. How many. */
+static unsigned send_sockets(const struct mc_kid *k, int channel)
+{
+    const struct mc_generation *g = k->pool->gen;
+    unsigned n = 0;
+    for (size_t i = 0; i < g->conf->nlistens; i++) {
+        struct mc_msg m = {.kind = MC_MSG_LISTEN, .value = (uint32_t)i};
+        int fd = mc_seats_fd(k, i);
+        if (fd >= 0 && fd != g->listen_fds[i])
+            n += mc_channel_send(channel, &m, &fd, 1) == MC_OK;
+    }
+    return n;
+}
+
 static int ask_zygote(struct mc_kid *k)
 {
     int fds[2];
@@ -308,6 +322,7 @@ static int ask_zygote(struct mc_kid *k)
         return MC_ERROR;
     }
     int beside[2] = {fds[1], k->pool->secrets};
+    snprintf(m.text, sizeof(m.text), "%u", send_sockets(k, fds[0]));
     int rc = mc_channel_send(k->pool->zygote.io.fd, &m, beside, 1 + (beside[1] >= 0));
     mc_fd_close(&fds[1]);
     if (rc == MC_OK)
@@ -330,6 +345,7 @@ int mc_spawn_worker(struct mc_arbiter *a, struct mc_arb_pool *p)
         return MC_AGAIN;
     begin(k, a, p);
     k->age = ++a->born;
+    mc_seats_take(k);
     int rc = p->conf->python ? ask_zygote(k) : fork_kid(k, be_worker);
     if (rc == MC_OK) {
         mc_tally_born(k);

@@ -49,6 +49,10 @@ void mc_stop_begin(struct mc_arbiter *a, enum mc_stopping how)
         mc_reload_stop(a);
         mc_announce_stop(a);
         if (how == MC_STOP_GRACEFUL)
+            mc_seats_refuse(a);
+        else
+            mc_seats_close(a);
+        if (how == MC_STOP_GRACEFUL)
             mc_listeners_refuse(a->gen);
         else
             mc_listeners_close(a->gen);

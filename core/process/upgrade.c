@@ -218,8 +218,9 @@ static void warn_unless_taken(const struct mc_arbiter *a, const struct mc_inheri
         mc_warn("systemd gives a socket at %s (%s), but no server listens there", text, one->text ? one->text : "without a name");
 }
 
-void mc_upgrade_listening(const struct mc_arbiter *a)
+void mc_upgrade_listening(struct mc_arbiter *a)
 {
+    mc_seats_inherit(a);
     struct mc_inherit *in = mc_inherit_ours();
     struct mc_sb text, took;
     mc_sb_init(&text, MAX_TEXT);

@@ -22,7 +22,7 @@ void mc_upgrade_begin(struct mc_arbiter *a);
 /* The one after us lives. */
 bool mc_upgrade_has_heir(void);
 /* Our listeners are open: what of the sockets of the program before us we have taken it must leave alone. */
-void mc_upgrade_listening(const struct mc_arbiter *a);
+void mc_upgrade_listening(struct mc_arbiter *a);
 /* On each turn: is it our place now? Have our workers begun? */
 void mc_upgrade_tend(struct mc_arbiter *a);
 /* A child that is no kid: true when it was the one after us. */

@@ -513,6 +513,7 @@ void mc_conn_accept(struct mc_listener *l, unsigned max)
             accept_failed(l, errno);
             return;
         }
+        l->last_accept = w->loop.now;
         if (!(l->conf->hop && w->hops_stay)) {
             w->last_accept = w->loop.now;
         }

@@ -55,6 +55,7 @@ static void tick(struct mc_timer *t)
     mc_sinks_tick();
     mc_conn_rest(w);
     mc_recycle_check(w);
+    mc_worker_empty_tick(w);
     mc_loan_check_loop(w);
     mc_timer_set(&w->loop, t, TICK_MS);
     mc_worker_changed(w); /* in case a listener could not be watched, or no timer set, for want of memory */
@@ -254,7 +255,8 @@ void mc_worker_queue(struct mc_worker *w, struct mc_request *r)
 static int open_listeners(struct mc_worker *w, const int *fds)
 {
     const struct mc_conf *conf = w->conf;
-    w->listeners = calloc(conf->nlistens, sizeof *w->listeners);
+    /* Room for some that are only to be emptied: connections point to their listener, so it never moves. */
+    w->listeners = calloc(conf->nlistens * (1 + MC_WORKER_EXTRAS), sizeof *w->listeners);
     if (w->listeners == NULL) {
         return MC_EXIT_BOOT;
     }

@@ -53,9 +53,13 @@ struct mc_listener {
     unsigned nopening; /* connections in their handshake */
     struct mc_addr addr; /* where it is really bound */
     bool watched, done; /* done: closed while draining */
+    bool extra;         /* only to be emptied: mc_worker_empty() */
+    uint64_t last_accept;
     bool shared;        /* others serve it, too: mc_worker_share() */
     bool lone;          /* nobody else serves it any more: when this worker leaves, it serves the queue first */
 };
+
+enum { MC_WORKER_EXTRAS = 4 };
 
 struct mc_worker {
     uint32_t magic;
@@ -148,6 +152,9 @@ void mc_worker_ask_retire(struct mc_worker *w);
 void mc_worker_recycle(struct mc_worker *w, const char *why);
 /* A listener by its index in conf->listens belongs to others, too, or no longer: its queue is left to them when this worker leaves. */
 void mc_worker_share(struct mc_worker *w, unsigned index, bool shared);
+/* A further socket of a listener, which becomes this worker's: accepted from until nothing came for a while, then closed. */
+void mc_worker_empty(struct mc_worker *w, unsigned index, int fd);
+void mc_worker_empty_tick(struct mc_worker *w);
 /* Leave the queue to the other workers: stop accepting now, then as drain. Also turns a drain into this. */
 void mc_worker_retire(struct mc_worker *w);
 /* Stop now: requests in flight are cut. */
