@@ -72,20 +72,36 @@ static bool fit_id(struct mc_str s)
     return s.n > 0 && s.n <= ID_MAX;
 }
 
+/* Random bytes by the dozen of ids: the call to the kernel costs more than all the rest. */
+static const unsigned char *random_id(void)
+{
+    static _Thread_local unsigned char stock[32 * ID_BYTES];
+    static _Thread_local size_t left;
+    if (left == 0) {
+        if (getrandom(stock, sizeof stock, 0) != (ssize_t) sizeof stock) {
+            return NULL;
+        }
+        left = sizeof stock;
+    }
+    left -= ID_BYTES;
+    return stock + left;
+}
+
 /* That of a trusted proxy, or a random one. */
 static bool request_id(struct mc_request *r, struct mc_str *out)
 {
-    unsigned char bytes[ID_BYTES];
-    char text[2 * ID_BYTES + 1];
+    const unsigned char *bytes;
+    char text[2 * ID_BYTES];
     if (r->request_id.p == NULL) {
         const struct mc_field *f = mc_fields_find(&r->head.fields, MC_STR("X-Request-Id"));
         if (f && fit_id(f->value) && mc_forwarded_trusted(r)) {
             r->request_id = f->value;
-        } else if (getrandom(bytes, sizeof bytes, 0) == (ssize_t) sizeof bytes) {
-            for (size_t i = 0; i < sizeof bytes; i++) {
-                snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+        } else if ((bytes = random_id()) != NULL) {
+            for (size_t i = 0; i < ID_BYTES; i++) {
+                text[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+                text[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
             }
-            keep(r, text, 2 * sizeof bytes, &r->request_id);
+            keep(r, text, sizeof text, &r->request_id);
         }
     }
     *out = r->request_id;

@@ -18,12 +18,12 @@ pytestmark = [pytest.mark.python, pytest.mark.workers(WORKERS[0])]
 FRONT = "epoll" if "epoll" in WORKERS else WORKERS[0]
 SYNC = "sync" if "sync" in WORKERS else "gthread"
 
-def config(top="", fronts="", apps="", server="", routes=""):
+def config(top="", fronts="", apps="", server="", routes="", kind=SYNC):
     return f"""
 accesslog = "-"
 {top}
 pool "front" {{ worker_class = {FRONT}  workers = 1  {fronts} }}
-pool "apps" {{ worker_class = {SYNC}  threads = 1  workers = 1  {apps} }}
+pool "apps" {{ worker_class = {kind}  threads = 1  workers = 1  {apps} }}
 pool "fast" {{ worker_class = {SYNC}  threads = 1  workers = 1 }}
 app "slow" {{ type = wsgi  module = "hop:app"  chdir = "{APPS / 'pools'}"  pool = apps }}
 app "quick" {{ type = wsgi  module = "hop:app"  chdir = "{APPS / 'pools'}"  pool = fast }}
@@ -157,6 +157,18 @@ def test_request_timeout_of_the_front(site, tmp_path):
         assert client.read().status == 504
     ends.write_text("")
     until(lambda: made.ask("GET", "/").status == 200, "the app to be back")
+
+
+@pytest.mark.skipif("gthread" not in WORKERS, reason="built without gthread")
+def test_the_deadline_goes_along(site, tmp_path):
+    """The other pool has no request_timeout of its own: it knows the front's, and gets its thread back."""
+    made = site(expect_errors=True, fronts="request_timeout = 1s", kind="gthread")
+    first = int(made.ask("GET", "/").text)
+    client, _ = begin(made, "/begin", tmp_path, "one")
+    with client:
+        assert client.read().status == 504
+    made.wait_log(rf"REQUEST TIMEOUT \(pid:{first}\) GET /begin")
+    until(lambda: made.ask("GET", "/").text != str(first), "another worker")
 
 
 # ---- the queue
