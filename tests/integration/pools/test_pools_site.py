@@ -85,8 +85,8 @@ server "s" {{ listen = "{{address}}"  pool = front  route "b" {{ match {{ prefix
         front = next(pid for pid in made.workers() if pid not in (apps, kept))
         until(lambda: procfs.status(front, "Uid") is not None, "the front")
         for pid, user in ((apps, other), (kept, nobody), (front, nobody)):
-            assert procfs.status(pid, "Uid").split() == [str(user.pw_uid)] * 4
-            assert procfs.status(pid, "Gid").split() == [str(user.pw_gid)] * 4
+            assert procfs.status(pid, "Uid") == [str(user.pw_uid)] * 4
+            assert procfs.status(pid, "Gid") == [str(user.pw_gid)] * 4
         for pid in (kept, front):
             assert b"SECRET" not in Path(f"/proc/{pid}/environ").read_bytes()
         assert os.stat(f"/proc/{apps}").st_uid in (0, other.pw_uid)     # so nobody may not read what is below
