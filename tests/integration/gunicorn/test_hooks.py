@@ -184,6 +184,29 @@ def child_exit(server, worker): note("child_exit", worker.age)
     assert by_name["child_exit"] == by_name["on_starting"] * 2
 
 
+def test_child_exit_has_the_worker_of_pre_fork(project):
+    """After a reload, too: the zygote that forked a worker hears of its end, however long the hook takes."""
+    site = project("""
+import time
+mark = "first"
+def pre_fork(server, worker): worker.mark = (mark, worker.age)
+def child_exit(server, worker):
+    time.sleep(3 if worker.mark == ("first", 2) else 0)
+    note("child_exit", *worker.mark)
+""", "-w", "2")
+    site.wait_workers(2)
+    conf = site.place / "gunicorn.conf.py"
+    conf.write_text(conf.read_text(encoding="utf-8").replace("first", "second"), encoding="utf-8")
+    site.signal(signal.SIGHUP)
+    site.wait_log("Reload: done")
+    until(lambda: len(site.wait_note("child_exit")) == 2, "both")
+    assert [text for _, text in site.wait_note("child_exit")] == ["child_exit first 1", "child_exit first 2"]
+    until(lambda: len(site.processes()) == 3, "the old zygote to leave")
+    site.signal(signal.SIGTERM)
+    assert site.wait() == 0
+    assert sorted(text for _, text in site.wait_note("child_exit"))[2:] == ["child_exit second 3", "child_exit second 4"]
+
+
 def test_prometheus_forgets_dead_workers(project, tmp_path):
     """The way of prometheus_client's documentation: child_exit marks what a worker leaves behind."""
     pytest.importorskip("prometheus_client")
