@@ -238,7 +238,7 @@ static void describe(const struct mc_kid *k, uint64_t now, char *out, size_t cap
     char text[MC_BOARD_BUSY_TEXT];
     out[0] = '\0';
     if (!k->slot)
-        snprintf(out, cap, "importing the app");
+        snprintf(out, cap, "%s", k->ready_ms ? "a zygote" : "importing the app");
     else if (!k->ready_ms)
         snprintf(out, cap, "still booting");
     else if (mc_scoreboard_busy(k->slot, text)[0]) {
