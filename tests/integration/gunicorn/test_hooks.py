@@ -108,6 +108,27 @@ def test_on_starting_may_refuse_the_start(project):
     assert "on_starting asks to exit" in site.log() and "no database" in site.log()
 
 
+def test_sys_exit_ends_nothing_but_a_boot(project):
+    names = {"when_ready": 1, "pre_fork": 2, "child_exit": 2, "worker_exit": 2, "on_exit": 1, "nworkers_changed": 3, "on_reload": 1, "post_request": 4}
+    text = "\n".join(f"def {name}({', '.join('abcd'[:count])}): raise SystemExit(7)" for name, count in names.items())
+    site = project(text, expect_errors=True)
+    assert site.ask("GET", "/").status == 200
+    site.signal(signal.SIGHUP)
+    site.wait_log("Reload: done")
+    assert site.ask("GET", "/").status == 200
+    site.signal(signal.SIGTERM)
+    assert site.wait() == 0
+    for name in names:
+        assert f"[ERROR] {name} asks to exit\n" in site.log(), name
+
+
+@pytest.mark.parametrize("name, words", [("post_fork", "server, worker"), ("post_worker_init", "worker")])
+def test_sys_exit_is_a_failed_boot(project, name, words):
+    site = project(f"def {name}({words}): raise SystemExit(7)\n", expect_errors=True, ready=False)
+    assert site.wait() == 3
+    assert f"[ERROR] {name} asks to exit\n" in site.log() and "Reason: Worker failed to boot." in site.log()
+
+
 def test_a_stuck_worker_has_its_abort(project):
     site = project("timeout = 1\ndef worker_abort(worker): note('worker_abort', worker.pid, worker.age)\n"
                    "def worker_exit(server, worker): note('worker_exit')\ndef child_exit(server, worker): note('child_exit', worker.pid)\n",
