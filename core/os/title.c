@@ -59,23 +59,21 @@ static bool locate(void)
 /* Own copies of the strings; what the vector itself is does not matter to the kernel. */
 static int move_environment(void)
 {
-    static char **copy, *text; /* setenv() takes another vector, unsetenv() forgets strings: these must be known to somebody then */
-    size_t n = 0, bytes = 0;
+    static char **copy, *text; /* setenv() takes another vector, unsetenv() forgets strings: both must be known to somebody then */
+    size_t n = 0, bytes = 1;
     for (; environ && environ[n]; n++)
         bytes += strlen(environ[n]) + 1;
     copy = calloc(n + 1, sizeof(*copy));
-    text = malloc(bytes + 1);
+    text = malloc(bytes);
     if (!copy || !text) {
         free(copy);
         free(text);
-        copy = NULL;
-        text = NULL;
         return MC_ERROR;
     }
-    char *p = text;
+    char *at = text;
     for (size_t i = 0; i < n; i++) {
-        copy[i] = p;
-        p = stpcpy(p, environ[i]) + 1;
+        copy[i] = at;
+        at = stpcpy(at, environ[i]) + 1;
     }
     environ = copy;
     return MC_OK;

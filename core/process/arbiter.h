@@ -65,6 +65,7 @@ struct mc_arb_pool {
     unsigned cpus;          /* processors that one worker can make use of */
     int secrets;           /* sealed memfd for its workers; -1: they need none */
     int64_t keys_next;     /* real time, s: gather again; 0: no need */
+    bool has_keys; /* certificates and such, beside the secrets of hops */
     pid_t fetcher;         /* a child that asks others for what modules want to know; 0: none */
     int fetched;           /* memfd with its answers */
     int64_t fetch_next;    /* real time, s: no other one before */
