@@ -257,7 +257,7 @@ static void part(struct mc_arbiter *a, struct mc_seats *s)
         g = g->older;
     while (s->n > 0) {
         if (g && !g->places[i].shared)
-            mc_listeners_refuse_fd(s->fds[s->n - 1], &g->conf->listens[i].addr);
+            mc_listeners_refuse_fd(s->fds[s->n - 1], &g->conf->listens[i].addr, false);
         mc_fd_close(&s->fds[--s->n]);
     }
 }

@@ -8,7 +8,7 @@ from lib.fixtures import NATIVE, WORKERS
 from lib.limits import until
 
 # For what differs only between Python and native pools: one type of each.
-FEW = [kind[0] for kind in ([name for name in WORKERS if name not in NATIVE][::-1], [name for name in WORKERS if name in NATIVE][::-1]) if kind]
+FEW = [next(name for name in kind if name in WORKERS) for kind in (("gthread", "sync"), ("greenlet", "epoll")) if set(kind) & set(WORKERS)]
 KIT = Path(os.environ.get("MONOCEROS_OBJS") or Path(under_test.BINARY).parent) / "tests/apps/native/kit.so"
 
 SITE = """
