@@ -329,7 +329,7 @@ def test_signals_at_random(storm, load):
     for _ in range(150):
         site.signal(dice.choice(HARMLESS))
         time.sleep(dice.random() * 0.02)
-    site.signal(signal.SIGHUP)                          # the number of the file again
     storms.answered(clients, 5)
+    storms.reload(site)                                 # the number of the file again
     storms.calm(site, before)
     storms.nothing_lost(clients)
