@@ -358,6 +358,7 @@ void mc_notice_count(struct mc_arbiter *a, unsigned before); /* the number of wa
 bool mc_notice_busy(const struct mc_arbiter *a); /* hooks have not dealt with all that they were told */
 void mc_notice_exec(struct mc_arbiter *a);   /* pre_exec */
 void mc_notice_watch(struct mc_kid *k, uint64_t now);
+bool mc_notice_needs(struct mc_arb_pool *p); /* of an older generation: its zygote has hooks to run yet */
 bool mc_notice_keeps(struct mc_kid *zygote); /* at a stop it stays until the workers are gone */
 void mc_notice_end(struct mc_arbiter *a);    /* on each turn of a stop: on_exit, once they are */
 
