@@ -65,6 +65,7 @@ struct mc_arb_pool {
     unsigned cpus;          /* processors that one worker can make use of */
     int secrets;           /* sealed memfd for its workers; -1: they need none */
     int64_t keys_next;     /* real time, s: gather again; 0: no need */
+    bool has_keys; /* certificates and such, beside the secrets of hops */
     pid_t fetcher;         /* a child that asks others for what modules want to know; 0: none */
     int fetched;           /* memfd with its answers */
     int64_t fetch_next;    /* real time, s: no other one before */
@@ -222,8 +223,8 @@ void mc_listeners_part(struct mc_generation *g);
 void mc_listeners_lone(const struct mc_generation *g, struct mc_msg *m);
 /* No new connection from now on; those that exist still reach the workers. Then our copies are closed. */
 void mc_listeners_refuse(struct mc_generation *g);
-/* One of them; also from a worker whose arbiter has died. */
-void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr);
+/* One of them; also from a worker whose arbiter has died. all_leave: everybody who serves it has been told to; a unix socket never comes back then. */
+void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr, bool all_leave);
 void mc_listeners_close(struct mc_generation *g);
 /* The contrary of mc_listeners_refuse_fd(), for one that another program has switched off. */
 void mc_listeners_admit(const struct mc_generation *g, size_t i);

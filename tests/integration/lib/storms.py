@@ -2,13 +2,15 @@
 
 import os
 from pathlib import Path
+from signal import SIGHUP
+from time import sleep
 
 from lib import board, procfs, server as under_test, wire
 from lib.fixtures import NATIVE, WORKERS
 from lib.limits import until
 
 # For what differs only between Python and native pools: one type of each.
-FEW = [kind[0] for kind in ([name for name in WORKERS if name not in NATIVE][::-1], [name for name in WORKERS if name in NATIVE][::-1]) if kind]
+FEW = [next(name for name in kind if name in WORKERS) for kind in (("gthread", "sync"), ("greenlet", "epoll")) if set(kind) & set(WORKERS)]
 KIT = Path(os.environ.get("MONOCEROS_OBJS") or Path(under_test.BINARY).parent) / "tests/apps/native/kit.so"
 
 SITE = """
@@ -117,3 +119,18 @@ def facts(server):
 def calm(server, before):
     """Until the arbiter, its children and its descriptors are what they were."""
     until(lambda: facts(server) == before, f"all to be as before: {before}, not {facts(server)}", 60)
+
+
+def heard(server):
+    """Until the arbiter has heard all signals that it was sent: it sleeps, and none waits."""
+    def asleep():
+        return not int(procfs.status(server.pid, "ShdPnd")[0], 16) and procfs.stat(server.pid)[0] == b"S"
+    until(lambda: all(asleep() and not sleep(0.01) for _ in range(10)), "the arbiter to rest", 60)
+
+
+def reload(server):
+    """The number of workers that the file says, whatever came before: signals that wait together are taken in no order."""
+    heard(server)
+    done = server.log().count("Reload: done")
+    server.signal(SIGHUP)
+    until(lambda: server.log().count("Reload: done") > done, "the reload", 60)

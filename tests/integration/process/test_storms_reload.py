@@ -195,6 +195,29 @@ def test_winch_and_hup(storm, load):
 
 
 @few
+def test_winch_gives_a_reload_up(storm, load):
+    """While the configuration is still read; HUP at once begins the next one."""
+    site = storm().start()
+    clients = site.storm.crowd(load, site)
+    storms.answered(clients, 5)
+    before = storms.facts(site)
+    good = storms.file(site).read_text()
+    site.signal(signal.SIGUSR2)
+    new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
+    begin(site, "loading")
+    site.signal(signal.SIGWINCH)
+    site.wait_log("Reload: given up")
+    storms.answered(clients, 5)
+    storms.file(site).write_text(good)
+    hup(site)
+    os.kill(new, signal.SIGTERM)
+    storms.answered(clients, 5)
+    storms.nothing_lost(clients)
+    storms.calm(site, before)
+    assert "Reload failed" not in site.log()
+
+
+@few
 @pytest.mark.parametrize("when", ["loading", "importing", "rolling"])
 def test_term_within_a_reload(storm, load, when):
     site = storm().start()
@@ -211,11 +234,13 @@ def test_term_within_a_reload(storm, load, when):
 
 def begin(site, when):
     """A reload that is in this state now."""
-    if when == "loading":
-        storms.file(site).unlink()
-        os.mkfifo(storms.file(site))                    # opened by nobody else
+    if when == "loading":                               # much to read, and who reads it stands still
+        storms.file(site).write_text("#\n" * 1500000 + storms.file(site).read_text())
+        before = procfs.children(site.pid)
         site.signal(signal.SIGHUP)
-        site.wait_log("Hang up: Master")
+        loader = until(lambda: set(procfs.children(site.pid)) - set(before), "who reads the configuration", pause=0.001).pop()
+        os.kill(loader, signal.SIGSTOP)
+        assert "Reload: generation" not in site.log()
         return
     site.storm.write_late(1, "two")
     site.signal(signal.SIGHUP)
