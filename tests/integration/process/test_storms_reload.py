@@ -195,6 +195,54 @@ def test_winch_and_hup(storm, load):
 
 
 @few
+def test_winch_before_the_new_one_is_ready(storm, load, tmp_path):
+    """It waits for that; and when the new one leaves, the old one's workers come back while the new one still has a long request."""
+    site = storm().start()
+    clients = site.storm.crowd(load, site)
+    storms.answered(clients, 5)
+    site.storm.write_late(0.7, "two")
+    site.signal(signal.SIGUSR2)
+    site.wait_log("Upgrade: starting")
+    site.signal(signal.SIGWINCH)
+    new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
+    assert "SIGWINCH waits until the new master is ready" in site.log()
+    until(lambda: not site.workers(), "the old workers to leave")
+    storms.answered(clients, 5)
+    with site.connect() as client:
+        client.send(wire.request("GET", site.storm.target(tmp_path / "end" if site.storm.python else 100), close=True))
+        storms.answered(clients, 5)
+        os.kill(new, signal.SIGTERM)
+        until(lambda: len(storms.ready(site)) == 2, "the old one's workers")
+        storms.answered(clients, 5)
+        assert procfs.alive(new) or not site.storm.python
+        (tmp_path / "end").touch()
+        assert client.read().status == 200
+    site.wait_log(r"The new master \(pid:\d+\) has left; this one goes on")
+    storms.nothing_lost(clients)
+
+
+@few
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_both_of_an_upgrade_leave(storm, load, first):
+    """Who leaves second serves what is queued."""
+    site = storm().start()
+    clients = site.storm.crowd(load, site)
+    storms.answered(clients, 5)
+    site.signal(signal.SIGUSR2)
+    new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
+    storms.answered(clients, 5)
+    one, other = (site.pid, new) if first == "old" else (new, site.pid)
+    os.kill(one, signal.SIGTERM)
+    site.wait_log("Handling signal: term")
+    os.kill(other, signal.SIGTERM)
+    assert site.wait() == 0
+    until(lambda: not procfs.alive(new), "the new one to end")
+    for one in clients:
+        one.stop()
+        assert one.sent == one.answered + one.stale and not one.wrong, one.told()
+
+
+@few
 def test_winch_gives_a_reload_up(storm, load):
     """While the configuration is still read; HUP at once begins the next one."""
     site = storm().start()
