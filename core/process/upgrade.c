@@ -246,6 +246,11 @@ void mc_upgrade_listening(struct mc_arbiter *a)
 
 /* ---- the one after us ---- */
 
+bool mc_upgrade_has_heir(void)
+{
+    return self.heir != 0;
+}
+
 static void note(enum mc_heir state, int code, const char *reason)
 {
     struct mc_plate_head *h = self.plate.head;

@@ -19,6 +19,8 @@ int mc_upgrade_open(struct mc_arbiter *a);
 bool mc_upgrade_pending(void);
 /* USR2: start the program after us, or say why not. */
 void mc_upgrade_begin(struct mc_arbiter *a);
+/* The one after us lives. */
+bool mc_upgrade_has_heir(void);
 /* Our listeners are open: what of the sockets of the program before us we have taken it must leave alone. */
 void mc_upgrade_listening(struct mc_arbiter *a);
 /* On each turn: is it our place now? Have our workers begun? */
