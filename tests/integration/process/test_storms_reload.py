@@ -172,6 +172,32 @@ def test_hup_beside_an_upgrade(storm, load, to):
 
 
 @few
+def test_an_upgrade_that_fails(storm, load):
+    """By its settings, its log, its app: the old one goes on, and the next one succeeds."""
+    site = storm().start(expect_errors=True)
+    clients = site.storm.crowd(load, site)
+    good = storms.file(site).read_text()
+    bad = ["nonsense = {", f'errorlog = "{site.directory}/none/log"\n' + good]
+    for number, text in enumerate([*bad, good] if site.storm.python else bad, 1):
+        storms.file(site).write_text(text)
+        if text is good:
+            site.storm.write("import nowhere_to_be_found\n")
+        storms.answered(clients, 5)
+        site.signal(signal.SIGUSR2)
+        site.wait_log(r"The new master \(pid:\d+\) exited with code \d before it was ready; this one goes on", number)
+    storms.file(site).write_text(good)
+    site.storm.write("two")
+    site.signal(signal.SIGUSR2)
+    new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
+    site.signal(signal.SIGTERM)
+    assert site.wait() == 0
+    storms.answered(clients, 5)
+    storms.nothing_lost(clients)
+    os.kill(new, signal.SIGTERM)
+    until(lambda: not procfs.alive(new), "the new one to end")
+
+
+@few
 def test_winch_and_hup(storm, load):
     """The old one of an upgrade has sent its workers away: HUP brings them back, and the new one may go."""
     site = storm().start()
