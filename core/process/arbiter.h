@@ -155,7 +155,8 @@ const char *mc_arbiter_name(const struct mc_conf *conf);
 /* KEY=VALUE words into our own environment. */
 void mc_arbiter_set_env(const struct mc_strv *words);
 void mc_arbiter_title(const struct mc_arbiter *a);
-/* After mc_upgrade_step_back(): pools without workers get them again. */
+/* WINCH: all workers leave; and the contrary: pools without workers get them again. */
+void mc_arbiter_step_back(struct mc_arbiter *a);
 void mc_arbiter_step_forward(struct mc_arbiter *a);
 /* Look again at `when` at the latest. */
 void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when);

@@ -23,11 +23,14 @@ server "main" { listen = {"{address}", "unix:{tmp}/http.sock"}  {server}  route 
 """
 
 APP = """
-import time
+import os, time
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    if environ["QUERY_STRING"]:
-        time.sleep(int(environ["QUERY_STRING"]) / 1000)
+    query = environ["QUERY_STRING"]
+    while query.startswith("/") and not os.path.exists(query):
+        time.sleep(0.01)
+    if query.isdigit():
+        time.sleep(int(query) / 1000)
     return [b"%s"]
 """
 
@@ -59,6 +62,7 @@ class Site:
         return server
 
     def target(self, ms):
+        """Milliseconds; an app in Python takes a file, too, whose coming ends the request."""
         return f"/?{ms}" if self.python else f"/sleep?{ms}" if self.kit else "/"
 
     def write(self, body):

@@ -136,14 +136,12 @@ def test_the_number_changes_meanwhile(storm, load):
     for number in range(3):
         site.storm.write_late(0.3, str(number))
         site.signal(signal.SIGHUP)
-        for wanted in (signal.SIGTTIN, signal.SIGTTIN, signal.SIGTTOU):
-            time.sleep(0.05)
+        for count, wanted in enumerate((signal.SIGTTIN, signal.SIGTTIN, signal.SIGTTOU), 1):
             site.signal(wanted)
-        site.wait_log("Handling signal: tt(in|ou)", 3 * (number + 1))
-    until(lambda: "is under way" not in site.log().rpartition("Reload: done")[2] and site.log().count("Reload: done"), "the reloads to end")
+            site.wait_log("Handling signal: tt(in|ou)", 3 * number + count)     # two that wait together are one
     storms.answered(clients, 10)
+    storms.reload(site)
     storms.nothing_lost(clients)
-    hup(site, site.log().count("Reload: done") + 1)
     site.wait_workers(2)
 
 
@@ -174,6 +172,32 @@ def test_hup_beside_an_upgrade(storm, load, to):
 
 
 @few
+def test_an_upgrade_that_fails(storm, load):
+    """By its settings, its log, its app: the old one goes on, and the next one succeeds."""
+    site = storm().start(expect_errors=True)
+    clients = site.storm.crowd(load, site)
+    good = storms.file(site).read_text()
+    bad = ["nonsense = {", f'errorlog = "{site.directory}/none/log"\n' + good]
+    for number, text in enumerate([*bad, good] if site.storm.python else bad, 1):
+        storms.file(site).write_text(text)
+        if text is good:
+            site.storm.write("import nowhere_to_be_found\n")
+        storms.answered(clients, 5)
+        site.signal(signal.SIGUSR2)
+        site.wait_log(r"The new master \(pid:\d+\) exited with code \d before it was ready; this one goes on", number)
+    storms.file(site).write_text(good)
+    site.storm.write("two")
+    site.signal(signal.SIGUSR2)
+    new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
+    site.signal(signal.SIGTERM)
+    assert site.wait() == 0
+    storms.answered(clients, 5)
+    storms.nothing_lost(clients)
+    os.kill(new, signal.SIGTERM)
+    until(lambda: not procfs.alive(new), "the new one to end")
+
+
+@few
 def test_winch_and_hup(storm, load):
     """The old one of an upgrade has sent its workers away: HUP brings them back, and the new one may go."""
     site = storm().start()
@@ -192,6 +216,54 @@ def test_winch_and_hup(storm, load):
     storms.answered(clients, 10)
     storms.nothing_lost(clients)
     site.wait_workers(2)
+
+
+@few
+def test_winch_before_the_new_one_is_ready(storm, load, tmp_path):
+    """It waits for that; and when the new one leaves, the old one's workers come back while the new one still has a long request."""
+    site = storm().start()
+    clients = site.storm.crowd(load, site)
+    storms.answered(clients, 5)
+    site.storm.write_late(0.7, "two")
+    site.signal(signal.SIGUSR2)
+    site.wait_log("Upgrade: starting")
+    site.signal(signal.SIGWINCH)
+    new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
+    assert "SIGWINCH waits until the new master is ready" in site.log() or not site.storm.python
+    until(lambda: not site.workers(), "the old workers to leave")
+    storms.answered(clients, 5)
+    with site.connect() as client:
+        client.send(wire.request("GET", site.storm.target(tmp_path / "end" if site.storm.python else 100), close=True))
+        storms.answered(clients, 5)
+        os.kill(new, signal.SIGTERM)
+        until(lambda: len(storms.ready(site)) == 2, "the old one's workers")
+        storms.answered(clients, 5)
+        assert procfs.alive(new) or not site.storm.python
+        (tmp_path / "end").touch()
+        assert client.read().status == 200
+    site.wait_log(r"The new master \(pid:\d+\) has left; this one goes on")
+    storms.nothing_lost(clients)
+
+
+@few
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_both_of_an_upgrade_leave(storm, load, first):
+    """Who leaves second serves what is queued."""
+    site = storm().start()
+    clients = site.storm.crowd(load, site)
+    storms.answered(clients, 5)
+    site.signal(signal.SIGUSR2)
+    new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
+    storms.answered(clients, 5)
+    one, other = (site.pid, new) if first == "old" else (new, site.pid)
+    os.kill(one, signal.SIGTERM)
+    site.wait_log("Handling signal: term")
+    os.kill(other, signal.SIGTERM)
+    assert site.wait() == 0
+    until(lambda: not procfs.alive(new), "the new one to end")
+    for one in clients:
+        one.stop()
+        assert one.sent == one.answered + one.stale and not one.wrong, one.told()
 
 
 @few
