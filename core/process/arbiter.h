@@ -223,8 +223,8 @@ void mc_listeners_part(struct mc_generation *g);
 void mc_listeners_lone(const struct mc_generation *g, struct mc_msg *m);
 /* No new connection from now on; those that exist still reach the workers. Then our copies are closed. */
 void mc_listeners_refuse(struct mc_generation *g);
-/* One of them; also from a worker whose arbiter has died. */
-void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr);
+/* One of them; also from a worker whose arbiter has died. all_leave: everybody who serves it has been told to; a unix socket never comes back then. */
+void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr, bool all_leave);
 void mc_listeners_close(struct mc_generation *g);
 /* The contrary of mc_listeners_refuse_fd(), for one that another program has switched off. */
 void mc_listeners_admit(const struct mc_generation *g, size_t i);
@@ -358,6 +358,7 @@ void mc_notice_count(struct mc_arbiter *a, unsigned before); /* the number of wa
 bool mc_notice_busy(const struct mc_arbiter *a); /* hooks have not dealt with all that they were told */
 void mc_notice_exec(struct mc_arbiter *a);   /* pre_exec */
 void mc_notice_watch(struct mc_kid *k, uint64_t now);
+bool mc_notice_needs(struct mc_arb_pool *p); /* of an older generation: its zygote has hooks to run yet */
 bool mc_notice_keeps(struct mc_kid *zygote); /* at a stop it stays until the workers are gone */
 void mc_notice_end(struct mc_arbiter *a);    /* on each turn of a stop: on_exit, once they are */
 

@@ -165,15 +165,17 @@ static void drop_syns(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof(off));
 }
 
-void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr)
+/* listen(fd, 0) lets one connection wait at a time: under load some client always gets in, and a queue never ends whose path cannot be unlinked. A
+ * shutdown ends it, but wakes without end everybody who watches the socket: it is for those who all leave at once. */
+void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr, bool all_leave)
 {
     /* A socket that we were given (fd://) goes on living with its owner, queue and all. */
     if (addr->fd >= 0)
         return;
-    if (addr->family == AF_UNIX)
-        listen(fd, 0);
-    else
+    if (addr->family != AF_UNIX)
         drop_syns(fd);
+    else if (!all_leave || shutdown(fd, SHUT_RD) < 0)
+        listen(fd, 0);
 }
 
 void mc_listeners_admit(const struct mc_generation *g, size_t i)
@@ -205,7 +207,7 @@ void mc_listeners_refuse(struct mc_generation *g)
             continue;
         unlink_path(g, i);
         if (!g->places[i].shared && !g->places[i].given)
-            mc_listeners_refuse_fd(g->listen_fds[i], &g->conf->listens[i].addr);
+            mc_listeners_refuse_fd(g->listen_fds[i], &g->conf->listens[i].addr, true);
         mc_fd_close(&g->listen_fds[i]);
     }
 }
@@ -286,7 +288,7 @@ void mc_listeners_part(struct mc_generation *g)
             mc_info("Reload: no longer listening at %s", l->text);
             unlink_path(g, i);
             if (!g->places[i].shared && !g->places[i].given)
-                mc_listeners_refuse_fd(g->listen_fds[i], &l->addr);
+                mc_listeners_refuse_fd(g->listen_fds[i], &l->addr, false);
         }
         mc_fd_close(&g->listen_fds[i]);
     }

@@ -329,7 +329,7 @@ static void part(struct mc_arbiter *a, struct mc_seats *s)
         choose(s, g->listen_fds[i], s->common + 1);
     for (; s->n > 0; s->n--) {
         if (g && !foreign(g, (size_t)i, s, s->n))
-            mc_listeners_refuse_fd(s->fds[s->n - 1], &g->conf->listens[i].addr);
+            mc_listeners_refuse_fd(s->fds[s->n - 1], &g->conf->listens[i].addr, false);
         mc_fd_close(&s->fds[s->n - 1]);
     }
 }
