@@ -303,6 +303,10 @@ int mc_hops_fd(const struct mc_generation *g, const struct mc_conf_listen *l);
 int mc_hops_gather(const struct mc_arb_pool *p, struct mc_secrets *out);
 /* A graceful stop: when nobody has clients any more, those who served the others leave. On each turn. */
 void mc_hops_tend(struct mc_arbiter *a);
+/* A generation is gone: drop the sockets of pools that no other one has. */
+void mc_hops_sweep(struct mc_arbiter *a);
+/* Workers of older generations are left who may ask pools of theirs. */
+bool mc_hops_asked(const struct mc_arbiter *a);
 void mc_hops_close(struct mc_arbiter *a);
 
 /* ---- spawn.c ---- */

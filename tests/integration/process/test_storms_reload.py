@@ -1,6 +1,7 @@
 """HUP under load, at bad moments and beside other signals: outside clients count what they sent and what was answered. tests/soak goes on for longer."""
 
 import os
+import random
 import shutil
 import signal
 import time
@@ -10,6 +11,7 @@ import pytest
 from lib import procfs, storms, wire
 from lib.fixtures import NATIVE, WORKERS
 from lib.limits import until
+from lib.server import free_port
 from tls.conftest import context, pki  # noqa: F401  fixtures
 
 one_type = pytest.mark.workers(WORKERS[0])
@@ -43,6 +45,28 @@ def test_hup_after_hup(storm, load):
     storms.answered(clients, 10)
     storms.nothing_lost(clients)
     storms.calm(site, before)
+    assert "Reload failed" not in site.log()
+
+
+@few
+def test_other_settings_each_time(storm, load):
+    """Pools by other names, of more and fewer workers, a socket for each or one for all, listeners that come and go: the address that stays loses nothing."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    site = storm().start()
+    clients = site.storm.crowd(load, site)
+    spare = [free_port() for _ in range(2)]
+    for number in range(8):
+        storms.answered(clients, 3)
+        site.storm.write(str(number))
+        storms.other_settings(site, dice, spare)
+        site.signal(signal.SIGHUP)
+        if dice.random() < 0.7:
+            site.wait_log("Reload: done", site.log().count("Reload: done") + 1)
+    storms.reload(site)
+    storms.answered(clients, 3)
+    storms.nothing_lost(clients)
     assert "Reload failed" not in site.log()
 
 
@@ -440,7 +464,7 @@ server "main" { listen = "{address}"  pool = front  route "all" { app = it } }
 @pytest.mark.python
 @an_app
 def test_pools(monoceros, load, worker_class, tmp_path):
-    """Requests from pool to pool while both are replaced."""
+    """Requests from pool to pool while both are replaced, and the one that is asked has another name each time."""
     made = storms.Site(monoceros, worker_class, tmp_path)
     front = "epoll" if "epoll" in WORKERS else worker_class
     site = monoceros(config=HOP.replace("{front}", front).replace("{place}", str(tmp_path)), python=True)
@@ -450,6 +474,9 @@ def test_pools(monoceros, load, worker_class, tmp_path):
     before = storms.facts(site)
     for number in range(6):
         made.write(str(number))
+        text = storms.file(site).read_text()
+        old, new = ("apps", "other") if number % 2 == 0 else ("other", "apps")
+        storms.file(site).write_text(text.replace(f'pool "{old}"', f'pool "{new}"').replace(f"pool = {old}", f"pool = {new}"))
         site.signal(signal.SIGHUP)
         time.sleep(0.5)
     storms.answered(clients, 10)
