@@ -65,6 +65,7 @@ struct mc_arb_pool {
     unsigned cpus;          /* processors that one worker can make use of */
     int secrets;           /* sealed memfd for its workers; -1: they need none */
     int64_t keys_next;     /* real time, s: gather again; 0: no need */
+    bool has_keys; /* certificates and such, beside the secrets of hops */
     pid_t fetcher;         /* a child that asks others for what modules want to know; 0: none */
     int fetched;           /* memfd with its answers */
     int64_t fetch_next;    /* real time, s: no other one before */
@@ -362,6 +363,7 @@ void mc_notice_count(struct mc_arbiter *a, unsigned before); /* the number of wa
 bool mc_notice_busy(const struct mc_arbiter *a); /* hooks have not dealt with all that they were told */
 void mc_notice_exec(struct mc_arbiter *a);   /* pre_exec */
 void mc_notice_watch(struct mc_kid *k, uint64_t now);
+bool mc_notice_needs(struct mc_arb_pool *p); /* of an older generation: its zygote has hooks to run yet */
 bool mc_notice_keeps(struct mc_kid *zygote); /* at a stop it stays until the workers are gone */
 void mc_notice_end(struct mc_arbiter *a);    /* on each turn of a stop: on_exit, once they are */
 

@@ -90,7 +90,7 @@ def inside(site):
 @pytest.mark.parametrize("stage", ["busy", "draining"])
 def test_while_it_serves(storm, load, stage):
     """What the victim had may be lost, but not by TERM; all others are answered, and a successor comes."""
-    site = storm(pool="timeout = 1s  graceful_timeout = 9s").start(expect_errors=True)
+    site = storm(pool="timeout = 4s  graceful_timeout = 9s").start(expect_errors=True)
     clients = site.storm.crowd(load, site)
     for number in DEATHS:
         storms.answered(clients, 5)
