@@ -145,11 +145,28 @@ static void retire_older(const struct mc_arb_pool *p)
         retire(first);
 }
 
+/* The older ones of that name are asked by other pools, and these are not: one of them stays while there is somebody who may ask. */
+static bool older_asked(const struct mc_arb_pool *p)
+{
+    const struct mc_arbiter *a = p->gen->arbiter;
+    if (p->conf->hops || !mc_hops_asked(a))
+        return false;
+    for (const struct mc_generation *g = p->gen->older; g; g = g->older) {
+        const struct mc_arb_pool *older = mc_generation_pool(g, p->conf->name);
+        if (older && older->conf->hops)
+            return true;
+    }
+    return false;
+}
+
 /* One in, one out: how many births there may be, after those who may go were told to. */
 static unsigned roll(const struct mc_arb_pool *p, unsigned wanted, struct census *c)
 {
     struct mc_policy_roll r = {wanted, (unsigned)p->conf->set.reload_surge, c->live, c->ready, c->older, c->older_ready};
-    for (unsigned n = mc_policy_roll_retire(&r); n > 0; n--) {
+    unsigned n = mc_policy_roll_retire(&r);
+    if (n > 0 && n == r.old_live && older_asked(p))
+        n--;
+    for (; n > 0; n--) {
         retire_older(p);
         r.old_live--;
     }

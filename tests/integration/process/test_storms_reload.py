@@ -461,10 +461,22 @@ server "main" { listen = "{address}"  pool = front  route "all" { app = it } }
 """
 
 
+def another_name(text, number):
+    old, new = ("apps", "other") if number % 2 == 0 else ("other", "apps")
+    return text.replace(f'pool "{old}"', f'pool "{new}"').replace(f"pool = {old}", f"pool = {new}")
+
+
+def no_longer_asked(text, number):
+    """The app's own pool has the clients; then the other one again."""
+    old, new = ("front", "apps") if number % 2 == 0 else ("apps", "front")
+    return text.replace(f"pool = {old}  route", f"pool = {new}  route")
+
+
 @pytest.mark.python
 @an_app
-def test_pools(monoceros, load, worker_class, tmp_path):
-    """Requests from pool to pool while both are replaced, and the one that is asked has another name each time."""
+@pytest.mark.parametrize("change", [another_name, no_longer_asked])
+def test_pools(monoceros, load, worker_class, tmp_path, change):
+    """Requests from pool to pool while both are replaced, and who is asked changes each time."""
     made = storms.Site(monoceros, worker_class, tmp_path)
     front = "epoll" if "epoll" in WORKERS else worker_class
     site = monoceros(config=HOP.replace("{front}", front).replace("{place}", str(tmp_path)), python=True)
@@ -474,11 +486,31 @@ def test_pools(monoceros, load, worker_class, tmp_path):
     before = storms.facts(site)
     for number in range(6):
         made.write(str(number))
-        text = storms.file(site).read_text()
-        old, new = ("apps", "other") if number % 2 == 0 else ("other", "apps")
-        storms.file(site).write_text(text.replace(f'pool "{old}"', f'pool "{new}"').replace(f"pool = {old}", f"pool = {new}"))
+        storms.file(site).write_text(change(storms.file(site).read_text(), number))
         site.signal(signal.SIGHUP)
         time.sleep(0.5)
     storms.answered(clients, 10)
     storms.nothing_lost(clients)
     storms.calm(site, before)
+
+
+@pytest.mark.python
+@an_app
+def test_a_late_request_to_a_pool_that_is_no_longer_asked(monoceros, worker_class, tmp_path):
+    """The request of an old worker is there when all others are new: somebody is still there for it."""
+    storms.Site(monoceros, worker_class, tmp_path)
+    front = "epoll" if "epoll" in WORKERS else worker_class
+    site = monoceros(config=HOP.replace("{front}", front).replace("{place}", str(tmp_path)), python=True)
+    until(lambda: len(storms.ready(site)) == 4, "four ready workers")
+    old = set(site.workers())
+    with site.connect() as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+        until(lambda: sum(slot.connections for slot in storms.ready(site)) >= 1, "the request to begin")
+        storms.file(site).write_text(no_longer_asked(storms.file(site).read_text(), 0))
+        site.signal(signal.SIGHUP)
+        until(lambda: len(old & set(site.workers())) == 2, "one old worker of each pool")
+        time.sleep(1)
+        client.send(b"cd")
+        assert client.read().body == b"one"
+    until(lambda: not old & set(site.workers()), "the old ones to leave")
+    site.wait_log("Reload: done")
