@@ -276,7 +276,7 @@ def app(environ, start_response):
 
 @pytest.mark.python
 @an_app
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer wants more address space than the limit")
+@pytest.mark.skipif(bool(SANITIZED), reason="a sanitizer wants more address space than the limit")
 def test_an_app_without_memory(storm, load):
     """It may answer 500 or end: the others go on."""
     made = storm()
