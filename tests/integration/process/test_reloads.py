@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from lib import board, procfs, wire
+from lib import board, procfs, storms, wire
 from lib.fixtures import WORKERS
 from lib.limits import patience, until
 from lib.server import free_port
@@ -49,7 +49,7 @@ def loader(site):
 
 def ready(site, count):
     """Pids of the workers, when so many have loaded their app."""
-    until(lambda: [slot.state for slot in board.slots(site.pid)].count("starting") == 0 and len(site.workers()) == count, f"{count} workers")
+    until(lambda: len(storms.ready(site)) == count == len(site.workers()), f"{count} workers")
     return site.workers()
 
 
