@@ -2,6 +2,7 @@
  * The arbiter has already told the kernel to take no new connections (DESIGN 2, reference: TERM). */
 #include "core/os/fd.h"
 #include "core/server/engine.h"
+#include "core/server/mux.h"
 #include "core/server/upstream.h"
 
 #include <string.h>
@@ -54,6 +55,7 @@ void mc_worker_drain_tick(struct mc_timer *t)
 
 static void begin(struct mc_worker *w)
 {
+    struct mc_link *l, *next;
     if (w->draining) {
         return;
     }
@@ -70,6 +72,9 @@ static void begin(struct mc_worker *w)
             mc_worker_close_listener(&w->listeners[i]);
         }
     }
+    mc_list_each (&w->conns, l, next) {
+        mc_mux_leave(mc_container(l, struct mc_conn, link));
+    }
     mc_timer_set(&w->loop, &w->drain_timer, 0);
 }
 
@@ -80,6 +85,9 @@ static void hurry_idle(struct mc_worker *w)
     struct mc_link *l, *next;
     mc_list_each (&w->idle, l, next) {
         struct mc_conn *c = mc_container(l, struct mc_conn, idle_link);
+        if (c->mux) {
+            continue; /* it leaves by itself */
+        }
         if (!c->timer.when || c->timer.when > w->loop.now + MC_DRAIN_IDLE_MS) {
             mc_timer_set(&w->loop, &c->timer, MC_DRAIN_IDLE_MS);
         }

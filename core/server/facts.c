@@ -34,7 +34,7 @@ static bool local(struct mc_request *r, bool want_port, struct mc_str *out)
 {
     struct sockaddr_storage s = { .ss_family = AF_UNIX };
     socklen_t n = sizeof s;
-    if (getsockname(r->conn->io.fd, (struct sockaddr *) &s, &n) != 0 || (s.ss_family != AF_INET && s.ss_family != AF_INET6)) {
+    if (getsockname(r->conn->stream.fd, (struct sockaddr *) &s, &n) != 0 || (s.ss_family != AF_INET && s.ss_family != AF_INET6)) {
         return false;
     }
     const union mc_sockaddr *a = (const void *) &s;

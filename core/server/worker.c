@@ -5,6 +5,7 @@
 #include "core/os/socket.h"
 #include "core/server/access.h"
 #include "core/server/engine.h"
+#include "core/server/mux.h"
 #include "core/server/tls.h"
 #include "core/server/peers.h"
 #include "core/server/filter.h"
@@ -309,6 +310,7 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     mc_list_init(&w->running);
     mc_list_init(&w->upstreams);
     mc_list_init(&w->resolvers);
+    mc_mux_init(w);
     mc_timer_init(&w->tick, tick, w);
     mc_timer_init(&w->rest_timer, rested, w);
     mc_timer_init(&w->drain_timer, mc_worker_drain_tick, w);
@@ -365,6 +367,9 @@ void mc_worker_turn(struct mc_worker *w, bool wait)
     if (mc_loop_turn(&w->loop, wait ? max : 0) < 0) {
         mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %s", w->loop.ops->name, strerror(errno));
     }
+    if (w->mux_news) {
+        mc_mux_collect(w);
+    }
     mc_worker_clock(w);
     mc_loan_check(w);
 }
@@ -391,7 +396,7 @@ static void close_all(struct mc_worker *w)
     struct mc_link *l, *next;
     mc_list_each (&w->conns, l, next) {
         struct mc_conn *c = mc_container(l, struct mc_conn, link);
-        if (!c->lent) {
+        if (!c->lent && !mc_mux_busy(c)) {
             mc_conn_close(c);
         }
     }
@@ -422,6 +427,7 @@ void mc_worker_close(struct mc_worker *w)
     }
     mc_sinks_tick();
     mc_loop_close(&w->loop);
+    mc_mux_fini(w);
     free(w->listeners);
     free(w->secure);
     free(w->handlers);
