@@ -41,6 +41,7 @@ struct mc_session *mc_mux_stream_new(struct mc_session *carrier)
     c->requests++;
     c->orphans++; /* until its struct is gone */
     c->resting = 0;
+    c->mux->wait = 0; /* whatever it waits for next begins anew */
     mc_conn_unlist(c);
     return &st->conn.session;
 }
