@@ -204,10 +204,8 @@ int mc_check_http_protocol(const char *value, char *err, size_t cap)
 
 int mc_check_http2_cleartext(const char *value, char *err, size_t cap)
 {
-    if (strcmp(value, "off") == 0 || strcmp(value, "prior-knowledge") == 0)
-        return MC_OK;
-    bool upgrade = strcmp(value, "upgrade") == 0 || strcmp(value, "both") == 0;
-    return say(err, cap, upgrade ? "off or prior-knowledge (RFC 9113 has done away with the upgrade)" : "off or prior-knowledge", value);
+    bool ok = strcmp(value, "off") == 0 || strcmp(value, "prior-knowledge") == 0 || strcmp(value, "both") == 0;
+    return ok ? MC_OK : say(err, cap, "off, prior-knowledge or both (which is the same: RFC 9113 has done away with the upgrade)", value);
 }
 
 int mc_check_proxy_protocol(const char *value, char *err, size_t cap)

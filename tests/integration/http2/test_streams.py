@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import socket
+import threading
 
 import pytest
 
 from lib.fixtures import WORKERS
+from lib.limits import patience, until
 from lib.frames import (CANCEL, DATA, END_HEADERS, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, RST_STREAM,
-                        SETTINGS, ACK, frame, rst, settings, window)
+                        SETTINGS, ACK, Client, Closed, frame, rst, settings, window)
 
 pytestmark = pytest.mark.python
 
@@ -217,16 +219,16 @@ def test_an_idle_connection_is_told_and_closed(streams, client):
     assert [f.last for f in frames] == [0x7FFFFFFF, 1] and {f.code for f in frames} == {NO_ERROR}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["TERM", "HUP"])
-def test_streams_in_flight_are_finished(streams, client, tmp_path, number):
-    """TERM and HUP: the end is announced, what was begun is finished, and what comes between notice and end is still served."""
+@pytest.mark.parametrize("who", ["server", "worker"])
+def test_streams_in_flight_are_finished(streams, client, tmp_path, who):
+    """The server stops, or one worker leaves: the end is announced, and what was begun is finished."""
     site = streams()
     c = client(site)
     go = tmp_path / "go"
     body = c.ask("/length", "POST", end=False)
     c.alive()
     waiting = c.ask(f"/wait{go}")
-    os.kill(site.wait_workers(1)[0], signal.SIGTERM) if number == signal.SIGHUP else site.signal(number)
+    os.kill(site.wait_workers(1)[0] if who == "worker" else site.pid, signal.SIGTERM)
     go.touch()
     notice = c.until(lambda f: f.kind == GOAWAY)
     assert notice.last == 0x7FFFFFFF and notice.code == NO_ERROR
@@ -235,6 +237,67 @@ def test_streams_in_flight_are_finished(streams, client, tmp_path, number):
     assert found[body].body == b"3"
     last = [f for f in c.seen + c.drained() if f.kind == GOAWAY]
     assert last[-1].code == NO_ERROR and last[-1].last == waiting
+
+
+class Browser(threading.Thread):
+    """Asks without end, several streams at a time; opens a new connection when it is told to leave. Streams that the server says it never began are asked
+    again, all others must be answered."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.address, self.answered, self.lost, self.done = address, 0, [], threading.Event()
+
+    def run(self):
+        while not self.done.is_set():
+            try:
+                with Client(self.address) as c:
+                    self.visit(c)
+            except (OSError, Closed):
+                pass            # before the first answer of a connection: nothing was begun
+
+    def visit(self, c):
+        while not self.done.is_set():
+            left = {c.ask(f"/bytes/{n}") for n in (0, 10, 20000)}
+            last = None
+            try:
+                while left:
+                    f = c.read()
+                    if f.kind == DATA and f.payload:
+                        c.send(window(0, len(f.payload)))
+                    if f.kind == GOAWAY:
+                        last = f.last
+                    elif f.kind == RST_STREAM and f.code != REFUSED_STREAM:
+                        self.lost.append(f"{f}")
+                    if f.end or f.kind == RST_STREAM:
+                        self.answered += f.end
+                        left.discard(f.stream)
+                    if last is not None:
+                        left = {s for s in left if s <= last}
+            except (OSError, Closed) as error:
+                if last is not None or self.answered:
+                    self.lost += [f"stream {s}: {error!r}" for s in left if last is None or s <= last]
+                return
+            if last is not None:
+                return
+
+
+def test_no_stream_is_lost_when_workers_change(streams):
+    site = streams("-w", "2")
+    crowd = [Browser(site.address) for _ in range(4)]
+    for b in crowd:
+        b.start()
+    until(lambda: all(b.answered > 10 for b in crowd), "the first answers")
+    for _ in range(3):
+        old = site.wait_workers(2)
+        os.kill(old[0], signal.SIGTERM)
+        until(lambda: set(site.workers()) != set(old) and len(site.workers()) == 2, "other workers", 60)
+        before = [b.answered for b in crowd]
+        until(lambda: all(b.answered > n + 10 for b, n in zip(crowd, before)), "more answers")
+    for b in crowd:
+        b.done.set()
+    for b in crowd:
+        b.join(patience(30))
+        assert b.lost == []
 
 
 def test_the_access_log(streams, client):
