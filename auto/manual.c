@@ -102,9 +102,9 @@ static void code(const char *z)
 /* A line of documentation as a sentence. */
 static void sentence(const char *doc)
 {
-    char first[2] = {doc[0] >= 'a' && doc[0] <= 'z' ? (char)(doc[0] - 32) : doc[0], '\0'};
-    text(first);
-    text(doc + (doc[0] != '\0'));
+    if (doc[0] >= 'a' && doc[0] <= 'z')
+        text((char[]){(char)(*doc++ - 32), '\0'});
+    text(doc);
     plain(".");
 }
 

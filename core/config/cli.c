@@ -188,15 +188,22 @@ static struct meaning look_up(const char *word)
 
 static int unknown_option(struct args *a, const char *word)
 {
+    const char *best = NULL;
+    unsigned distance = MC_SCHEMA_FAR;
     for (const struct mc_setting *s = mc_settings; s->name; s = mc_setting_next(s)) {
         for (const char *f = s->flag; f && *f; f += strcspn(f, "|"), f += *f == '|') {
             const char *one = mc_build_printf(a->b, "%.*s", (int)strcspn(f, "|"), f);
             if (!one)
                 return MC_ERROR;
-            if (mc_schema_near(word, one))
-                return usage(a->b, "unknown option ", word, mc_build_printf(a->b, ": did you mean %s? see --help", one));
+            unsigned d = mc_schema_distance(word, one);
+            if (d >= distance || s->flags & MC_SETF_REFUSED)
+                continue;
+            distance = d;
+            best = one;
         }
     }
+    if (best)
+        return usage(a->b, "unknown option ", word, mc_build_printf(a->b, ": did you mean %s? see --help", best));
     return usage(a->b, "unknown option ", word, "; see --help");
 }
 

@@ -17,6 +17,8 @@ struct mc_values {
     bool syslog, disable_redirect_access_to_syslog;
     const char *statsd_host, *statsd_prefix, *dogstatsd_tags; /* resolved by modules/log/statsd */
     bool enable_backlog_metric, capture_output, enable_stdio_inheritance;
+    bool reload; /* for development */
+    struct mc_strv reload_extra_files;
     bool access_log; /* R: requests of this place are logged there */
     int64_t umask_; /* octal, default 0 as Gunicorn's */
     bool daemon, initgroups;
@@ -33,6 +35,7 @@ struct mc_values {
     struct mc_strv error_page; /* R */
     const char *real_ip_header; /* NULL: off */
     int64_t backlog;        /* default 2048 */
+    bool reuse_port;
     const char *certfile, *keyfile, *ca_certs, *ciphers; /* Gunicorn's TLS: for servers without a tls section */
     int64_t cert_reqs;      /* 0 none, 1 optional, 2 required */
     /* pool */
@@ -42,9 +45,11 @@ struct mc_values {
     int64_t workers_idle_timeout; /* ms */
     int64_t threads, worker_connections;
     int64_t timeout, graceful_timeout; /* ms; 0 = off */
+    int64_t queue, queue_timeout;      /* requests of other pools that wait; ms */
     int64_t keepalive;                 /* ms; -1 = the worker type's default (sync 0, others 2 s) */
     int64_t request_timeout, max_lifetime; /* ms; 0 = off */
     int64_t max_requests, max_requests_jitter, max_rss; /* 0 = off; bytes */
+    int64_t reload_surge;
     bool preload_app, sendfile;
     int64_t greenlet_stack; /* bytes */
     bool greenlet_libc;
@@ -89,6 +94,9 @@ struct mc_conf_pool {
     struct mc_values set;
     const struct mc_module *worker; /* set.worker_class resolved */
     bool python;                    /* one of its apps lives in Python: the pool gets a zygote */
+    bool hops;                      /* servers of other pools ask for its apps: it has a listener for them */
+    uid_t uid;
+    gid_t gid; /* of set.user, set.group; -1: unchanged */
     struct mc_conf_where at;
 };
 
@@ -111,6 +119,7 @@ struct mc_conf_listen {
     unsigned index;
     struct mc_addr addr;
     bool tls;
+    bool hop; /* for the other pools' workers: text is "pool:NAME", the arbiter chooses the address (process/hops.c) */
     int64_t handshake_timeout; /* ms */
     int64_t handshakes;        /* unfinished at once, of one worker; 0: any number */
     struct mc_conf_pool *pool;
@@ -223,8 +232,8 @@ struct mc_conf_first {
     const char *dir;
 };
 void mc_conf_first(struct mc_conf_first *out);
-/* Again for a reload: same command line, environment and directory as the first time; NULL on errors (logged through mc_error). */
-struct mc_conf *mc_conf_reload(void);
+/* Again for a reload, in a child of the arbiter: same command line, environment and directory as the first time; NULL with err, one line with file and line. */
+struct mc_conf *mc_conf_reload(char *err, size_t errcap);
 void mc_conf_free(struct mc_conf **c);
 
 /* The first section of a type in a list, or the next one after `prev`; NULL: none. */

@@ -1,5 +1,5 @@
 /* One load from the first word of the command line to the finished configuration; and again for a reload.
- * Owns what a reload needs: the words, the environment and the directory of the first time. Prints errors at start, logs them at reload.
+ * Owns what a reload needs: the words, the environment and the directory of the first time. Prints errors at start.
  * Called by core/process (arbiter); mc_conf_parse() by workers, too. */
 #include "core/config/cli.h"
 #include "core/config/confuse.h"
@@ -339,10 +339,9 @@ struct mc_conf *mc_conf_load(int argc, char **argv, enum mc_conf_todo *todo, int
     return c;
 }
 
-struct mc_conf *mc_conf_reload(void)
+struct mc_conf *mc_conf_reload(char *err, size_t errcap)
 {
-    char err[512] = "";
-    struct mc_build b = {.code = MC_EXIT_FAIL, .err = err, .errcap = sizeof err, .warn = to_log};
+    struct mc_build b = {.code = MC_EXIT_FAIL, .err = err, .errcap = errcap, .warn = to_log};
     struct mc_cli cli = {0};
     char **now = environ;
     bool nothing;
@@ -350,7 +349,10 @@ struct mc_conf *mc_conf_reload(void)
     struct mc_conf *c = new_conf(&b);
     environ = first.env;
     if (!c || build(&b, c, &cli, &nothing) != MC_OK) {
-        mc_error("%s%s%s", c && nothing ? "the configuration file is gone" : err, b.detail ? "\n" : "", b.detail ? b.detail : "");
+        if (c && nothing)
+            snprintf(err, errcap, "the configuration file is gone");
+        else if (b.detail)
+            mc_error("%s", b.detail); /* lines of their own: a traceback */
         mc_conf_free(&c);
     }
     environ = now;

@@ -48,21 +48,6 @@ static const char *directory(struct mc_build *b, struct mc_conf_where at, const 
     return NULL;
 }
 
-static int identity(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c)
-{
-    c->uid = (uid_t)-1;
-    c->gid = (gid_t)-1;
-    if (b->image)
-        return MC_OK; /* workers are started with their identity */
-    if (c->set.user && mc_proc_user(c->set.user, &c->uid, &c->gid) != MC_OK) {
-        return mc_build_fail(b, mc_resolve_where(from, "user"), "user: there is no user '%s'", c->set.user);
-    }
-    if (c->set.group && mc_proc_group(c->set.group, &c->gid) != MC_OK) {
-        return mc_build_fail(b, mc_resolve_where(from, "group"), "group: there is no group '%s'", c->set.group);
-    }
-    return MC_OK;
-}
-
 /* The app of wsgi_app when none is on the command line, the addresses of bind, and after whom the process is called. */
 static void take_plain(struct mc_resolve_from *from, struct mc_conf *c)
 {
@@ -120,32 +105,43 @@ static int main_values(struct mc_build *b, struct mc_resolve_from *from, struct 
     if (absolute(b, &c->set.hooks) != MC_OK || absolute(b, &c->set.logconfig) != MC_OK || absolute(b, &c->set.logconfig_json) != MC_OK)
         return MC_ERROR;
     MC_ASSERT(mc_log_level_parse(c->set.loglevel, &c->loglevel) == MC_OK);
-    return identity(b, from, c);
+    struct mc_resolve_who who = {mc_resolve_where(from, "user"), mc_resolve_where(from, "group"), false};
+    return mc_resolve_identity(b, &who, &c->set, &c->uid, &c->gid);
 }
 
-/* What people write for worker_class, and what it is here; NULL: a kind that a later version brings. */
+/* What people write for worker_class, and what it is here, or what it would need that is not here yet. */
 static const struct {
-    const char *word, *name;
+    const char *word, *name, *needs;
 } worker_words[] = {
-    {"gunicorn.workers.sync.SyncWorker", "sync"},
-    {"egg:gunicorn#sync", "sync"},
-    {"gunicorn.workers.gthread.ThreadWorker", "gthread"},
-    {"egg:gunicorn#gthread", "gthread"},
-    {"gevent", NULL},
-    {"gunicorn.workers.ggevent.GeventWorker", NULL},
-    {"eventlet", NULL},
-    {"gunicorn.workers.geventlet.EventletWorker", NULL},
-    {"asgi", NULL},
-    {"gunicorn.workers.gasgi.ASGIWorker", NULL},
-    {"uvicorn.workers.UvicornWorker", NULL},
-    {"uvicorn_worker.UvicornWorker", NULL},
-    {"tornado", NULL},
-    {"gunicorn.workers.gtornado.TornadoWorker", NULL},
-    {"aiohttp.GunicornWebWorker", NULL},
-    {"aiohttp.worker.GunicornWebWorker", NULL},
-    {"gthread", "gthread"},
-    {"greenlet", "greenlet"},
-    {"epoll", "epoll"},
+    {"gunicorn.workers.sync.SyncWorker", "sync", NULL},
+    {"SyncWorker", "sync", NULL},
+    {"egg:gunicorn#sync", "sync", NULL},
+    {"gunicorn.workers.gthread.ThreadWorker", "gthread", NULL},
+    {"egg:gunicorn#gthread", "gthread", NULL},
+    {"gevent", NULL, "gevent"},
+    {"egg:gunicorn#gevent", NULL, "gevent"},
+    {"gevent_wsgi", NULL, "gevent"},
+    {"gevent_pywsgi", NULL, "gevent"},
+    {"gunicorn.workers.ggevent.GeventWorker", NULL, "gevent"},
+    {"gunicorn.workers.ggevent.GeventPyWSGIWorker", NULL, "gevent"},
+    {"eventlet", NULL, "eventlet"},
+    {"egg:gunicorn#eventlet", NULL, "eventlet"},
+    {"gunicorn.workers.geventlet.EventletWorker", NULL, "eventlet"},
+    {"asgi", NULL, "ASGI apps"},
+    {"gunicorn.workers.gasgi.ASGIWorker", NULL, "ASGI apps"},
+    {"uvicorn.workers.UvicornWorker", NULL, "ASGI apps"},
+    {"uvicorn.workers.UvicornH11Worker", NULL, "ASGI apps"},
+    {"uvicorn_worker.UvicornWorker", NULL, "ASGI apps"},
+    {"uvicorn_worker.UvicornH11Worker", NULL, "ASGI apps"},
+    {"tornado", NULL, "Tornado"},
+    {"egg:gunicorn#tornado", NULL, "Tornado"},
+    {"gunicorn.workers.gtornado.TornadoWorker", NULL, "Tornado"},
+    {"aiohttp.GunicornWebWorker", NULL, "aiohttp"},
+    {"aiohttp.GunicornUVLoopWebWorker", NULL, "aiohttp"},
+    {"aiohttp.worker.GunicornWebWorker", NULL, "aiohttp"},
+    {"gthread", "gthread", NULL},
+    {"greenlet", "greenlet", NULL},
+    {"epoll", "epoll", NULL},
 };
 
 static const char *built_workers(struct mc_build *b)
@@ -170,12 +166,13 @@ static const struct mc_module *default_worker(void)
 
 static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_conf_pool *pool, bool chosen)
 {
-    const char *word = pool->set.worker_class, *name = word, *why = "", *flag;
+    const char *word = pool->set.worker_class, *name = word, *why = "", *flag, *needs = NULL;
     bool known = false;
     for (size_t i = 0; i < MC_COUNT(worker_words); i++) {
         if (strcmp(worker_words[i].word, word) != 0)
             continue;
         known = true;
+        needs = worker_words[i].needs;
         name = worker_words[i].name ? worker_words[i].name : word;
     }
     if (strcmp(name, "sync") == 0 && pool->set.threads > 1) {
@@ -193,6 +190,8 @@ static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_co
     flag = mc_module_absent_flag("worker", name);
     if (flag)
         return mc_build_fail(b, at, "worker_class '%s'%s was left out of this build: configure it with %s", name, why, flag);
+    if (needs)
+        return mc_build_fail(b, at, "worker_class '%s' is for %s, and that is not built yet in this version; there is %s", name, needs, built_workers(b));
     if (known)
         return mc_build_fail(b, at, "worker_class '%s'%s is not built yet in this version; there is %s", name, why, built_workers(b));
     return mc_build_fail(b, at, "unknown worker_class '%.80s'; there is %s", word, built_workers(b));
@@ -224,6 +223,14 @@ static int settle_bounds(struct mc_build *b, const struct mc_resolve_from *from,
     return MC_OK;
 }
 
+/* Its own user brings a group of its own, unless one is named beside it. */
+static int pool_identity(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf_pool *pool, const struct mc_block *block)
+{
+    const struct mc_given *user = block ? mc_tree_given(block->given, "user") : NULL, *group = block ? mc_tree_given(block->given, "group") : NULL;
+    struct mc_resolve_who who = {user ? user->at : mc_resolve_where(from, "user"), group ? group->at : mc_resolve_where(from, "group"), user && !group};
+    return mc_resolve_identity(b, &who, &pool->set, &pool->uid, &pool->gid);
+}
+
 static int one_pool(struct mc_build *b, const struct mc_resolve_from *from, struct mc_conf *c, const struct mc_block *block)
 {
     struct mc_conf_pool *pool = &c->pools[c->npools];
@@ -240,7 +247,7 @@ static int one_pool(struct mc_build *b, const struct mc_resolve_from *from, stru
     }
     if (pool->set.workers == 0)
         pool->set.workers = (int64_t)mc_proc_cpus();
-    if (settle_bounds(b, from, block, pool) != MC_OK)
+    if (settle_bounds(b, from, block, pool) != MC_OK || pool_identity(b, from, pool, block) != MC_OK)
         return MC_ERROR;
     bool chosen = mc_resolve_given(from, "worker_class") || (block && mc_tree_given(block->given, "worker_class"));
     return pick_worker(b, worker_place(from, block, pool), pool, chosen);

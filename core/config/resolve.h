@@ -35,6 +35,14 @@ const struct mc_given *mc_resolve_given(const struct mc_resolve_from *from, cons
 
 /* Compile a pattern (label: the setting, for messages; fold: letters of either case); the arena frees it. NULL after mc_build_fail(). */
 void *mc_resolve_regex(struct mc_build *b, struct mc_conf_where at, const char *label, const char *pattern, bool fold);
+/* identity.c: who `set` says; in set.user and set.group stand numbers then. users_group: nobody named a group for this user, so it is the user's own. */
+struct mc_resolve_who {
+    struct mc_conf_where user_at, group_at;
+    bool users_group;
+};
+int mc_resolve_identity(struct mc_build *b, const struct mc_resolve_who *who, struct mc_values *set, uid_t *uid, gid_t *gid);
+/* hops.c: listeners for the pools that servers of other pools ask; behind all others. */
+int mc_resolve_hops(struct mc_build *b, struct mc_conf *c);
 /* match.c: the conditions of a route; the names of a server that are patterns. */
 int mc_resolve_match(struct mc_build *b, struct mc_conf_route *route, const struct mc_block *match);
 int mc_resolve_name_patterns(struct mc_build *b, struct mc_conf_server *server, const struct mc_given *names);

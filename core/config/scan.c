@@ -3,6 +3,7 @@
 #include "core/config/scan.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static const char separators[] = " \t\n\r\"'#{}()=,+*";
 
@@ -71,6 +72,21 @@ static int skip(struct mc_scan *s)
     return MC_OK;
 }
 
+/* libconfuse puts nothing in the place of a variable that is not set: a setting would be empty, or half of it gone. */
+static int known_variable(struct mc_scan *s, const char *name, size_t n)
+{
+    char z[256], what[320];
+    if (n >= sizeof z)
+        return bad(s, "the name of a variable is too long", NULL);
+    memcpy(z, name, n);
+    z[n] = '\0';
+    if (getenv(z))
+        return MC_OK;
+    (void)snprintf(what, sizeof what, "the variable %s is not set in the environment", z);
+    (void)snprintf(z, sizeof z, "set it, or write ${%.*s:-DEFAULT}", (int)(n > 200 ? 200 : n), name);
+    return bad(s, what, z);
+}
+
 /* s->p is at "${": checks up to the closing brace and stands on it. */
 static int expansion(struct mc_scan *s)
 {
@@ -82,14 +98,16 @@ static int expansion(struct mc_scan *s)
         p++;
     if (p == name)
         return bad(s, "expected the name of a variable after ${", "write \\${ in double quotes, or use single quotes, for the text itself");
-    if (p + 1 < s->end && p[0] == ':' && p[1] == '-') {
+    size_t n = (size_t)(p - name);
+    bool has_default = p + 1 < s->end && p[0] == ':' && p[1] == '-';
+    if (has_default) {
         while (p < s->end && !strchr("}\"'\\\n", *p))
             p++;
     }
     if (p >= s->end || *p != '}')
         return bad(s, "expected } at the end of ${", "${NAME} or ${NAME:-default}");
     s->p = p;
-    return MC_OK;
+    return has_default ? MC_OK : known_variable(s, name, n);
 }
 
 static bool hex(const char *p, const char *end)

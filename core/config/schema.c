@@ -249,13 +249,13 @@ const char *mc_schema_place(const struct mc_scope *scope)
 }
 
 /* Levenshtein distance, two rows; a word of n letters may have n/4 + 1 mistakes. */
-bool mc_schema_near(const char *a, const char *b)
+unsigned mc_schema_distance(const char *a, const char *b)
 {
     enum { MAX = 48 };
     unsigned row[MAX + 1];
     size_t la = strlen(a), lb = strlen(b);
     if (la == 0 || lb == 0 || la > MAX || lb > MAX)
-        return false;
+        return MC_SCHEMA_FAR + 1;
     for (size_t j = 0; j <= lb; j++)
         row[j] = (unsigned)j;
     for (size_t i = 1; i <= la; i++) {
@@ -268,7 +268,7 @@ bool mc_schema_near(const char *a, const char *b)
             row[j] = replace < other ? replace : other;
         }
     }
-    return row[lb] <= lb / 4 + 1 && row[lb] < lb;
+    return row[lb] <= lb / 4 + 1 && row[lb] < lb ? row[lb] : MC_SCHEMA_FAR + 1;
 }
 
 static const struct mc_scope *const places[] = {&mc_schema_main,   &mc_schema_pool,  &mc_schema_app,
@@ -319,15 +319,23 @@ static const char *suggestion(const struct mc_build *b, const struct mc_scope *s
 {
     const struct mc_scope *inner;
     const struct mc_setting *s;
+    const char *best = NULL;
+    unsigned distance = MC_SCHEMA_FAR, d;
     for (size_t i = 0; !section && (s = mc_schema_next(scope, &i));) {
-        if (mc_schema_near(name, s->name))
-            return s->name;
+        d = mc_schema_distance(name, s->name);
+        if (d >= distance)
+            continue;
+        distance = d;
+        best = s->name;
     }
     for (size_t i = 0; section && (inner = mc_schema_inner(b, scope, i)); i++) {
-        if (mc_schema_near(name, inner->name))
-            return inner->name;
+        d = mc_schema_distance(name, inner->name);
+        if (d >= distance)
+            continue;
+        distance = d;
+        best = inner->name;
     }
-    return NULL;
+    return best;
 }
 
 int mc_schema_unknown(struct mc_build *b, struct mc_conf_where at, const struct mc_scope *scope, const char *name, bool section)

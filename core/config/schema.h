@@ -53,7 +53,8 @@ const struct mc_setting_absent *mc_schema_absent(const char *name, const char *f
 bool mc_schema_flag_is(const char *flags, const char *flag);
 /* "at the top level", "in a server section", for messages. */
 const char *mc_schema_place(const struct mc_scope *scope);
-/* Edit distance, bounded: a likely misspelling. */
-bool mc_schema_near(const char *a, const char *b);
+/* Edit distance of a likely misspelling; above MC_SCHEMA_FAR there is no likeness. */
+enum { MC_SCHEMA_FAR = 100 };
+unsigned mc_schema_distance(const char *a, const char *b);
 
 #endif

@@ -210,7 +210,7 @@ static int check_protocol(struct mc_build *b, const struct mc_conf *c)
 
 /* ---- routes */
 
-static int set_app(struct sites *s, struct mc_conf_server *server, struct mc_conf_route *route, const struct mc_given *g)
+static int set_app(struct sites *s, const struct mc_conf_server *server, struct mc_conf_route *route, const struct mc_given *g)
 {
     const char *name = g->words[0].text;
     for (size_t i = 0; i < s->c->napps; i++) {
@@ -219,12 +219,9 @@ static int set_app(struct sites *s, struct mc_conf_server *server, struct mc_con
     }
     if (!route->app)
         return mc_build_fail(s->b, g->words[0].at, "there is no app '%.80s'", name);
-    if (route->app->pool == server->pool)
-        return MC_OK;
-    return mc_build_fail(
-        s->b, g->words[0].at,
-        "app '%s' runs in pool \"%s\" and server \"%s\" in pool \"%s\": a request across pools is not built yet; give the server pool = %s",
-        name, route->app->pool->name, server->name, server->pool->name, route->app->pool->name);
+    if (route->app->pool != server->pool)
+        route->app->pool->hops = true;
+    return MC_OK;
 }
 
 static int set_action(struct sites *s, struct mc_conf_server *server, struct mc_conf_route *route, const struct mc_block *block)
@@ -354,9 +351,10 @@ static int plain_server(struct sites *s)
     return set_trusted(b, server);
 }
 
-static size_t count_listens(const struct mc_resolve_from *from)
+/* At most: each pool may get one more. */
+static size_t count_listens(const struct mc_resolve_from *from, const struct mc_conf *c)
 {
-    size_t n = from->bind.n;
+    size_t n = from->bind.n + c->npools;
     for (struct mc_block *i = mc_tree_inner(from->file, "server", NULL); i; i = mc_tree_inner(from->file, "server", i)) {
         const struct mc_given *listen = mc_tree_given(i->given, "listen");
         n += listen ? listen->n : 0;
@@ -465,8 +463,8 @@ static void warn_idle_pools(struct sites *s)
         size_t n = 0;
         while (n < s->c->nservers && s->c->servers[n].pool != &s->c->pools[i])
             n++;
-        if (n == s->c->nservers)
-            mc_build_warn(s->b, s->c->pools[i].at, "pool \"%s\" has nothing to do: no server names it", s->c->pools[i].name);
+        if (n == s->c->nservers && !s->c->pools[i].hops)
+            mc_build_warn(s->b, s->c->pools[i].at, "pool \"%s\" has nothing to do: no server names it and none asks for its apps", s->c->pools[i].name);
     }
 }
 
@@ -488,7 +486,7 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
         return MC_ERROR;
     c->nservers = n ? n : 1;
     c->servers = mc_build_alloc(b, c->nservers * sizeof *c->servers);
-    c->listens = mc_build_alloc(b, count_listens(from) * sizeof *c->listens);
+    c->listens = mc_build_alloc(b, count_listens(from, c) * sizeof *c->listens);
     if (!c->servers || !c->listens)
         return MC_ERROR;
     for (n = 0; block; block = mc_tree_inner(from->file, "server", block)) {
@@ -501,5 +499,7 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
     warn_idle_pools(&s);
     if (check_proxy_protocol(b, c) != MC_OK || check_protocol(b, c) != MC_OK || check_http2(b, c) != MC_OK || check_pages(&s) != MC_OK)
         return MC_ERROR;
-    return check_actions(&s) == MC_OK && check_logs(&s) == MC_OK ? check_modules(&s) : MC_ERROR;
+    if (check_actions(&s) != MC_OK || check_logs(&s) != MC_OK || mc_resolve_hops(b, c) != MC_OK)
+        return MC_ERROR;
+    return check_modules(&s);
 }

@@ -41,6 +41,7 @@ struct mc_conf_health {
 
 struct mc_conf_upstream {
     const char *name;
+    bool pool;                /* it stands for a pool of this server (server/hop.c) */
     const char *balance_text; /* round_robin, least_conn, hash */
     const char *key;          /* of hash: a text with variables ('$remote_addr', '$uri', …) */
     const char *sticky;       /* name of a cookie that keeps a client with its peer; NULL: none */

@@ -4,6 +4,7 @@
 #include "core/os/fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -63,6 +64,34 @@ int mc_zone_create(struct mc_conf *c, struct mc_shm *shm)
             mc_shm_close(shm);
             return MC_ERROR;
         }
+    }
+    c->zone_memory = shm->p;
+    return MC_OK;
+}
+
+static bool same_zones(const struct mc_conf *a, const struct mc_conf *b)
+{
+    const struct mc_conf_zone *x = a->zones, *y = b->zones;
+    for (; x && y; x = x->next, y = y->next) {
+        if (x->owner != y->owner || x->size != y->size || strcmp(x->name, y->name) != 0)
+            return false;
+    }
+    return !x && !y;
+}
+
+int mc_zone_share(struct mc_conf *c, const struct mc_conf *older, const struct mc_shm *from, struct mc_shm *shm)
+{
+    *shm = (struct mc_shm){.fd = -1};
+    if (!same_zones(c, older))
+        return MC_DECLINED;
+    if (!c->zones)
+        return MC_OK;
+    int fd = fcntl(from->fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return MC_ERROR;
+    if (mc_shm_open(shm, fd) != MC_OK) {
+        mc_fd_close(&fd);
+        return MC_ERROR;
     }
     c->zone_memory = shm->p;
     return MC_OK;

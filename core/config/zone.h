@@ -28,6 +28,8 @@ void *mc_zone_memory(const struct mc_conf *c, const struct mc_conf_zone *z);
 /* ---- for core/process ---- */
 /* Make the memory of all zones (shm->fd is -1 when there is none), and let this process and those forked from it see it. MC_OK or MC_ERROR with errno. */
 int mc_zone_create(struct mc_conf *c, struct mc_shm *shm);
+/* For a reload: the memory that an older configuration has, when its zones are the same ones. MC_OK; MC_DECLINED: they are not; MC_ERROR with errno. */
+int mc_zone_share(struct mc_conf *c, const struct mc_conf *older, const struct mc_shm *from, struct mc_shm *shm);
 /* In an exec'd child: map an inherited one, closing fd. */
 int mc_zone_open(struct mc_conf *c, int fd);
 

@@ -24,7 +24,7 @@ static const struct known {
     [8] = {{"if-match", MC_F_IF_MATCH}, {"if-range", MC_F_IF_RANGE}},
     [10] = {{"connection", MC_F_CONNECTION}, {"user-agent", MC_F_USER_AGENT}, {"keep-alive", MC_F_KEEP_ALIVE}, {"set-cookie", MC_F_SET_COOKIE}},
     [12] = {{"content-type", MC_F_CONTENT_TYPE}},
-    [13] = {{"authorization", MC_F_AUTHORIZATION}, {"if-none-match", MC_F_IF_NONE_MATCH}, {"cache-control", MC_F_CACHE_CONTROL}},
+    [13] = {{"authorization", MC_F_AUTHORIZATION}, {"if-none-match", MC_F_IF_NONE_MATCH}, {"cache-control", MC_F_CACHE_CONTROL}, {"monoceros-hop", MC_F_HOP}},
     [14] = {{"content-length", MC_F_CONTENT_LENGTH}, {"http2-settings", MC_F_HTTP2_SETTINGS}},
     [15] = {{"accept-encoding", MC_F_ACCEPT_ENCODING}},
     [16] = {{"proxy-connection", MC_F_PROXY_CONNECTION}, {"content-encoding", MC_F_CONTENT_ENCODING}},

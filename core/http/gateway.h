@@ -18,6 +18,8 @@ struct mc_exchange {
     bool keep;                 /* we would like to keep the connection */
     bool is_head;
     bool te_trailers;          /* the client takes trailers: say TE: trailers */
+    bool framed;               /* `fields` say how the body is delimited */
+    const struct mc_fields *trail; /* behind a body whose length is not known; NULL: none */
     /* The answer, filled by the codec */
     struct mc_head reply;      /* status, reason, fields (slices in the arena), content_length; framing: how the codec saw it */
     struct mc_fields trailers;

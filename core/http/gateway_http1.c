@@ -53,6 +53,9 @@ static bool wants_body(struct mc_str method)
 
 static unsigned char *put_framing(unsigned char *w, const struct mc_exchange *x)
 {
+    if (x->framed) {
+        return w;
+    }
     if (x->length < 0) {
         return PUT(w, "Transfer-Encoding: chunked\r\n");
     }
@@ -141,6 +144,23 @@ static int encode_head(struct mc_exchange *x, struct mc_chain *out)
     return MC_OK;
 }
 
+static int encode_last(const struct mc_exchange *x, struct mc_chain *out)
+{
+    uint32_t n = x->trail ? x->trail->n : 0;
+    if (n == 0) {
+        return mc_chain_add(out, "0\r\n\r\n", 5);
+    }
+    int rc = mc_chain_add(out, "0\r\n", 3);
+    for (uint32_t i = 0; i < n && rc == MC_OK; i++) {
+        const struct mc_field *f = &x->trail->v[i];
+        const struct mc_str line[] = { f->name, MC_STR(": "), f->value, MC_STR("\r\n") };
+        for (unsigned k = 0; k < MC_COUNT(line) && rc == MC_OK; k++) {
+            rc = line[k].n ? mc_chain_add(out, line[k].p, line[k].n) : MC_OK;
+        }
+    }
+    return rc == MC_OK ? mc_chain_add(out, "\r\n", 2) : rc;
+}
+
 static int encode_body(struct mc_exchange *x, struct mc_chain *out, const void *p, size_t n, bool last)
 {
     struct http1 *h = x->state;
@@ -166,7 +186,7 @@ static int encode_body(struct mc_exchange *x, struct mc_chain *out, const void *
         return MC_OK;
     }
     h->all_sent = true;
-    return chunked ? mc_chain_add(out, "0\r\n\r\n", 5) : MC_OK;
+    return chunked ? encode_last(x, out) : MC_OK;
 }
 
 /* ---- reply ---- */
@@ -177,11 +197,17 @@ static void fail(struct mc_gw_event *ev, const char *why)
     ev->why = why;
 }
 
-/* 101 is an answer to our Upgrade, or none at all (RFC 9110 §15.2.2). */
+/* 101 is an answer to our Upgrade, to one of its protocols, or none at all (RFC 9110 §15.2.2). */
 static bool switch_ok(const struct mc_exchange *x)
 {
     const struct mc_field *f = mc_fields_get(&x->reply.fields, MC_F_UPGRADE);
-    return x->upgrade.n > 0 && x->reply.upgrade && f && mc_str_eq_nocase(f->value, x->upgrade);
+    struct mc_str list = x->upgrade, token;
+    while (x->reply.upgrade && f && mc_str_next_token(&list, &token)) {
+        if (mc_str_eq_nocase(f->value, token)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void take_head(struct mc_exchange *x, struct http1 *h, struct mc_gw_event *ev)

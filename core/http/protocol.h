@@ -33,6 +33,7 @@ struct mc_session {
     const struct mc_values *set; /* limits of the listener's default server */
     const char *date;          /* MC_HTTP_DATE_LEN bytes, current */
     bool allow_keepalive;      /* false: every response ends its connection */
+    bool inner;                /* it leads to another of our workers: no Server, no Date */
     bool close;                /* no further request after the current one(s); set by the codec or the server */
     /* makes and frees requests for the codec */
     struct mc_request *(*request_new)(struct mc_session *s);

@@ -13,6 +13,7 @@
 struct mc_session;
 struct mc_conn;
 struct mc_relay; /* server/relay.h */
+struct mc_hop;   /* server/hop.h */
 
 enum mc_body_mode {
     MC_BODY_BUFFERED, /* wholly read before the handler starts (default of blocking handlers) */
@@ -113,6 +114,8 @@ struct mc_request {
     struct mc_str *captures;    /* groups of the route's patterns; the route's ncaptures, or NULL */
     const union mc_sockaddr *client; /* the peer, or whom a trusted proxy names; NULL in pure tests */
     const struct mc_front *front; /* a protocol's: what a front server says of the client; NULL: none */
+    struct mc_hop *hop;         /* it came from another pool's worker: what that says of the client; or NULL */
+    uint64_t deadline_us;       /* when that worker will have given up (as start_us); 0: it does not */
     struct mc_str user;         /* whom a filter has recognised; p NULL: nobody */
     struct mc_str request_id;   /* made when $request_id is asked for */
     struct mc_fields refusal_fields; /* go with the answer of a filter that refuses */

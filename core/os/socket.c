@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -179,6 +181,12 @@ int mc_socket_connect(const struct mc_addr *a)
     if (connect(fd, &a->u.sa, a->len) < 0 && errno != EINPROGRESS && errno != EINTR)
         return fail(fd);
     return fd;
+}
+
+bool mc_socket_unread(int fd)
+{
+    int n = 0;
+    return ioctl(fd, SIOCOUTQ, &n) == 0 && n > 0;
 }
 
 int mc_socket_error(int fd)

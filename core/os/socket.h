@@ -65,6 +65,8 @@ int mc_socket_backlog(int fd);
 int mc_socket_connect(const struct mc_addr *a);
 /* What became of it: 0, or an errno. */
 int mc_socket_error(int fd);
+/* Unix sockets: may there be bytes of ours that the other side has not read yet? */
+bool mc_socket_unread(int fd);
 /* Packets that arrive with a lower TTL (hop limit) are dropped, on a listener those that would open a connection; 0: none. Connections
  * inherit it when their handshake ends. MC_OK or MC_ERROR (not a TCP socket). */
 int mc_socket_min_ttl(int fd, int ttl);

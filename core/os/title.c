@@ -59,10 +59,11 @@ static bool locate(void)
 /* Own copies of the strings; what the vector itself is does not matter to the kernel. */
 static int move_environment(void)
 {
+    static char **copy; /* setenv() takes another one: this must be known to somebody then */
     size_t n = 0;
     while (environ && environ[n])
         n++;
-    char **copy = calloc(n + 1, sizeof(*copy));
+    copy = calloc(n + 1, sizeof(*copy));
     for (size_t i = 0; copy && i < n; i++) {
         copy[i] = strdup(environ[i]);
         if (copy[i])

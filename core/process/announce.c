@@ -13,7 +13,7 @@ static void tell_status(struct mc_arbiter *a)
     }
     if (a->stopping != MC_STOP_NOT)
         mc_notify_status("Stopping: %u workers finish their requests", leaving);
-    else if (a->fresh)
+    else if (a->reload.state != MC_RELOAD_NONE)
         mc_notify_status("Reloading: %u workers ready, %u leave", ready, leaving);
     else if (leaving)
         mc_notify_status("%u of %u workers ready, %u leave", ready, wanted, leaving);
@@ -23,7 +23,7 @@ static void tell_status(struct mc_arbiter *a)
 
 void mc_announce_tend(struct mc_arbiter *a)
 {
-    if (a->stopping == MC_STOP_NOT && !a->fresh && mc_generation_ready(a->gen))
+    if (a->stopping == MC_STOP_NOT && a->reload.state == MC_RELOAD_NONE && mc_generation_ready(a->gen))
         mc_notify_ready();
     tell_status(a);
     uint64_t next = mc_notify_alive(a->loop.now);

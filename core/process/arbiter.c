@@ -8,6 +8,7 @@
 #include "core/process/inherit.h"
 #include "core/process/pidfile.h"
 #include "core/process/upgrade.h"
+#include "core/process/watch.h"
 #include "core/server/sinks.h"
 #include "mc_config.h"
 
@@ -66,11 +67,16 @@ void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when)
 /* The first pool is the one that the command line speaks of. */
 static void change_count(struct mc_arbiter *a, int change)
 {
-    struct mc_arb_pool *p = &a->gen->pools[0];
+    struct mc_arb_pool *p = &a->gen->pools[0], *fresh = a->fresh ? &a->fresh->pools[0] : NULL;
     unsigned before = mc_notice_wanted(a);
     p->wanted = mc_policy_wanted(p->wanted, change, a->nkids / 2);
+    if (fresh) {
+        fresh->wanted = mc_policy_wanted(fresh->wanted, change, a->nkids / 2);
+        mc_scale_moved(&fresh->scale, fresh->wanted);
+    }
     mc_scale_moved(&p->scale, p->wanted);
-    mc_info("%u workers wanted", p->wanted);
+    a->reload.change += change;
+    mc_info("%u workers wanted", fresh ? fresh->wanted : p->wanted);
     mc_notice_count(a, before);
 }
 
@@ -81,6 +87,7 @@ static void on_winch(struct mc_arbiter *a)
         return;
     }
     mc_info("graceful stop of workers");
+    mc_reload_stop(a);
     mc_upgrade_step_back();
     for (size_t i = 0; i < a->gen->conf->npools; i++)
         a->gen->pools[i].wanted = 0;
@@ -128,8 +135,7 @@ static void on_signal(struct mc_arbiter *a, int sig)
         on_winch(a);
         break;
     case SIGHUP:
-        mc_warn("Settings are not read again in this version: only certificates are");
-        mc_keys_reload(a, false);
+        mc_reload_ask(a);
         break;
     default:
         mc_upgrade_begin(a);
@@ -166,12 +172,16 @@ static void tend(struct mc_arbiter *a)
     for (struct mc_arb_pool *p = mc_generation_next_pool(a, NULL); p; p = mc_generation_next_pool(a, p))
         mc_kid_watchdog(&p->zygote, a->loop.now);
     if (!a->check) {
+        mc_seats_tend(a);
         mc_keys_tend(a);
         mc_upgrade_tend(a);
+        mc_reload_tend(a);
         mc_announce_tend(a);
         mc_scaling_tend(a);
+        mc_watch_tend(a);
     }
     mc_roll_tend(a);
+    mc_hops_tend(a);
     mc_tally_publish(a);
     mc_metrics_tend(a);
     if (a->stopping != MC_STOP_NOT)
@@ -279,22 +289,23 @@ static void log_pools(const struct mc_generation *g)
     }
 }
 
-static int write_pidfile(struct mc_arbiter *a)
-{
-    const char *path = a->gen->conf->set.pidfile;
-    return path ? mc_upgrade_pidfile(a, path) : MC_OK;
-}
-
 static int start(struct mc_arbiter *a)
 {
     struct mc_generation *g = a->gen;
+    char err[512];
     if (mc_logs_open(g) != MC_OK)
         return MC_ERROR;
     mc_logs_use(g);
     if (open_loop(a) != MC_OK)
         return MC_ERROR;
     mc_info("Starting monoceros " MC_VERSION);
-    if (mc_upgrade_open(a) != MC_OK || write_pidfile(a) != MC_OK || prepare(a) != MC_OK || mc_keys_open(g) != MC_OK || mc_listeners_open(g) != MC_OK)
+    if (mc_upgrade_open(a) != MC_OK)
+        return MC_ERROR;
+    if (mc_upgrade_pidfile(a, g->conf, err, sizeof(err)) != MC_OK) {
+        mc_error("%s", err);
+        return MC_ERROR;
+    }
+    if (prepare(a) != MC_OK || mc_keys_open(g) != MC_OK || mc_listeners_open(g) != MC_OK)
         return MC_ERROR;
     mc_upgrade_listening(a);
     mc_listeners_log(g);
@@ -336,9 +347,9 @@ static int enter(struct mc_arbiter *a)
         return MC_ERROR;
     }
     /* The default of 0 speaks of unix sockets only: files that apps make keep the umask that we were started with. */
-    if (conf->set.umask_)
-        umask((mode_t)conf->set.umask_);
-    mc_arbiter_set_env(&conf->set.raw_env);
+    a->umask = umask((mode_t)conf->set.umask_);
+    if (!conf->set.umask_)
+        umask(a->umask);
     a->pid = getpid();
     if (make_records(a) == MC_OK)
         return MC_OK;
@@ -353,8 +364,10 @@ static void finish(struct mc_arbiter *a)
     if (a->pidfile)
         mc_pidfile_remove(a->pidfile, a->pid);
     free(a->pidfile);
+    mc_seats_close(a);
     mc_upgrade_close(a);
-    mc_keys_unwatch(a);
+    mc_hops_close(a);
+    mc_watch_close(a);
     if (a->signals.registered)
         mc_io_unwatch(&a->loop, &a->signals);
     if (a->loop.ops)
@@ -364,7 +377,11 @@ static void finish(struct mc_arbiter *a)
     free(a->tally);
     if (a->gen->errorlog >= 0)
         mc_log_set_fd(STDERR_FILENO);
-    mc_generation_free(&a->gen);
+    while (a->gen) {
+        struct mc_generation *g = a->gen;
+        a->gen = g->older;
+        mc_generation_free(&g);
+    }
 }
 
 static void say_goodbye(const struct mc_arbiter *a)
@@ -377,8 +394,8 @@ static void say_goodbye(const struct mc_arbiter *a)
 
 int mc_arbiter_run(struct mc_conf *conf, bool check)
 {
-    struct mc_arbiter a = {.check = check, .board.shm.fd = -1, .oom_kills = -1};
-    a.signals.fd = a.watch.fd = -1;
+    struct mc_arbiter a = {.check = check, .made = 1, .board.shm.fd = -1, .oom_kills = -1, .reload.loaded = -1};
+    a.signals.fd = -1;
     a.gen = mc_generation_make(&a, conf, 1);
     if (!a.gen) {
         mc_error("out of memory");

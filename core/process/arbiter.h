@@ -46,6 +46,8 @@ struct mc_kid {
     enum mc_kill kill_why; /* the reason of that */
     enum mc_kill killed;   /* a fatal signal was sent, and why */
     int failed;            /* code of MC_MSG_FAILED */
+    bool no_clients;       /* it serves the other pools' workers only, and leaves when they have gone */
+    unsigned seat;         /* which of the sockets of an address (seats.c) */
     bool owed;             /* new secrets that its channel had no room for */
     unsigned age;          /* the how-manieth worker of this arbiter; 0: a zygote */
     unsigned hooks;        /* zygote: messages for hooks that it has not dealt with yet, since… */
@@ -88,18 +90,43 @@ struct mc_generation {
     } *places; /* the files of unix listeners, in the same order; ino 0: none */
 };
 
+enum mc_reload_state {
+    MC_RELOAD_NONE,
+    MC_RELOAD_LOADING, /* a child reads the configuration */
+    MC_RELOAD_PROVING, /* a fresh generation starts its first workers */
+    MC_RELOAD_ROLLING, /* it serves; older ones still have workers that were not told to leave */
+};
+
+struct mc_reload {
+    enum mc_reload_state state;
+    uint64_t since_ms; /* of this state */
+    bool pending;      /* one is to begin as soon as it may */
+    int change;        /* TTIN and TTOU since it was asked for */
+    pid_t loader;      /* leader of its process group; 0: none */
+    int loaded;        /* memfd: what it writes */
+    bool late;         /* it was killed for that */
+    unsigned done, failed;
+    char failure[512]; /* why the last one failed; "": it did not */
+};
+
 enum mc_stopping { MC_STOP_NOT, MC_STOP_GRACEFUL, MC_STOP_QUICK, MC_STOP_FORCED };
 
 struct mc_arbiter {
     struct mc_generation *gen;   /* the one that serves; NULL only before the start and after the end */
     struct mc_generation *fresh; /* the one that has still to prove itself: fresh->older is gen. NULL: none */
+    unsigned made;               /* generations so far */
+    struct mc_reload reload;
     pid_t pid;
+    mode_t umask; /* that we were started with */
     bool check; /* --check-config: import the apps, serve nothing */
     struct mc_loop loop;
-    struct mc_io signals, watch; /* watch: inotify on files of secrets; fd -1: none */
-    uint64_t changed_ms;         /* some have changed: read them then; 0: no */
+    struct mc_io signals;
+    uint64_t changed_ms; /* files of secrets have changed: read them then; 0: no */
     struct mc_board board;
+    struct mc_seats *seats; /* sockets of reuse_port beyond the first of each address */
     struct mc_tally *tally;
+    struct mc_arb_hop *hops; /* hops.c: sockets of pools */
+    bool hops_ended;
     struct mc_kid *kids;
     unsigned nkids;
     unsigned born;        /* workers so far */
@@ -132,6 +159,7 @@ void mc_arbiter_step_forward(struct mc_arbiter *a);
 /* Look again at `when` at the latest. */
 void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when);
 
+
 /* ---- generation.c ---- */
 /* A generation of this configuration, which becomes its own, with its pools; nothing is opened yet. NULL: no memory, and conf is still the caller's. */
 struct mc_generation *mc_generation_make(struct mc_arbiter *a, struct mc_conf *conf, unsigned number);
@@ -145,12 +173,30 @@ unsigned mc_generation_count(const struct mc_conf_pool *p);
 unsigned mc_generation_workers(const struct mc_generation *g);
 /* Every pool of it has had a worker that was ready. */
 bool mc_generation_ready(const struct mc_generation *g);
+/* The pool of that name, or NULL. */
+struct mc_arb_pool *mc_generation_pool(const struct mc_generation *g, const char *name);
 /* The pools of all generations, the newest first: NULL begins, NULL is the end. */
 struct mc_arb_pool *mc_generation_next_pool(const struct mc_arbiter *a, const struct mc_arb_pool *prev);
 
 /* ---- roll.c ---- */
 /* As many workers as are wanted: births, those that leave, replacements; and --check-config's children. On each turn. */
 void mc_roll_tend(struct mc_arbiter *a);
+/* All of a generation are told to leave: it has been given up. */
+void mc_roll_dismiss(struct mc_generation *g);
+/* Have all workers of older generations been told to leave? */
+bool mc_roll_done(const struct mc_arbiter *a);
+
+/* ---- reload.c ---- */
+void mc_reload_ask(struct mc_arbiter *a); /* HUP: now, or after the one that is under way */
+void mc_reload_tend(struct mc_arbiter *a); /* on each turn */
+void mc_reload_stop(struct mc_arbiter *a); /* the server stops */
+/* A child that is no kid has ended: was it ours? */
+bool mc_reload_reaped(struct mc_arbiter *a, pid_t pid, int status);
+/* A birth of the fresh generation has failed. */
+void mc_reload_unborn(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_policy_end *e);
+/* Why the reload fails, if it does; then (fresh generations only) let it fail. */
+void mc_reload_note(struct mc_arbiter *a, const char *fmt, ...) MC_PRINTF(2, 3);
+void mc_reload_discard(struct mc_arbiter *a);
 
 /* ---- scaling.c ---- */
 /* The bounds of a new pool; it begins with what a pool of its name in the generation that serves has come to want, if that follows the load, too. */
@@ -166,6 +212,14 @@ void mc_scaling_tend(struct mc_arbiter *a);
 /* Bind all, 5 tries 1 s apart. MC_OK or MC_ERROR (logged, or interrupted by a signal). May sleep. */
 int mc_listeners_open(struct mc_generation *g);
 void mc_listeners_log(struct mc_generation *g);
+/* For a generation whose ->older serves: what that has, too, is taken over, the rest is bound at once. MC_OK or MC_ERROR with err. */
+int mc_listeners_inherit(struct mc_generation *g, char *err, size_t errcap);
+/* Has a configuration the i-th listener of another one? */
+bool mc_listeners_has(const struct mc_conf *conf, const struct mc_conf *other, size_t i);
+/* Our copies are closed, because a->gen is another one; what it does not have is refused first. */
+void mc_listeners_part(struct mc_generation *g);
+/* Which listeners of g only its own workers serve: for MC_MSG_DRAIN. */
+void mc_listeners_lone(const struct mc_generation *g, struct mc_msg *m);
 /* No new connection from now on; those that exist still reach the workers. Then our copies are closed. */
 void mc_listeners_refuse(struct mc_generation *g);
 /* One of them; also from a worker whose arbiter has died. */
@@ -179,6 +233,22 @@ void mc_listeners_admit(const struct mc_generation *g, size_t i);
 void mc_announce_tend(struct mc_arbiter *a);
 /* The end begins. */
 void mc_announce_stop(struct mc_arbiter *a);
+
+/* ---- seats.c: reuse_port ---- */
+/* A seat for a worker that is about to be born, with its sockets; then its socket for the i-th listener (that of the generation without reuse_port); -1: another pool's. */
+void mc_seats_take(struct mc_kid *k);
+int mc_seats_fd(const struct mc_kid *k, size_t i);
+/* A worker of this newer pool accepts at its seat. */
+bool mc_seats_has_heir(const struct mc_kid *k, const struct mc_arb_pool *newer);
+/* Fewer workers are wanted: one whose seat is to go. */
+bool mc_seats_first_to_leave(const struct mc_kid *k);
+void mc_seats_tend(struct mc_arbiter *a); /* on each turn: sockets too many */
+void mc_seats_refuse(struct mc_arbiter *a); /* as mc_listeners_refuse() */
+void mc_seats_close(struct mc_arbiter *a);
+/* For the program after us, and from the one before us. */
+void mc_seats_print(const struct mc_arbiter *a, const struct mc_addr *addr, struct mc_sb *out);
+void mc_seats_bequeath(const struct mc_arbiter *a, const struct mc_addr *addr);
+void mc_seats_inherit(struct mc_arbiter *a);
 
 /* ---- shares.c ---- */
 struct mc_inherit;
@@ -196,6 +266,8 @@ void mc_shares_bequeath(const struct mc_arbiter *a);
 /* MC_OK or MC_ERROR (logged). The arbiter itself writes to them from mc_logs_use() on. */
 int mc_logs_open(struct mc_generation *g);
 void mc_logs_use(struct mc_generation *g);
+/* The same for a generation that takes over; older ones that write to the same files get the new descriptors. */
+void mc_logs_pass(struct mc_generation *g);
 /* Open again (USR1) and send the new descriptors to everyone. */
 void mc_logs_reopen(struct mc_arbiter *a);
 void mc_logs_daemon(struct mc_generation *g); /* "-" leads nowhere once the terminal is gone */
@@ -205,14 +277,26 @@ void mc_logs_daemon(struct mc_generation *g); /* "-" leads nowhere once the term
 void mc_metrics_tend(struct mc_arbiter *a);
 
 /* ---- keys.c ---- */
-/* Certificates and keys for the workers of every pool. MC_OK or MC_ERROR (logged). */
+/* Certificates and keys for the workers of every pool, beside what a pool of the same name has. MC_OK or MC_ERROR (logged). */
 int mc_keys_open(struct mc_generation *g);
-/* Read again; what is new goes to the workers. quiet: say nothing when all is as it was. */
-void mc_keys_reload(struct mc_arbiter *a, bool quiet);
 void mc_keys_tend(struct mc_arbiter *a); /* on each turn */
 void mc_keys_reaped(struct mc_arbiter *a, pid_t pid, int status); /* a child that is no kid */
+/* Could they be had? MC_OK or MC_ERROR with err. */
+int mc_keys_check(const struct mc_conf *conf, char *err, size_t errcap);
 void mc_keys_close(struct mc_generation *g);
-void mc_keys_unwatch(struct mc_arbiter *a);
+void mc_keys_changed(struct mc_arbiter *a); /* something has, in a directory that is watched for us */
+
+/* ---- hops.c ---- */
+struct mc_secrets;
+/* Sockets for the pools that others ask, those that are not there yet; before the secrets of workers are gathered. MC_OK or MC_ERROR (logged). */
+int mc_hops_open(struct mc_generation *g);
+/* A copy of the one of this listener's pool, or -1 (logged). */
+int mc_hops_fd(const struct mc_generation *g, const struct mc_conf_listen *l);
+/* What workers of this pool must know of them. MC_OK or MC_ERROR (out of memory). */
+int mc_hops_gather(const struct mc_arb_pool *p, struct mc_secrets *out);
+/* A graceful stop: when nobody has clients any more, those who served the others leave. On each turn. */
+void mc_hops_tend(struct mc_arbiter *a);
+void mc_hops_close(struct mc_arbiter *a);
 
 /* ---- spawn.c ---- */
 /* Begin the birth of a worker of this pool: directly, or through the pool's zygote. MC_OK, MC_AGAIN (not now), MC_ERROR (counted as a failure). */
@@ -224,6 +308,9 @@ int mc_spawn_check(struct mc_arbiter *a, struct mc_arb_pool *p);
  * killed. Its pid, or MC_ERROR (logged). */
 pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out,
                       int (*fn)(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out));
+/* A child with all rights and this descriptor, alone in a process group of its own: runs fn and ends with what it returns, 0 or 1. Its pid, or MC_ERROR
+ * (errno). */
+pid_t mc_spawn_loader(struct mc_arbiter *a, int out, int (*fn)(int out));
 /* Is there anything to do for it? */
 bool mc_spawn_has_check(const struct mc_arb_pool *p);
 
@@ -262,6 +349,7 @@ void mc_notice_born(struct mc_kid *k);       /* a worker has told its pid */
 void mc_notice_gone(struct mc_kid *k);       /* a worker is gone: child_exit */
 unsigned mc_notice_wanted(const struct mc_arbiter *a);
 void mc_notice_count(struct mc_arbiter *a, unsigned before); /* the number of wanted workers has changed */
+bool mc_notice_busy(const struct mc_arbiter *a); /* hooks have not dealt with all that they were told */
 void mc_notice_exec(struct mc_arbiter *a);   /* pre_exec */
 void mc_notice_watch(struct mc_kid *k, uint64_t now);
 bool mc_notice_keeps(struct mc_kid *zygote); /* at a stop it stays until the workers are gone */

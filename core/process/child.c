@@ -6,16 +6,18 @@
 #include "core/os/signals.h"
 #include "core/process/arbiter.h"
 #include "core/server/access.h"
+#include "core/server/hop.h"
 #include "core/server/sinks.h"
 #include "core/server/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { ALONE_MS = 1000 };
+enum { ALONE_MS = 1000, FRONTS_MS = 200 };
 
 static const int caught[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTTIN, SIGTTOU, 0};
 
@@ -24,6 +26,7 @@ static struct {
     struct mc_io channel, signals;
     unsigned grace;        /* seconds that an orphan has; 0: no limit */
     struct mc_timer alone; /* told to leave by a signal: is it only us? */
+    struct mc_timer fronts; /* without an arbiter: are those still there that ask this pool? */
     const struct mc_child_start *start;
 } self;
 
@@ -60,16 +63,22 @@ static int take_secrets(int fd)
     int rc = fd >= 0 ? mc_secrets_load(&s, fd) : MC_OK;
     if (rc != MC_OK)
         mc_error("cannot read the secrets of this worker: %m");
+    if (rc == MC_OK)
+        rc = mc_hop_adopt(&self.worker, &s);
     for (size_t i = 0; rc == MC_OK && mc_modules[i]; i++)
         rc = mc_modules[i]->adopt ? mc_modules[i]->adopt(&self.worker, &s) : MC_OK;
     mc_secrets_wipe(&s);
     return rc;
 }
 
-/* When all leave, the queue must be served to its end; otherwise the others take it. */
-static void leave(bool all)
+/* When all leave, the queue must be served to its end; otherwise the others take it, but for what only we have (lone: see MC_MSG_DRAIN). */
+static void leave(bool all, const char *lone)
 {
     mc_timer_clear(&self.alone);
+    for (size_t i = 0; lone && i < self.worker.nlisteners; i++) {
+        struct mc_listener *l = &self.worker.listeners[i];
+        l->lone = l->conf->index / 8 < MC_MSG_TEXT && lone[l->conf->index / 8] >> l->conf->index % 8 & 1;
+    }
     if (all)
         mc_worker_drain(&self.worker);
     else
@@ -93,12 +102,18 @@ static void on_message(const struct mc_msg *m, int fds[2])
     }
     if (m->kind == MC_MSG_SECRETS && m->nfds == 1)
         (void)take_secrets(fds[0]); /* a failure changes nothing */
+    if (m->kind == MC_MSG_LISTEN && m->nfds == 1) {
+        mc_worker_empty(&self.worker, m->value, fds[0]);
+        return;
+    }
     for (int i = 0; i < m->nfds; i++)
         mc_fd_close(&fds[i]);
     if (m->kind == MC_MSG_SHARE)
         mc_worker_share(&self.worker, m->value, m->code != 0);
     else if (m->kind == MC_MSG_DRAIN)
-        leave(m->value != 0);
+        leave(m->value != 0, m->text);
+    else if (m->kind == MC_MSG_HOPS_END)
+        mc_worker_end_hops(&self.worker);
     else if (m->kind == MC_MSG_STOP)
         stop_now();
     else if (m->kind != MC_MSG_SECRETS)
@@ -111,10 +126,34 @@ static void part(void)
     bool orphan = getppid() != self.start->arbiter;
     for (size_t i = 0; orphan && i < self.worker.nlisteners; i++) {
         const struct mc_listener *l = &self.worker.listeners[i];
-        if (!l->done && !l->shared)
+        if (!l->done && !l->shared && !l->conf->hop)
             mc_listeners_refuse_fd(l->io.fd, &l->conf->addr);
     }
-    leave(orphan);
+    leave(orphan, NULL);
+    if (self.worker.hops_stay)
+        mc_timer_set(&self.worker.loop, &self.fronts, FRONTS_MS);
+}
+
+/* Does a worker live that has clients of its own? No arbiter is left to tell. What the scoreboard says is only asked about. */
+static bool fronts_left(void)
+{
+    const struct mc_child_start *s = self.start;
+    for (unsigned i = 0; i < s->nslots; i++) {
+        uint32_t pool = mc_slot_get(s->slots[i].pool);
+        int32_t pid = mc_slot_get(s->slots[i].pid);
+        bool front = pool >= s->conf->npools || !s->conf->pools[pool].hops;
+        if (front && mc_slot_get(s->slots[i].state) != MC_SLOT_EMPTY && pid > 1 && kill(pid, 0) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void on_fronts(struct mc_timer *t)
+{
+    if (fronts_left())
+        mc_timer_set(&self.worker.loop, t, FRONTS_MS);
+    else
+        mc_worker_end_hops(&self.worker);
 }
 
 /* Leave, but who else does will be known in a moment only. */
@@ -219,9 +258,22 @@ static void recycle(const char *why)
     tell(MC_MSG_RECYCLE, 0, why);
 }
 
-static int fail(int code, const char *text)
+static void no_clients(void)
 {
-    tell(MC_MSG_FAILED, code, text);
+    tell(MC_MSG_NO_CLIENTS, 0, "");
+}
+
+void mc_child_files(int fd)
+{
+    struct mc_msg m = {.kind = MC_MSG_FILES};
+    (void)mc_channel_send(self.start->channel, &m, &fd, 1);
+}
+
+static int fail(int code, const char *text, bool logged)
+{
+    struct mc_msg m = {.kind = MC_MSG_FAILED, .code = code, .value = logged};
+    snprintf(m.text, sizeof(m.text), "%s", text);
+    (void)mc_channel_send(self.start->channel, &m, NULL, 0);
     mc_info("Worker exiting (pid: %ld)", (long)getpid());
     return code;
 }
@@ -230,19 +282,20 @@ static int open_all(void)
 {
     const struct mc_child_start *s = self.start;
     if (catch_signals() != MC_OK || follow_parent() != MC_OK)
-        return fail(MC_EXIT_BOOT, "cannot catch signals, or the arbiter has died");
+        return fail(MC_EXIT_BOOT, "cannot catch signals, or the arbiter has died", false);
     int code = mc_worker_open(&self.worker, s->conf, s->pool, s->slot, s->listen_fds);
-    if (code != MC_OK) return fail(code > 0 ? code : MC_EXIT_BOOT, "");
+    if (code != MC_OK) return fail(code > 0 ? code : MC_EXIT_BOOT, self.worker.failure, true);
     self.worker.recycle = recycle;
+    self.worker.no_clients = no_clients;
     self.worker.slots = s->slots;
     self.worker.nslots = s->nslots;
     code = take_secrets(s->secrets);
     int given = s->secrets;
     mc_fd_close(&given);
-    if (code != MC_OK) return fail(MC_EXIT_BOOT, "");
+    if (code != MC_OK) return fail(MC_EXIT_BOOT, "", true);
     if (catch_signals() != MC_OK || open_access() != MC_OK || watch(&self.channel, s->channel, on_channel) != MC_OK ||
         watch(&self.signals, mc_signals_fd(), on_signals) != MC_OK || mc_worker_listen(&self.worker) != MC_OK)
-        return fail(MC_EXIT_BOOT, "cannot open the access log or watch its descriptors");
+        return fail(MC_EXIT_BOOT, "cannot open the access log or watch its descriptors", false);
     return MC_OK;
 }
 
@@ -250,6 +303,7 @@ int mc_child_worker(const struct mc_child_start *start)
 {
     self.start = start;
     mc_timer_init(&self.alone, on_alone, NULL);
+    mc_timer_init(&self.fronts, on_fronts, NULL);
     mc_slot_set(start->slot->pid, (int32_t)getpid());
     mc_proc_title("monoceros: worker [%s]", mc_arbiter_name(start->conf));
     mc_sinks_start(start->conf);

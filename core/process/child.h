@@ -19,10 +19,12 @@ enum mc_msg_kind {
     /* up */
     MC_MSG_PID,    /* a worker names itself (credentials checked by the arbiter) */
     MC_MSG_READY,  /* worker: accepts; zygote: loaded, can spawn */
-    MC_MSG_FAILED, /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line; the sender exits with that code */
+    MC_MSG_FAILED, /* code = MC_EXIT_BOOT or MC_EXIT_APP; text = one line (value 1: the log has it already); the sender exits with that code */
     /* down */
-    MC_MSG_SPAWN, /* zygote: slot index in `value`, in `code` the how-manieth worker of the server it is, fds: the new worker's channel, and its secrets when the pool has any */
-    MC_MSG_DRAIN, /* worker: finish and leave; value 1: all do and the queue must be served, 0: the others take it; zygote: leave */
+    MC_MSG_SPAWN, /* zygote: slot index in `value`, in `code` the how-manieth worker of the server it is, text: how many MC_MSG_LISTEN wait in it; fds: the new worker's channel, and its secrets when the pool has any */
+    /* worker: finish and leave; value 1: all do and the queues must be served, 0: others take them, but for those of the listeners whose bits are set in
+     * text (conf->listens order, the lowest bit of a byte first); zygote: leave */
+    MC_MSG_DRAIN,
     MC_MSG_STOP,  /* worker: leave now */
     MC_MSG_LOGS,  /* new log fds: errorlog, then accesslog if value & 1 */
     MC_MSG_CHECK, /* zygote: import the apps, answer READY or FAILED */
@@ -34,6 +36,14 @@ enum mc_msg_kind {
     MC_MSG_HOOK, /* zygote: code is an enum mc_hook, with its facts in value and text; answered in turn */
     /* up */
     MC_MSG_HOOKED, /* zygote: a HOOK has been dealt with, or (hooks only) a SPAWN */
+    /* up */
+    MC_MSG_NO_CLIENTS, /* worker that drains: it has no clients of its own any more, and stays for the other pools' workers */
+    /* down */
+    MC_MSG_HOPS_END, /* worker: they have gone, too: leave */
+    /* up */
+    MC_MSG_FILES, /* worker: files that it has loaded, one fd: see mc_watch_files() */
+    /* down */
+    MC_MSG_LISTEN, /* worker, one fd: accept here, too (a listener of the index in `value`), until nothing comes any more; before its birth: its own */
     MC_MSG_KINDS
 };
 
@@ -50,6 +60,7 @@ enum mc_hook {
 };
 
 #define MC_MSG_MAGIC 0x4d434d53u
+enum { MC_MSG_TEXT = 240 };
 
 struct mc_msg {
     uint32_t magic; /* MC_MSG_MAGIC, set by mc_channel_send() */
@@ -57,7 +68,7 @@ struct mc_msg {
     uint16_t nfds; /* set by mc_channel_send() */
     int32_t code;
     uint32_t value;
-    char text[240]; /* NUL-terminated */
+    char text[MC_MSG_TEXT]; /* NUL-terminated */
 };
 
 /* MC_OK; MC_AGAIN (would block); MC_ERROR (errno: EBADMSG malformed, ECONNRESET or EPIPE the other side is gone). Fds are CLOEXEC. Never block.
@@ -89,6 +100,8 @@ struct mc_child_start {
 /* Installs the signal handlers, names itself to the arbiter, opens the worker (apps are imported), serves until told to leave.
  * Returns the exit code. May sleep. */
 int mc_child_worker(const struct mc_child_start *start);
+/* With `reload`: tell the arbiter which files this worker has loaded (see mc_watch_files). The fd stays the caller's. Any thread. */
+void mc_child_files(int fd);
 
 /* ---- zygote side, called by modules/python inside the user's interpreter ---- */
 struct mc_zygote_hooks {

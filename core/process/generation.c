@@ -74,7 +74,10 @@ int mc_generation_prepare(struct mc_generation *g)
         mc_error("access_log_format: %s", err);
         return MC_ERROR;
     }
-    if (mc_zone_create(g->conf, &g->zones) != MC_OK) {
+    int rc = g->older ? mc_zone_share(g->conf, g->older->conf, &g->older->zones, &g->zones) : MC_DECLINED;
+    if (rc == MC_DECLINED)
+        rc = mc_zone_create(g->conf, &g->zones);
+    if (rc != MC_OK) {
         mc_error("cannot make the shared memory of zones: %m");
         return MC_ERROR;
     }
@@ -125,6 +128,15 @@ bool mc_generation_ready(const struct mc_generation *g)
             return false;
     }
     return true;
+}
+
+struct mc_arb_pool *mc_generation_pool(const struct mc_generation *g, const char *name)
+{
+    for (size_t i = 0; i < g->conf->npools; i++) {
+        if (strcmp(g->conf->pools[i].name, name) == 0)
+            return &g->pools[i];
+    }
+    return NULL;
 }
 
 struct mc_arb_pool *mc_generation_next_pool(const struct mc_arbiter *a, const struct mc_arb_pool *prev)

@@ -208,6 +208,18 @@ int mc_inherit_take(struct mc_inherit *in, const struct mc_addr *addr, const cha
     return -1;
 }
 
+int mc_inherit_take_same(struct mc_inherit *in, const char *text)
+{
+    for (size_t i = 0; i < in->n; i++) {
+        struct mc_inherited *one = &in->v[i];
+        if (one->taken || one->systemd || strcmp(one->text, text) != 0)
+            continue;
+        one->taken = true;
+        return one->fd;
+    }
+    return -1;
+}
+
 size_t mc_inherit_systemd(const struct mc_inherit *in)
 {
     size_t n = 0;

@@ -41,6 +41,8 @@ int mc_inherit_open(struct mc_inherit *in, char *err, size_t errcap);
 /* The next socket of this address that nobody took: it is the caller's (systemd's: a copy, because fd://N names it, too), or -1. *given: it is
  * systemd's. Matched by the text of the settings, then by where it is bound; "0.0.0.0" by systemd's "[::]" of the same port as well. */
 int mc_inherit_take(struct mc_inherit *in, const struct mc_addr *addr, const char *text, bool *given);
+/* The next one of the program before us with exactly this text, or -1. */
+int mc_inherit_take_same(struct mc_inherit *in, const char *text);
 /* How many are systemd's. */
 size_t mc_inherit_systemd(const struct mc_inherit *in);
 /* Close what nobody took, and forget all but systemd's, which stay open. */

@@ -1,17 +1,18 @@
-/* Secrets of the pools: gathered from the modules as the arbiter (root, perhaps), handed to workers in sealed memfds, one a pool. Read again on HUP, when a
- * watched file changes, and when a module wants it (ticket keys grow old). The arbiter keeps only the memfds: what it reads is wiped. Later than
+/* Secrets of the pools: gathered from the modules as the arbiter (root, perhaps), handed to workers in sealed memfds, one a pool. Read again by a reload, when
+ * a watched file changes, and when a module wants it (ticket keys grow old). The arbiter keeps only the memfds: what it reads is wiped. Later than
  * the start a failure changes nothing but the log. Called by the arbiter's loop. */
 #include "core/config/secrets.h"
 #include "core/os/fd.h"
 #include "core/process/arbiter.h"
+#include "core/process/watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/sendfile.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,10 +26,7 @@ static void watch_directory(struct mc_arbiter *a, const char *path)
 {
     char copy[PATH_MAX];
     snprintf(copy, sizeof(copy), "%s", path);
-    if (a->watch.fd < 0)
-        a->watch.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (a->watch.fd < 0 ||
-        inotify_add_watch(a->watch.fd, dirname(copy), IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ONLYDIR) < 0)
+    if (mc_watch_dir(a, dirname(copy), MC_WATCH_KEYS) != MC_OK)
         mc_warn("cannot watch %s for changes: %m", path);
 }
 
@@ -43,25 +41,11 @@ static void watch_file(struct mc_gather *g, const char *path)
         watch_directory(a, real);
 }
 
-static void on_changes(struct mc_io *io)
+void mc_keys_changed(struct mc_arbiter *a)
 {
-    struct mc_arbiter *a = io->data;
-    char events[4096];
-    while (read(io->fd, events, sizeof(events)) > 0)
-        continue;
     if (a->changed_ms == 0)
         a->changed_ms = a->loop.now + SETTLE_MS;
     mc_arbiter_wake_at(a, a->changed_ms);
-}
-
-static void start_watching(struct mc_arbiter *a)
-{
-    if (a->watch.fd < 0 || a->watch.registered)
-        return;
-    mc_io_init(&a->watch, a->watch.fd, on_changes, a);
-    a->watch.level = true;
-    if (mc_io_watch(&a->loop, &a->watch, MC_WANT_READ) != MC_OK)
-        mc_warn("cannot watch files for changes: %m");
 }
 
 /* ---- gathering */
@@ -115,6 +99,17 @@ static int fetch(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int out)
             return MC_ERROR;
     }
     return rc;
+}
+
+/* A pool of the same name may have some: ticket keys go on, and what was fetched is not asked for again. */
+static void take_over(struct mc_arb_pool *p)
+{
+    const struct mc_generation *older = p->gen->older;
+    struct mc_arb_pool *from = older ? mc_generation_pool(older, p->conf->name) : NULL;
+    if (!from || from->secrets < 0)
+        return;
+    p->secrets = fcntl(from->secrets, F_DUPFD_CLOEXEC, 3);
+    p->fetch_next = from->fetch_next;
 }
 
 static void start_fetch(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_secrets *ask)
@@ -186,6 +181,10 @@ static int renew(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_se
     int rc = load_old(p, fetched, &old), fd = -1;
     if (rc == MC_OK)
         rc = gather(a, p, &old, &fresh, &ask);
+    if (rc == MC_OK && mc_hops_gather(p, &fresh) != MC_OK) {
+        mc_error("out of memory");
+        rc = MC_ERROR;
+    }
     if (rc == MC_OK && p->secrets >= 0)
         rc = mc_secrets_load(&now, p->secrets);
     bool same = rc == MC_OK && mc_secrets_equal(&now, &fresh);
@@ -208,11 +207,18 @@ static int renew(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_se
 
 int mc_keys_open(struct mc_generation *g)
 {
+    if (mc_hops_open(g) != MC_OK)
+        return MC_ERROR;
     for (size_t i = 0; i < g->conf->npools; i++) {
-        if (renew(g->arbiter, &g->pools[i], NULL) == MC_ERROR)
+        struct mc_arb_pool *p = &g->pools[i];
+        take_over(p);
+        bool had = p->secrets >= 0;
+        int rc = renew(g->arbiter, p, NULL);
+        if (rc == MC_ERROR)
             return MC_ERROR;
+        if (had)
+            mc_info("Certificates of pool \"%s\" %s", p->conf->name, rc == 1 ? "were read again" : "have not changed");
     }
-    start_watching(g->arbiter);
     return MC_OK;
 }
 
@@ -226,7 +232,30 @@ static int renew_and_tell(struct mc_arbiter *a, struct mc_arb_pool *p, const str
     return rc;
 }
 
-void mc_keys_reload(struct mc_arbiter *a, bool quiet)
+static void watch_nothing(struct mc_gather *g, const char *path)
+{
+    (void)g;
+    (void)path;
+}
+
+int mc_keys_check(const struct mc_conf *conf, char *err, size_t errcap)
+{
+    int rc = MC_OK;
+    for (size_t i = 0; rc == MC_OK && i < conf->npools; i++) {
+        struct mc_secrets none = {0}, out = {0}, ask = {0};
+        struct mc_gather g = {.conf = conf, .pool = &conf->pools[i], .old = &none, .out = &out, .ask = &ask, .now = (int64_t)time(NULL)};
+        g.watch = watch_nothing;
+        g.err = err;
+        g.errcap = errcap;
+        for (size_t j = 0; rc == MC_OK && mc_modules[j]; j++)
+            rc = mc_modules[j]->gather && mc_modules[j]->gather(&g) != MC_OK ? MC_ERROR : MC_OK;
+        mc_secrets_wipe(&out);
+        mc_secrets_wipe(&ask);
+    }
+    return rc;
+}
+
+static void reload(struct mc_arbiter *a)
 {
     for (size_t i = 0; i < a->gen->conf->npools; i++) {
         struct mc_arb_pool *p = &a->gen->pools[i];
@@ -235,10 +264,7 @@ void mc_keys_reload(struct mc_arbiter *a, bool quiet)
             mc_info("Certificates of pool \"%s\" were read again", p->conf->name);
         else if (rc == MC_ERROR)
             mc_error("Certificates of pool \"%s\" stay as they are", p->conf->name);
-        else if (!quiet && p->secrets >= 0)
-            mc_info("Certificates of pool \"%s\" have not changed", p->conf->name);
     }
-    start_watching(a);
 }
 
 void mc_keys_tend(struct mc_arbiter *a)
@@ -246,7 +272,7 @@ void mc_keys_tend(struct mc_arbiter *a)
     int64_t now = (int64_t)time(NULL);
     if (a->changed_ms && a->loop.now >= a->changed_ms) {
         a->changed_ms = 0;
-        mc_keys_reload(a, true);
+        reload(a);
     } else if (a->changed_ms) {
         mc_arbiter_wake_at(a, a->changed_ms);
     }
@@ -285,11 +311,4 @@ void mc_keys_close(struct mc_generation *g)
         mc_fd_close(&g->pools[i].secrets);
         mc_fd_close(&g->pools[i].fetched);
     }
-}
-
-void mc_keys_unwatch(struct mc_arbiter *a)
-{
-    if (a->watch.registered)
-        mc_io_unwatch(&a->loop, &a->watch);
-    mc_fd_close(&a->watch.fd);
 }

@@ -2,6 +2,7 @@
  * Trusts nothing that comes up a channel: a wrong message is the end of its sender. Called by the arbiter's loop. */
 #include "core/os/fd.h"
 #include "core/process/arbiter.h"
+#include "core/process/watch.h"
 #include "core/server/worker.h"
 
 #include <errno.h>
@@ -90,13 +91,15 @@ static bool code_known(int code)
 static void on_failed(struct mc_kid *k, const struct mc_msg *m)
 {
     k->failed = code_known(m->code) ? m->code : MC_EXIT_BOOT;
-    if (m->text[0])
+    if (m->text[0] && !m->value)
         mc_error("%s (pid:%ld): %s", mc_kid_kind(k), (long)k->pid, m->text);
+    if (m->text[0] && k->pool->gen == k->arbiter->fresh)
+        mc_reload_note(k->arbiter, "%s", m->text);
     /* It leaves by itself; if not, it does not get for ever. */
     doom(k, k->arbiter->loop.now + MC_POLICY_QUICK_MS, MC_KILL_CHANNEL);
 }
 
-static void on_message(struct mc_kid *k, const struct mc_msg *m, pid_t sender)
+static void on_message(struct mc_kid *k, const struct mc_msg *m, int fd, pid_t sender)
 {
     switch (m->kind) {
     case MC_MSG_PID:
@@ -114,12 +117,20 @@ static void on_message(struct mc_kid *k, const struct mc_msg *m, pid_t sender)
         k->why = mc_tally_reason(m->text);
         mc_arbiter_wake_at(k->arbiter, k->arbiter->loop.now);
         break;
+    case MC_MSG_NO_CLIENTS:
+        k->no_clients = true;
+        mc_arbiter_wake_at(k->arbiter, k->arbiter->loop.now);
+        break;
     case MC_MSG_FAILED:
         on_failed(k, m);
         break;
     case MC_MSG_HOOKED:
         if (!k->slot)
             mc_notice_hooked(k);
+        break;
+    case MC_MSG_FILES:
+        if (m->nfds == 1)
+            mc_watch_files(k, fd);
         break;
     default:
         mc_error("%s (pid:%ld) sent a message of kind %u that is not for us", mc_kid_kind(k), (long)k->pid, m->kind);
@@ -150,13 +161,14 @@ static void on_channel(struct mc_io *io)
     for (int i = 0; i < 8 && k->io.fd >= 0; i++) {
         struct mc_msg m;
         pid_t sender = 0;
-        int rc = mc_channel_recv(k->io.fd, &m, NULL, 0, &sender);
+        int fd = -1, rc = mc_channel_recv(k->io.fd, &m, &fd, 1, &sender);
         if (rc == MC_AGAIN)
             return;
         if (rc == MC_OK)
-            on_message(k, &m, sender);
+            on_message(k, &m, fd, sender);
         else
             on_closed(k, errno);
+        mc_fd_close(&fd);
     }
 }
 
@@ -164,9 +176,12 @@ void mc_kid_hear(struct mc_kid *k)
 {
     struct mc_msg m;
     pid_t sender = 0;
+    int fd = -1;
     /* No more than a kid has to say; that the channel is closed is no news here. */
-    for (int i = 0; i < 4 && k->io.fd >= 0 && mc_channel_recv(k->io.fd, &m, NULL, 0, &sender) == MC_OK; i++)
-        on_message(k, &m, sender);
+    for (int i = 0; i < 8 && k->io.fd >= 0 && mc_channel_recv(k->io.fd, &m, &fd, 1, &sender) == MC_OK; i++) {
+        on_message(k, &m, fd, sender);
+        mc_fd_close(&fd);
+    }
 }
 
 int mc_kid_watch(struct mc_kid *k, int fd)
@@ -179,6 +194,8 @@ int mc_kid_watch(struct mc_kid *k, int fd)
 int mc_kid_tell(struct mc_kid *k, enum mc_msg_kind kind)
 {
     struct mc_msg m = {.kind = (uint16_t)kind, .value = k->arbiter->stopping != MC_STOP_NOT};
+    if (kind == MC_MSG_DRAIN && !m.value && k->slot)
+        mc_listeners_lone(k->pool->gen, &m);
     return k->io.fd < 0 ? MC_ERROR : mc_channel_send(k->io.fd, &m, NULL, 0);
 }
 

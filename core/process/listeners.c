@@ -7,8 +7,10 @@
 #include "core/process/upgrade.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,20 +38,25 @@ static bool has_v4_twin(const struct mc_conf *conf, const struct mc_addr *addr)
     return false;
 }
 
-static int open_one(struct mc_generation *g, const struct mc_conf_listen *l)
+/* One try: fd, or -1 with errno. */
+static int bind_one(const struct mc_generation *g, const struct mc_conf_listen *l)
 {
-    struct mc_arbiter *a = g->arbiter;
-    const struct mc_values *set = &g->conf->set;
     struct mc_listen_opts o = {
-        .backlog = (int)set->backlog,
-        .umask = (mode_t)set->umask_,
+        .backlog = (int)g->conf->set.backlog,
+        .umask = (mode_t)g->conf->set.umask_,
         .uid = g->conf->uid,
         .gid = g->conf->gid,
         .v6only = has_v4_twin(g->conf, &l->addr),
         .defer_accept = true,
     };
+    return mc_socket_listen(&l->addr, &o);
+}
+
+static int open_one(struct mc_generation *g, const struct mc_conf_listen *l)
+{
+    struct mc_arbiter *a = g->arbiter;
     for (int i = 1;; i++) {
-        int fd = mc_socket_listen(&l->addr, &o);
+        int fd = bind_one(g, l);
         if (fd >= 0)
             return fd;
         if (errno == EADDRINUSE)
@@ -97,10 +104,10 @@ int mc_listeners_open(struct mc_generation *g)
 {
     for (size_t i = 0; i < g->conf->nlistens; i++) {
         const struct mc_conf_listen *l = &g->conf->listens[i];
-        bool given, inherited;
-        g->listen_fds[i] = take_inherited(l, &given);
-        inherited = g->listen_fds[i] >= 0;
-        if (!inherited)
+        bool given = false, inherited;
+        g->listen_fds[i] = l->hop ? mc_hops_fd(g, l) : take_inherited(l, &given);
+        inherited = g->listen_fds[i] >= 0 && !l->hop;
+        if (!inherited && !l->hop)
             g->listen_fds[i] = open_one(g, l);
         if (g->listen_fds[i] < 0)
             return MC_ERROR;
@@ -119,6 +126,8 @@ void mc_listeners_log(struct mc_generation *g)
         const struct mc_conf_listen *l = &g->conf->listens[i];
         struct mc_addr real;
         char text[160];
+        if (l->hop)
+            continue;
         /* Port 0 became a real one. */
         if (mc_addr_of_fd(g->listen_fds[i], &real) == MC_OK)
             mc_addr_print(&real, text, sizeof(text));
@@ -192,7 +201,7 @@ static void unlink_path(const struct mc_generation *g, size_t i)
 void mc_listeners_refuse(struct mc_generation *g)
 {
     for (size_t i = 0; i < g->conf->nlistens; i++) {
-        if (g->listen_fds[i] < 0)
+        if (g->listen_fds[i] < 0 || g->conf->listens[i].hop) /* those who drain still ask there */
             continue;
         unlink_path(g, i);
         if (!g->places[i].shared && !g->places[i].given)
@@ -208,5 +217,86 @@ void mc_listeners_close(struct mc_generation *g)
             continue;
         unlink_path(g, i);
         mc_fd_close(&g->listen_fds[i]);
+    }
+}
+
+/* ---- a reload: listeners are the same when their addresses are; of equal ones (port 0) the first is the first ---- */
+
+static size_t find(const struct mc_conf *conf, const struct mc_conf *other, size_t i)
+{
+    const char *text = other->listens[i].text;
+    size_t before = 0;
+    for (size_t j = 0; j < i; j++)
+        before += strcmp(other->listens[j].text, text) == 0;
+    for (size_t j = 0; j < conf->nlistens; j++) {
+        if (strcmp(conf->listens[j].text, text) == 0 && before-- == 0)
+            return j;
+    }
+    return SIZE_MAX;
+}
+
+bool mc_listeners_has(const struct mc_conf *conf, const struct mc_conf *other, size_t i)
+{
+    return find(conf, other, i) != SIZE_MAX;
+}
+
+/* Queue and all. */
+static int keep(struct mc_generation *g, size_t i, size_t j)
+{
+    const struct mc_generation *from = g->older;
+    const struct mc_conf_listen *l = &g->conf->listens[i];
+    int fd = from->listen_fds[j] < 0 ? -1 : fcntl(from->listen_fds[j], F_DUPFD_CLOEXEC, 3);
+    if (fd >= 0 && l->addr.fd < 0 && g->conf->set.backlog != from->conf->set.backlog)
+        listen(fd, (int)g->conf->set.backlog);
+    g->places[i] = from->places[j];
+    return fd;
+}
+
+int mc_listeners_inherit(struct mc_generation *g, char *err, size_t errcap)
+{
+    for (size_t i = 0; i < g->conf->nlistens; i++) {
+        const struct mc_conf_listen *l = &g->conf->listens[i];
+        size_t j = find(g->older->conf, g->conf, i);
+        bool given = false;
+        g->listen_fds[i] = j != SIZE_MAX ? keep(g, i, j) : take_inherited(l, &given);
+        if (j == SIZE_MAX && g->listen_fds[i] < 0)
+            g->listen_fds[i] = bind_one(g, l);
+        if (g->listen_fds[i] < 0) {
+            snprintf(err, errcap, errno == EADDRINUSE ? "Connection in use: %s" : "cannot listen at %s: %m", l->text);
+            return MC_ERROR;
+        }
+        if (j != SIZE_MAX)
+            continue;
+        g->places[i] = place_of(path_of(&l->addr));
+        g->places[i].given = given;
+        mc_info("Reload: listening at %s as well", l->text);
+    }
+    return MC_OK;
+}
+
+void mc_listeners_part(struct mc_generation *g)
+{
+    for (size_t i = 0; i < g->conf->nlistens; i++) {
+        const struct mc_conf_listen *l = &g->conf->listens[i];
+        if (g->listen_fds[i] < 0)
+            continue;
+        if (!mc_listeners_has(g->arbiter->gen->conf, g->conf, i)) {
+            mc_info("Reload: no longer listening at %s", l->text);
+            unlink_path(g, i);
+            if (!g->places[i].shared && !g->places[i].given)
+                mc_listeners_refuse_fd(g->listen_fds[i], &l->addr);
+        }
+        mc_fd_close(&g->listen_fds[i]);
+    }
+}
+
+void mc_listeners_lone(const struct mc_generation *g, struct mc_msg *m)
+{
+    const struct mc_conf *now = g->arbiter->gen->conf;
+    if (g == g->arbiter->gen)
+        return;
+    for (size_t i = 0; i < g->conf->nlistens && i / 8 < sizeof(m->text) - 1; i++) {
+        if (!mc_listeners_has(now, g->conf, i))
+            m->text[i / 8] |= (char)(1 << i % 8);
     }
 }

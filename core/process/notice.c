@@ -150,6 +150,12 @@ unsigned mc_notice_wanted(const struct mc_arbiter *a)
     return wanted(a->gen);
 }
 
+bool mc_notice_busy(const struct mc_arbiter *a)
+{
+    const struct mc_kid *zygote = hearer(a->gen);
+    return zygote && zygote->hooks > 0;
+}
+
 void mc_notice_exec(struct mc_arbiter *a)
 {
     say(hearer(a->gen), MC_HOOK_PRE_EXEC, 0, "");

@@ -107,3 +107,41 @@ enum mc_policy_next mc_policy_ended(const struct mc_policy_end *e, int *code)
     *code = why == MC_EXIT_APP || (e->failed && why == MC_EXIT_FAIL) ? why : MC_EXIT_BOOT;
     return MC_NEXT_HALT;
 }
+
+bool mc_policy_steady(uint64_t ready_for_ms, bool served)
+{
+    return served || ready_for_ms >= MC_POLICY_STEADY_MS;
+}
+
+bool mc_policy_discard(const struct mc_policy_end *e, unsigned failures)
+{
+    int code;
+    struct mc_policy_end first = *e;
+    first.pool_ready = false;
+    return e->timeout || failures >= MC_POLICY_TRIES || mc_policy_ended(&first, &code) == MC_NEXT_HALT;
+}
+
+static unsigned above(unsigned a, unsigned b)
+{
+    return a > b ? a - b : 0;
+}
+
+unsigned mc_policy_roll_births(const struct mc_policy_roll *r)
+{
+    unsigned missing = above(r->wanted, r->live), room = above(r->wanted + r->surge, r->live + r->old_live);
+    return missing < room ? missing : room;
+}
+
+unsigned mc_policy_roll_retire(const struct mc_policy_roll *r)
+{
+    unsigned idle = r->old_live - r->old_ready; /* they serve nobody yet */
+    unsigned spare = above(r->ready + r->old_ready, r->wanted);
+    return idle + (spare < r->old_ready ? spare : r->old_ready);
+}
+
+bool mc_policy_again(const struct mc_policy_again *w)
+{
+    if (w->loading)
+        return false; /* it has a limit of its own */
+    return w->for_ms >= MC_POLICY_PATIENCE_MS || (!w->proving && !w->rolling && !w->unproved && !w->draining);
+}

@@ -10,6 +10,9 @@ enum {
     MC_POLICY_EARLY_MS = 1000,   /* who ends within this time of being ready, without a request, did not really start */
     MC_POLICY_ABRT_MS = 1000,    /* between SIGABRT and SIGKILL of a silent worker */
     MC_POLICY_ZYGOTE_MS = 60000, /* least time that a zygote gets to import a preloaded app */
+    MC_POLICY_STEADY_MS = 200,   /* so long must the first worker of a new generation live to prove it, when no request comes */
+    MC_POLICY_TRIES = 3,         /* failed births that a new generation may have before it has proved itself */
+    MC_POLICY_PATIENCE_MS = 60000, /* a reload that is not through after this time does not hold up the next one */
     MC_POLICY_QUICK_MS = 2000,   /* a quick stop gives workers this long */
     MC_POLICY_GRACE_MS = 500,    /* what the arbiter adds to graceful_timeout: the worker's own limit comes first */
     MC_POLICY_REQUEST_MS = 2500, /* the same for request_timeout, where the worker's loop goes on beside its requests and looks once a second */
@@ -66,5 +69,32 @@ enum mc_policy_next {
 };
 /* *code is the arbiter's exit code for MC_NEXT_HALT. */
 enum mc_policy_next mc_policy_ended(const struct mc_policy_end *e, int *code);
+
+/* ---- reload: a fresh generation proves itself, then workers are exchanged, pool by pool ---- */
+
+/* Is it shown that workers of a fresh generation live? One of each pool must. */
+bool mc_policy_steady(uint64_t ready_for_ms, bool served);
+
+/* A birth of a fresh generation came to nothing: is the generation to be given up? `failures` counts this one, too. */
+bool mc_policy_discard(const struct mc_policy_end *e, unsigned failures);
+
+struct mc_policy_roll {
+    unsigned wanted, surge; /* of the new pool; surge: how many more may live meanwhile */
+    unsigned live, ready;   /* new workers; the live ones are those not told to leave */
+    unsigned old_live, old_ready;
+};
+/* How many new ones may be started, at most. */
+unsigned mc_policy_roll_births(const struct mc_policy_roll *r);
+/* How many old ones may be told to leave: those that are ready never become fewer than is wanted. */
+unsigned mc_policy_roll_retire(const struct mc_policy_roll *r);
+
+struct mc_policy_again {
+    bool loading, proving, rolling; /* what the reload before is at; none: there is none */
+    bool unproved;                  /* the generation that serves has still pools without a worker that was ever ready */
+    bool draining;                  /* older generations have workers that leave, and these have a limit */
+    uint64_t for_ms;                /* since when this is so */
+};
+/* May the next reload begin? */
+bool mc_policy_again(const struct mc_policy_again *w);
 
 #endif

@@ -5,6 +5,7 @@
 #include "core/process/arbiter.h"
 #include "core/process/upgrade.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,9 +107,14 @@ static void follow_up(struct mc_kid *k, const struct mc_policy_end *e)
     struct mc_arbiter *a = k->arbiter;
     struct mc_arb_pool *p = k->pool;
     int code = MC_EXIT_OK;
-    if (a->stopping != MC_STOP_NOT || p->gen != a->gen)
+    if (a->stopping != MC_STOP_NOT)
         return;
-    switch (mc_policy_ended(e, &code)) {
+    enum mc_policy_next next = mc_policy_ended(e, &code);
+    if (p->gen == a->fresh && next != MC_NEXT_REPLACE)
+        mc_reload_unborn(a, p, e);
+    if (p->gen != a->gen)
+        return; /* an older one gets no births any more */
+    switch (next) {
     case MC_NEXT_REPLACE:
         break;
     case MC_NEXT_BACKOFF:
@@ -153,7 +159,7 @@ static void end(struct mc_kid *k, int status)
 
 void mc_reap_unborn(struct mc_kid *k)
 {
-    struct mc_policy_end e = {.pool_ready = true};
+    struct mc_policy_end e = {.pool_ready = true, .signal = SIGKILL}; /* nobody is to blame */
     mc_tally_ended(k, -1);
     mc_kid_forget(k);
     if (k->pool->zygote.life != MC_LIFE_NONE)
@@ -181,11 +187,13 @@ void mc_reap_all(struct mc_arbiter *a)
         struct mc_kid *k = find(a, pid);
         if (k)
             mc_kid_hear(k);
+        if (pid == a->reload.loader)
+            kill(-pid, SIGKILL); /* whom it has left behind */
         if (waitpid(pid, &status, WNOHANG) != pid)
             continue;
         if (k)
             end(k, status);
-        else if (!mc_upgrade_reaped(a, pid, status))
+        else if (!mc_upgrade_reaped(a, pid, status) && !mc_reload_reaped(a, pid, status))
             mc_keys_reaped(a, pid, status);
     }
 }

@@ -161,8 +161,10 @@ static void tend_pool(struct mc_arbiter *a, struct mc_arb_pool *p)
     enum mc_scale_why why = mc_scale_decide(&p->scale, p->wanted, v.settled, v.idle, now);
     if (why == MC_SCALE_STAY)
         return;
+    unsigned before = mc_notice_wanted(a);
     p->wanted = why == MC_SCALE_SPARE ? p->wanted - 1 : p->wanted + 1;
     tell(p, why, &v, second, window);
+    mc_notice_count(a, before);
 }
 
 void mc_scaling_tend(struct mc_arbiter *a)

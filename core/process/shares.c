@@ -46,7 +46,7 @@ static void set(struct mc_generation *g, size_t i, bool shared)
 static bool ours(const struct mc_generation *g, size_t i)
 {
     return g->listen_fds[i] >= 0 && !g->places[i].given && g->conf->listens[i].addr.fd < 0 &&
-           strncmp(g->conf->listens[i].text, "pool:", 5) != 0;
+           !g->conf->listens[i].hop;
 }
 
 static bool is_in(const struct mc_inherit *in, const struct mc_addr *addr)
@@ -96,6 +96,7 @@ void mc_shares_print(const struct mc_arbiter *a, struct mc_sb *out)
             continue;
         mc_addr_print(&a->gen->conf->listens[i].addr, text, sizeof(text));
         mc_inherit_print(out, text, a->gen->listen_fds[i]);
+        mc_seats_print(a, &a->gen->conf->listens[i].addr, out);
     }
 }
 
@@ -107,5 +108,6 @@ void mc_shares_bequeath(const struct mc_arbiter *a)
             (void)mc_fd_cloexec(l->addr.fd, false);
         else if (ours(a->gen, i))
             (void)mc_fd_cloexec(a->gen->listen_fds[i], false);
+        mc_seats_bequeath(a, &l->addr);
     }
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -93,13 +94,20 @@ static void offer_to_oom_killer(void)
 }
 
 /* Identity, and death with the parent; in this order, because a change of uid forgets the latter. */
-static void settle(const struct mc_generation *g, int channel)
+static void settle(const struct mc_arb_pool *p, int channel)
 {
+    const struct mc_generation *g = p->gen;
     const struct mc_conf *conf = g->conf;
+    const struct mc_conf_pool *pool = p->conf;
     char text[128];
     offer_to_oom_killer();
-    if (mc_proc_drop(conf->uid, conf->gid, conf->set.initgroups) != MC_OK) {
-        snprintf(text, sizeof(text), "cannot become user %ld, group %ld: %m", (long)conf->uid, (long)conf->gid);
+    umask(conf->set.umask_ ? (mode_t)conf->set.umask_ : g->arbiter->umask);
+    if (chdir(conf->cwd) < 0) {
+        snprintf(text, sizeof(text), "cannot change to directory '%.60s': %m", conf->cwd);
+        give_up(channel, MC_EXIT_BOOT, text);
+    }
+    if (mc_proc_drop(pool->uid, pool->gid, conf->set.initgroups) != MC_OK) {
+        snprintf(text, sizeof(text), "cannot become user %ld, group %ld: %m", (long)pool->uid, (long)pool->gid);
         give_up(channel, MC_EXIT_FAIL, text);
     }
     mc_proc_parent_death(SIGTERM);
@@ -107,9 +115,10 @@ static void settle(const struct mc_generation *g, int channel)
         _exit(MC_EXIT_OK);
 }
 
-/* The pool's environment, then that of its apps. */
+/* That of the process, then the pool's, then that of its apps. The arbiter's own stays as it was: another generation may say other words. */
 static void set_env(const struct mc_conf *conf, const struct mc_conf_pool *pool)
 {
+    mc_arbiter_set_env(&conf->set.raw_env);
     mc_arbiter_set_env(&pool->set.env);
     for (size_t i = 0; i < conf->napps; i++) {
         if (conf->apps[i].pool == pool)
@@ -125,6 +134,7 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
     int *keep = calloc(g->conf->nlistens + 5, sizeof(*keep)), *listens = calloc(g->conf->nlistens, sizeof(*listens));
     size_t n = 0;
     mc_signals_default(standard);
+    mc_logs_use(k->pool->gen);
     if (!keep || !listens || mc_signals_after_fork() != MC_OK)
         give_up(channel, MC_EXIT_BOOT, "out of memory or descriptors");
     keep[n++] = channel;
@@ -135,14 +145,14 @@ static MC_NORETURN void be_worker(struct mc_kid *k, int channel)
     if (k->pool->secrets >= 0)
         keep[n++] = k->pool->secrets;
     for (size_t i = 0; i < g->conf->nlistens; i++) {
-        listens[i] = g->conf->listens[i].pool == pool ? g->listen_fds[i] : -1;
+        listens[i] = mc_seats_fd(k, i);
         if (listens[i] >= 0)
             keep[n++] = listens[i];
     }
     keep_only(keep, n);
     free(keep);
     mc_stdio_capture(g->conf, g->errorlog);
-    settle(g, channel);
+    settle(k->pool, channel);
     set_env(g->conf, pool);
     struct mc_child_start start = {
         .conf = g->conf,
@@ -172,7 +182,7 @@ static MC_NORETURN void be_zygote(struct mc_kid *k, int channel)
     for (size_t i = 0; i < g->conf->nlistens; i++)
         listens[i] = g->conf->listens[i].pool == pool ? g->listen_fds[i] : -1;
     mc_stdio_capture(g->conf, g->errorlog);
-    settle(g, channel);
+    settle(k->pool, channel);
     set_env(g->conf, pool);
     struct mc_zygote_exec x = {
         .channel = channel,
@@ -193,7 +203,7 @@ static MC_NORETURN void be_check(struct mc_kid *k, int channel)
     const struct mc_generation *g = k->pool->gen;
     if (mc_signals_after_fork() != MC_OK)
         give_up(channel, MC_EXIT_BOOT, "out of memory or descriptors");
-    settle(g, channel);
+    settle(k->pool, channel);
     set_env(g->conf, k->pool->conf);
     _exit(mc_worker_check(g->conf, k->pool->conf));
 }
@@ -259,8 +269,9 @@ pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int o
     if (pid == 0) {
         int keep[] = {in, out, p->gen->errorlog};
         mc_signals_default(standard);
+        mc_logs_use(p->gen);
         keep_only(keep, MC_COUNT(keep));
-        settle(p->gen, -1);
+        settle(p, -1);
         signal(SIGALRM, SIG_DFL);
         alarm(SECONDS);
         _exit(fn(a, p, in, out) == MC_OK ? MC_EXIT_OK : MC_EXIT_FAIL);
@@ -268,6 +279,38 @@ pid_t mc_spawn_helper(struct mc_arbiter *a, struct mc_arb_pool *p, int in, int o
     if (pid < 0)
         mc_error("cannot start a process: %m");
     return pid < 0 ? MC_ERROR : pid;
+}
+
+pid_t mc_spawn_loader(struct mc_arbiter *a, int out, int (*fn)(int out))
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        int keep[] = {out, a->gen->errorlog};
+        setpgid(0, 0);
+        mc_signals_default(standard);
+        keep_only(keep, MC_COUNT(keep));
+        mc_proc_parent_death(SIGKILL);
+        if (getppid() != a->pid)
+            _exit(MC_EXIT_FAIL);
+        _exit(fn(out) == MC_OK ? MC_EXIT_OK : MC_EXIT_FAIL);
+    }
+    if (pid > 0)
+        setpgid(pid, pid);
+    return pid < 0 ? MC_ERROR : pid;
+}
+
+/* The zygote has the listeners of its generation; those of a seat wait for the worker in its channel. How many. */
+static unsigned send_sockets(const struct mc_kid *k, int channel)
+{
+    const struct mc_generation *g = k->pool->gen;
+    unsigned n = 0;
+    for (size_t i = 0; i < g->conf->nlistens; i++) {
+        struct mc_msg m = {.kind = MC_MSG_LISTEN, .value = (uint32_t)i};
+        int fd = mc_seats_fd(k, i);
+        if (fd >= 0 && fd != g->listen_fds[i])
+            n += mc_channel_send(channel, &m, &fd, 1) == MC_OK;
+    }
+    return n;
 }
 
 static int ask_zygote(struct mc_kid *k)
@@ -279,6 +322,7 @@ static int ask_zygote(struct mc_kid *k)
         return MC_ERROR;
     }
     int beside[2] = {fds[1], k->pool->secrets};
+    snprintf(m.text, sizeof(m.text), "%u", send_sockets(k, fds[0]));
     int rc = mc_channel_send(k->pool->zygote.io.fd, &m, beside, 1 + (beside[1] >= 0));
     mc_fd_close(&fds[1]);
     if (rc == MC_OK)
@@ -301,6 +345,7 @@ int mc_spawn_worker(struct mc_arbiter *a, struct mc_arb_pool *p)
         return MC_AGAIN;
     begin(k, a, p);
     k->age = ++a->born;
+    mc_seats_take(k);
     int rc = p->conf->python ? ask_zygote(k) : fork_kid(k, be_worker);
     if (rc == MC_OK) {
         mc_tally_born(k);

@@ -2,9 +2,22 @@
  * further signal makes harsher. Called by the arbiter's loop. */
 #include "core/process/arbiter.h"
 
+/* Who is asked by other pools stays as long as those may, and gets its own time when they have gone (hops.c). */
+static uint64_t grace_of(const struct mc_kid *k)
+{
+    const struct mc_conf *conf = k->pool->gen->conf;
+    uint64_t grace = (uint64_t)k->pool->conf->set.graceful_timeout;
+    for (size_t i = 0; k->pool->conf->hops && grace && i < conf->npools; i++) {
+        uint64_t other = (uint64_t)conf->pools[i].set.graceful_timeout;
+        if (other == 0 || other > grace)
+            grace = other;
+    }
+    return grace;
+}
+
 static uint64_t limit_of(const struct mc_kid *k, enum mc_stopping how)
 {
-    uint64_t grace = (uint64_t)k->pool->conf->set.graceful_timeout;
+    uint64_t grace = grace_of(k);
     if (how != MC_STOP_GRACEFUL)
         return MC_POLICY_QUICK_MS;
     return grace ? grace + MC_POLICY_GRACE_MS : 0;
@@ -33,7 +46,12 @@ void mc_stop_begin(struct mc_arbiter *a, enum mc_stopping how)
     if (how <= a->stopping)
         return;
     if (a->stopping == MC_STOP_NOT) {
+        mc_reload_stop(a);
         mc_announce_stop(a);
+        if (how == MC_STOP_GRACEFUL)
+            mc_seats_refuse(a);
+        else
+            mc_seats_close(a);
         if (how == MC_STOP_GRACEFUL)
             mc_listeners_refuse(a->gen);
         else
@@ -70,5 +88,5 @@ bool mc_stop_done(const struct mc_arbiter *a)
         if (p->zygote.life != MC_LIFE_NONE)
             return false;
     }
-    return true;
+    return a->reload.loader == 0;
 }

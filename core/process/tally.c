@@ -184,9 +184,13 @@ static void publish_pools(const struct mc_generation *g)
 
 static enum mc_board_reload stage(const struct mc_arbiter *a)
 {
-    if (a->fresh)
-        return MC_BOARD_PROVING;
-    return a->gen->older ? MC_BOARD_ROLLING : MC_BOARD_STEADY;
+    static const enum mc_board_reload stages[] = {
+        [MC_RELOAD_NONE] = MC_BOARD_STEADY,
+        [MC_RELOAD_LOADING] = MC_BOARD_LOADING,
+        [MC_RELOAD_PROVING] = MC_BOARD_PROVING,
+        [MC_RELOAD_ROLLING] = MC_BOARD_ROLLING,
+    };
+    return stages[a->reload.state];
 }
 
 static void publish_head(struct mc_arbiter *a)

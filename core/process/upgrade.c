@@ -180,20 +180,28 @@ int mc_upgrade_open(struct mc_arbiter *a)
     return MC_OK;
 }
 
-int mc_upgrade_pidfile(struct mc_arbiter *a, const char *path)
+int mc_upgrade_pidfile(struct mc_arbiter *a, const struct mc_conf *conf, char *err, size_t errcap)
 {
-    char err[512];
+    const char *path = conf->set.pidfile;
+    bool inside = path && path[0] != '/';
     char *name = NULL;
-    if (asprintf(&name, "%s%s", path, self.parent ? ".2" : "") < 0)
-        name = NULL;
-    if (!name || mc_pidfile_create(name, a->pid, err, sizeof(err)) != MC_OK) {
-        mc_error("%s", name ? err : "out of memory");
+    if (path && asprintf(&name, "%s%s%s%s", inside ? conf->cwd : "", inside ? "/" : "", path, self.parent ? ".2" : "") < 0) {
+        snprintf(err, errcap, "out of memory");
+        return MC_ERROR;
+    }
+    if (name && a->pidfile && strcmp(name, a->pidfile) == 0) {
+        free(name);
+        return MC_OK;
+    }
+    if (name && mc_pidfile_create(name, a->pid, err, errcap) != MC_OK) {
         free(name);
         return MC_ERROR;
     }
+    if (a->pidfile)
+        mc_pidfile_remove(a->pidfile, a->pid);
     free(a->pidfile);
     a->pidfile = name;
-    show_pidfile(name);
+    show_pidfile(name ? name : "");
     return MC_OK;
 }
 
@@ -210,8 +218,9 @@ static void warn_unless_taken(const struct mc_arbiter *a, const struct mc_inheri
         mc_warn("systemd gives a socket at %s (%s), but no server listens there", text, one->text ? one->text : "without a name");
 }
 
-void mc_upgrade_listening(const struct mc_arbiter *a)
+void mc_upgrade_listening(struct mc_arbiter *a)
 {
+    mc_seats_inherit(a);
     struct mc_inherit *in = mc_inherit_ours();
     struct mc_sb text, took;
     mc_sb_init(&text, MAX_TEXT);

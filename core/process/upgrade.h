@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 struct mc_arbiter;
+struct mc_conf;
 
 /* The path by which this program was started: not what a link led to, so that a replaced program is found. argv0 as it was given, in `dir`, or on
  * PATH; when it does not lead to the program that runs (a false name, a removed directory), the program's own path. Free it. NULL: no memory. */
@@ -21,7 +22,7 @@ void mc_upgrade_begin(struct mc_arbiter *a);
 /* The one after us lives. */
 bool mc_upgrade_has_heir(void);
 /* Our listeners are open: what of the sockets of the program before us we have taken it must leave alone. */
-void mc_upgrade_listening(const struct mc_arbiter *a);
+void mc_upgrade_listening(struct mc_arbiter *a);
 /* On each turn: is it our place now? Have our workers begun? */
 void mc_upgrade_tend(struct mc_arbiter *a);
 /* A child that is no kid: true when it was the one after us. */
@@ -30,8 +31,9 @@ bool mc_upgrade_reaped(struct mc_arbiter *a, pid_t pid, int status);
 void mc_upgrade_step_back(void);
 /* We begin to leave: true when the one after us is told, and the service manager, that the place is its. */
 bool mc_upgrade_leave(void);
-/* Write the pidfile, with ".2" behind its name while the program before us lives. MC_OK or MC_ERROR (logged). */
-int mc_upgrade_pidfile(struct mc_arbiter *a, const char *path);
+/* The pidfile of this configuration instead of the one that there is, with ".2" behind its name while the program before us lives. MC_OK or MC_ERROR
+ * with err: all is as before. */
+int mc_upgrade_pidfile(struct mc_arbiter *a, const struct mc_conf *conf, char *err, size_t errcap);
 void mc_upgrade_close(struct mc_arbiter *a);
 
 #endif

@@ -34,6 +34,7 @@ static struct {
     struct mc_loop loop;
     struct mc_io channel, signals;
     bool has_access, preloaded, leaving;
+    unsigned sockets; /* that wait in the channel of the worker to be born */
     int code;
 } self;
 
@@ -63,6 +64,22 @@ static bool adopted(int gate)
     return getppid() == self.arbiter && mc_proc_parent_death(SIGTERM) == MC_OK && getppid() == self.arbiter;
 }
 
+/* The sockets of its seat, in place of those that all share. */
+static int take_sockets(int channel)
+{
+    struct mc_msg m;
+    int fd;
+    for (unsigned i = 0; i < self.sockets; i++) {
+        if (mc_channel_recv(channel, &m, &fd, 1, NULL) != MC_OK || m.kind != MC_MSG_LISTEN || m.nfds != 1 || m.value >= self.conf->nlistens)
+            return MC_ERROR;
+        /* Its own number: nobody keeps a copy of a socket that is not his. */
+        if (dup3(fd, MC_FD_LISTEN + (int)m.value, O_CLOEXEC) < 0)
+            return MC_ERROR;
+        mc_fd_close(&fd);
+    }
+    return MC_OK;
+}
+
 static MC_NORETURN void be_worker(int channel, int secrets, unsigned index, int gate)
 {
     struct mc_slot *slot = mc_scoreboard_slot(&self.board, index);
@@ -81,6 +98,8 @@ static MC_NORETURN void be_worker(int channel, int secrets, unsigned index, int 
         _exit(MC_EXIT_OK);
     for (size_t i = 0; i < n; i++)
         listens[i] = self.conf->listens[i].pool == self.pool ? MC_FD_LISTEN + (int)i : -1;
+    if (take_sockets(channel) != MC_OK)
+        _exit(MC_EXIT_BOOT);
     static struct mc_child_start start;
     start = (struct mc_child_start){
         .conf = self.conf,
@@ -153,6 +172,15 @@ static int preload(void)
     return MC_OK;
 }
 
+/* With `reload` workers tell why it failed: they have it from here. */
+static int try_preload(void)
+{
+    char err[MC_SLOT_TEXT];
+    (void)self.hooks->preload(self.conf, self.pool, err, sizeof(err));
+    (void)mc_signals_catch(caught);
+    return MC_OK;
+}
+
 static void leave(int code)
 {
     self.leaving = true;
@@ -180,6 +208,7 @@ static void on_spawn(const struct mc_msg *m, const int fds[2])
         return;
     self.hooks->before_birth((unsigned)m->code);
     answer_hook(-1);
+    self.sockets = (unsigned)strtoul(m->text, NULL, 10);
     fork_worker(fds[0], m->nfds > 1 ? fds[1] : -1, m->value);
 }
 
@@ -358,7 +387,7 @@ int mc_zygote_run(const struct mc_zygote_hooks *hooks, unsigned pool_index, MC_N
     if (code == MC_OK)
         code = open_hooks();
     if (code == MC_OK && self.pool->set.preload_app)
-        code = preload();
+        code = self.conf->set.reload ? try_preload() : preload();
     if (code != MC_OK)
         return code;
     (void)mc_signals_catch(term);

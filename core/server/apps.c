@@ -1,6 +1,6 @@
 /* The apps of a worker's pool: loaded where their type says so, their handlers looked up once, and refused where the worker type cannot run them.
  * Worker side, at start; also in a child that checks a configuration. */
-#include "core/server/conn.h"
+#include "core/server/hop.h"
 
 #include "core/event/wait.h"
 
@@ -40,6 +40,7 @@ int mc_worker_load_apps(struct mc_worker *w)
         const struct mc_conf_app *a = &conf->apps[i];
         const struct mc_handler_ops *ops = a->type->ops;
         if (a->pool != w->pool) {
+            w->handlers[i] = &mc_hop_handler;
             continue;
         }
         int rc = a->type->load ? a->type->load(a, &ops) : MC_OK;

@@ -3,6 +3,7 @@
 #include "core/server/engine.h"
 
 #include "core/os/fd.h"
+#include "core/server/hop.h"
 #include "core/server/mux.h"
 
 #include <errno.h>
@@ -87,11 +88,15 @@ struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, i
     c->io.ready = MC_WANT_READ | MC_WANT_WRITE; /* tried before it is registered: most replies never need to be */
     struct mc_session *s = &c->session;
     s->ops = l->protocol ? l->protocol : w->http1;
+    s->inner = l->conf->hop;
     if (s->ops->open(s) != MC_OK) {
         close(fd);
         free(c);
         return NULL;
     }
+    c->fresh = l->conf->hop;
+    w->nhop_fresh += c->fresh;
+    w->nhop += c->fresh;
     mc_list_push(&w->conns, &c->link);
     w->nconns++;
     mc_slot_set(w->slot->connections, w->nconns);
@@ -116,6 +121,10 @@ void mc_conn_unlist(struct mc_conn *c)
 {
     struct mc_listener *l = (struct mc_listener *) (uintptr_t) c->listener;
     if (!mc_link_linked(&c->idle_link)) {
+        return;
+    }
+    if (l->conf->hop) {
+        mc_hop_busy(c);
         return;
     }
     mc_list_remove(&c->idle_link);
@@ -144,8 +153,10 @@ static void forget(struct mc_conn *c)
     c->mux = NULL;
     close(c->io.fd);
     mc_conn_unlist(c);
+    mc_hop_begun(c);
     mc_list_remove(&c->link);
     w->nconns--;
+    w->nhop -= c->session.inner;
     mc_slot_set(w->slot->connections, w->nconns);
 }
 
@@ -544,8 +555,11 @@ static void accept_failed(struct mc_listener *l, int err)
 }
 
 /* What a front server says is believed, so not everybody may be one. */
-static bool welcome(const struct mc_listener *l, const union mc_sockaddr *peer)
+static bool welcome(const struct mc_listener *l, int fd, const union mc_sockaddr *peer)
 {
+    if (l->conf->hop) {
+        return mc_hop_welcome(l, fd);
+    }
     static struct mc_log_limit limit;
     const struct mc_conf_server *s = l->conf->servers[0];
     char text[46];
@@ -563,18 +577,21 @@ static bool welcome(const struct mc_listener *l, const union mc_sockaddr *peer)
 void mc_conn_accept(struct mc_listener *l, unsigned max)
 {
     struct mc_worker *w = l->worker;
-    while (max-- > 0 && !l->done && mc_worker_has_room(w)) {
+    while (max-- > 0 && !l->done && mc_worker_has_room(w, l)) {
         union mc_sockaddr peer;
         int fd = mc_socket_accept(l->io.fd, &peer);
         if (fd < 0) {
             accept_failed(l, errno);
             return;
         }
-        w->last_accept = w->loop.now;
+        l->last_accept = w->loop.now;
+        if (!(l->conf->hop && w->hops_stay)) {
+            w->last_accept = w->loop.now;
+        }
         if (w->draining) {
             (void) mc_socket_min_ttl(fd, 0); /* inherited from a listener that the arbiter has switched off */
         }
-        if (!welcome(l, &peer)) {
+        if (!welcome(l, fd, &peer)) {
             close(fd);
             continue;
         }
@@ -588,7 +605,7 @@ void mc_conn_accept(struct mc_listener *l, unsigned max)
         }
         mc_conn_step(c);
     }
-    if (!mc_worker_has_room(w)) {
+    if (!mc_worker_has_room(w, l)) {
         mc_worker_changed(w); /* or a full queue would wake us without end */
     }
 }

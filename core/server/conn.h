@@ -31,6 +31,8 @@ struct mc_conn {
     bool linger;       /* the client may still be sending: discard for a while before closing */
     bool lingering;    /* our side is shut down */
     bool proxy_done;   /* no PROXY header is to come any more */
+    bool fresh;        /* from a front (server/hop.h): no request of its own has begun to run */
+    bool nudged;       /* from a front: it was asked to close */
     uint8_t resting;   /* seconds of idleness seen so far, at most 2: then its memory was given back */
     struct mc_post again; /* more to do, but others first */
     unsigned orphans;  /* revoked requests and streams that still point here: the struct stays until they are gone */

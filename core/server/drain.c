@@ -2,6 +2,7 @@
  * The arbiter has already told the kernel to take no new connections (DESIGN 2, reference: TERM). */
 #include "core/os/fd.h"
 #include "core/server/engine.h"
+#include "core/server/hop.h"
 #include "core/server/mux.h"
 #include "core/server/upstream.h"
 
@@ -22,31 +23,59 @@ void mc_worker_close_listener(struct mc_listener *l)
     mc_fd_close(&l->io.fd);
 }
 
+/* Those who drain in front of us still come here. */
+static bool stays(const struct mc_listener *l)
+{
+    return l->conf->hop && l->worker->hops_stay;
+}
+
+static void tell_no_clients(struct mc_worker *w)
+{
+    struct mc_link *l, *next;
+    if (w->told_no_clients) {
+        return;
+    }
+    w->told_no_clients = true;
+    mc_list_each (&w->conns, l, next) {
+        struct mc_conn *c = mc_container(l, struct mc_conn, link);
+        if (!c->session.inner && !c->lent && !mc_mux_busy(c)) {
+            mc_conn_close(c);
+        }
+    }
+    if (w->no_clients) {
+        w->no_clients();
+    }
+}
+
 void mc_worker_drain_tick(struct mc_timer *t)
 {
     struct mc_worker *w = t->data;
     uint64_t now = w->loop.now;
     for (size_t i = 0; i < w->nlisteners; i++) {
         struct mc_listener *l = &w->listeners[i];
-        if (l->done) {
+        if (l->done || stays(l)) {
             continue;
         }
         mc_conn_accept(l, 1024);
         uint64_t last = w->last_accept > w->drain_start ? w->last_accept : w->drain_start;
-        if (now >= last + MC_DRAIN_SETTLE_MS && mc_worker_has_room(w)) {
+        if (now >= last + MC_DRAIN_SETTLE_MS && mc_worker_has_room(w, l)) {
             mc_worker_close_listener(l);
         }
     }
     bool open = false;
     for (size_t i = 0; i < w->nlisteners; i++) {
-        open |= !w->listeners[i].done;
+        open |= !w->listeners[i].done && !stays(&w->listeners[i]);
     }
-    if (!open && w->nconns == 0) {
-        w->stopped = true;
+    unsigned left = w->nconns - (w->hops_stay ? w->nhop : 0);
+    bool late = w->drain_deadline && now >= w->drain_deadline;
+    if (late && (open || left > 0)) {
+        mc_warn("graceful_timeout is over: %u connections are cut", left);
+    }
+    if (w->hops_stay && (late || (!open && left == 0))) {
+        tell_no_clients(w);
         return;
     }
-    if (w->drain_deadline && now >= w->drain_deadline) {
-        mc_warn("graceful_timeout is over: %u connections are cut", w->nconns);
+    if (late || (!open && left == 0)) {
         mc_worker_stop(w);
         return;
     }
@@ -65,6 +94,7 @@ static void begin(struct mc_worker *w)
     w->drain_start = w->loop.now;
     int64_t grace = w->pool->set.graceful_timeout;
     mc_upstream_close_idle(w);
+    mc_hop_trim(w);
     w->drain_deadline = grace > 0 ? w->drain_start + (uint64_t) grace : 0;
     /* A socket that we were given (fd://) stays with its owner, queue and all; nobody stops the clients there. */
     for (size_t i = 0; i < w->nlisteners; i++) {
@@ -78,9 +108,9 @@ static void begin(struct mc_worker *w)
     mc_timer_set(&w->loop, &w->drain_timer, 0);
 }
 
-/* Idle connections: their next request is answered with Connection: close. When the whole server stops they get a moment to send it; when only
- * this worker goes they keep their time. */
-static void hurry_idle(struct mc_worker *w)
+/* Idle connections: their next request is answered with Connection: close. They get a while to send it; who is silent for so long would be closed soon
+ * anyway, and what has arrived at that moment is answered still. */
+static void hurry_idle(struct mc_worker *w, unsigned ms)
 {
     struct mc_link *l, *next;
     mc_list_each (&w->idle, l, next) {
@@ -88,16 +118,27 @@ static void hurry_idle(struct mc_worker *w)
         if (c->mux) {
             continue; /* it leaves by itself */
         }
-        if (!c->timer.when || c->timer.when > w->loop.now + MC_DRAIN_IDLE_MS) {
-            mc_timer_set(&w->loop, &c->timer, MC_DRAIN_IDLE_MS);
+        if (!c->timer.when || c->timer.when > w->loop.now + ms) {
+            mc_timer_set(&w->loop, &c->timer, ms);
         }
     }
 }
 
+static bool has_hops(const struct mc_worker *w)
+{
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        if (w->listeners[i].conf->hop && !w->listeners[i].done) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void mc_worker_drain(struct mc_worker *w)
 {
+    w->hops_stay = w->hops_stay || (!w->draining && has_hops(w));
     begin(w);
-    hurry_idle(w);
+    hurry_idle(w, MC_DRAIN_IDLE_MS);
 }
 
 void mc_worker_share(struct mc_worker *w, unsigned index, bool shared)
@@ -114,11 +155,28 @@ void mc_worker_share(struct mc_worker *w, unsigned index, bool shared)
     }
 }
 
+void mc_worker_end_hops(struct mc_worker *w)
+{
+    int64_t grace = w->pool->set.graceful_timeout;
+    if (!w->hops_stay) {
+        return;
+    }
+    mc_loop_refresh(&w->loop);
+    w->drain_deadline = grace > 0 ? w->loop.now + (uint64_t) grace : 0;
+    mc_worker_retire(w);
+}
+
 void mc_worker_retire(struct mc_worker *w)
 {
+    w->hops_stay = false;
     begin(w);
+    hurry_idle(w, MC_DRAIN_RETIRE_MS);
+    mc_hop_trim(w);
+    mc_timer_set(&w->loop, &w->drain_timer, 0);
     for (size_t i = 0; i < w->nlisteners; i++) {
-        mc_worker_close_listener(&w->listeners[i]);
+        if (!w->listeners[i].lone) {
+            mc_worker_close_listener(&w->listeners[i]);
+        }
     }
 }
 

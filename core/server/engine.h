@@ -19,6 +19,7 @@ enum {
     MC_LINGER_MS = 5000,
     MC_LINGER_BYTES = 1 << 20,
     MC_DRAIN_IDLE_MS = 1000,  /* idle keep-alive connections live this long after a drain began */
+    MC_DRAIN_RETIRE_MS = 5000, /* …and so long after only this worker was told to leave */
     MC_DRAIN_SETTLE_MS = 200, /* a draining listener is closed when nothing came for this long */
 };
 

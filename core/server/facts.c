@@ -1,9 +1,8 @@
 /* Facts of a request's connection and of its upstream, for variables and whoever else asks by name. Called through r->fact. Worker side, on the loop. */
 #include "core/server/engine.h"
 
-#include "core/server/proxied.h"
+#include "core/server/hop.h"
 #include "core/server/relay.h"
-#include "core/server/tls.h"
 
 #include <stdio.h>
 #include <sys/random.h>
@@ -34,11 +33,33 @@ static bool local(struct mc_request *r, bool want_port, struct mc_str *out)
 {
     struct sockaddr_storage s = { .ss_family = AF_UNIX };
     socklen_t n = sizeof s;
+    if (r->hop) {
+        const union mc_sockaddr *there = &r->hop->f.addr[r->hop->f.addr[MC_HOP_LOCAL].family == AF_UNIX ? MC_HOP_LISTEN : MC_HOP_LOCAL];
+        return want_port ? port(r, there, out) : address(r, there, out);
+    }
     if (getsockname(r->conn->stream.fd, (struct sockaddr *) &s, &n) != 0 || (s.ss_family != AF_INET && s.ss_family != AF_INET6)) {
         return false;
     }
     const union mc_sockaddr *a = (const void *) &s;
     return want_port ? port(r, a, out) : address(r, a, out);
+}
+
+const union mc_sockaddr *mc_request_peer(const struct mc_request *r)
+{
+    return r->hop ? &r->hop->f.addr[MC_HOP_PEER] : &r->conn->peer;
+}
+
+const struct mc_proxied *mc_request_proxied(const struct mc_request *r)
+{
+    return r->hop ? (r->hop->f.flags & MC_HOP_PROXIED ? &r->hop->proxied : NULL) : r->conn->proxied;
+}
+
+unsigned mc_request_version(const struct mc_request *r)
+{
+    if (r->hop) {
+        return r->hop->f.version;
+    }
+    return r->id ? 20 : 10u + r->head.version;
 }
 
 /* ---- ids */
@@ -54,20 +75,36 @@ static bool fit_id(struct mc_str s)
     return s.n > 0 && s.n <= ID_MAX;
 }
 
+/* Random bytes by the dozen of ids: the call to the kernel costs more than all the rest. */
+static const unsigned char *random_id(void)
+{
+    static _Thread_local unsigned char stock[32 * ID_BYTES];
+    static _Thread_local size_t left;
+    if (left == 0) {
+        if (getrandom(stock, sizeof stock, 0) != (ssize_t) sizeof stock) {
+            return NULL;
+        }
+        left = sizeof stock;
+    }
+    left -= ID_BYTES;
+    return stock + left;
+}
+
 /* That of a trusted proxy, or a random one. */
 static bool request_id(struct mc_request *r, struct mc_str *out)
 {
-    unsigned char bytes[ID_BYTES];
-    char text[2 * ID_BYTES + 1];
+    const unsigned char *bytes;
+    char text[2 * ID_BYTES];
     if (r->request_id.p == NULL) {
         const struct mc_field *f = mc_fields_find(&r->head.fields, MC_STR("X-Request-Id"));
         if (f && fit_id(f->value) && mc_forwarded_trusted(r)) {
             r->request_id = f->value;
-        } else if (getrandom(bytes, sizeof bytes, 0) == (ssize_t) sizeof bytes) {
-            for (size_t i = 0; i < sizeof bytes; i++) {
-                snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+        } else if ((bytes = random_id()) != NULL) {
+            for (size_t i = 0; i < ID_BYTES; i++) {
+                text[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+                text[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
             }
-            keep(r, text, 2 * sizeof bytes, &r->request_id);
+            keep(r, text, sizeof text, &r->request_id);
         }
     }
     *out = r->request_id;
@@ -117,7 +154,7 @@ static bool of_client(struct mc_request *r, const struct mc_tls_peer *p, enum mc
 
 static bool of_tls(struct mc_request *r, enum mc_fact f, struct mc_str *out)
 {
-    const struct mc_tls_info *info = mc_tls_info(&r->conn->stream);
+    const struct mc_tls_info *info = mc_tls_of(r);
     if (info == NULL) {
         return false;
     }
@@ -178,19 +215,20 @@ static bool of_upstream(struct mc_request *r, enum mc_fact f, struct mc_str *out
 
 bool mc_facts_get(struct mc_request *r, enum mc_fact f, struct mc_str *out)
 {
-    const struct mc_proxied *p = r->conn->proxied;
+    const struct mc_proxied *p = mc_request_proxied(r);
+    const union mc_sockaddr *peer = mc_request_peer(r);
     switch (f) {
     case MC_FACT_SERVER_ADDR:
     case MC_FACT_SERVER_PORT:
         return local(r, f == MC_FACT_SERVER_PORT, out);
     case MC_FACT_PEER_ADDR:
-        return address(r, p ? &p->via : &r->conn->peer, out);
+        return address(r, p ? &p->via : peer, out);
     case MC_FACT_PEER_PORT:
-        return port(r, p ? &p->via : &r->conn->peer, out);
+        return port(r, p ? &p->via : peer, out);
     case MC_FACT_PROXY_ADDR:
-        return p && address(r, &r->conn->peer, out);
+        return p && address(r, peer, out);
     case MC_FACT_PROXY_PORT:
-        return p && port(r, &r->conn->peer, out);
+        return p && port(r, peer, out);
     case MC_FACT_PROXY_SERVER_ADDR:
         return p && address(r, &p->local, out);
     case MC_FACT_PROXY_SERVER_PORT:

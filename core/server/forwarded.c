@@ -1,10 +1,13 @@
 /* What a trusted proxy in front of us says about the client's side: today the scheme (Gunicorn's secure_scheme_headers). Worker side. */
 #include "core/server/engine.h"
-#include "core/server/proxied.h"
+#include "core/server/hop.h"
 
 bool mc_forwarded_trusted(const struct mc_request *r)
 {
     const union mc_sockaddr *peer = &r->conn->peer;
+    if (mc_unlikely(r->hop != NULL)) {
+        return (r->hop->f.flags & MC_HOP_TRUSTED) != 0;
+    }
     return peer->family == AF_UNIX || mc_cidr_match(r->server->trusted, r->server->ntrusted, peer);
 }
 

@@ -135,13 +135,13 @@ void mc_loan_settle(struct mc_request *r)
 {
     struct mc_conn *c = r->orphan;
     c->worker->nstuck--;
+    if (r->filtered) { /* they may look at the head */
+        mc_filter_leave(r);
+    }
     if (r->orphan_cap == MC_BLOCK_LARGE) {
         mc_block_put(r->orphan_head, MC_BLOCK_LARGE);
     } else {
         free(r->orphan_head);
-    }
-    if (r->filtered) {
-        mc_filter_leave(r);
     }
     mc_request_free(r);
     mc_conn_release(c);
@@ -151,15 +151,19 @@ void mc_loan_check(struct mc_worker *w)
 {
     struct mc_link *l, *next;
     uint64_t limit_us = (uint64_t) w->pool->set.request_timeout * 1000;
-    if (mc_likely(limit_us == 0 || mc_list_empty(&w->running))) {
+    if (mc_likely((limit_us == 0 && w->nhop == 0) || mc_list_empty(&w->running))) {
         return;
     }
     uint64_t now_us = mc_clock_ns() / 1000;
     mc_list_each (&w->running, l, next) {
         struct mc_request *r = mc_container(l, struct mc_request, link);
         uint8_t expected = MC_LOAN_LENT;
-        if (now_us < r->run_us + limit_us) {
-            return; /* the oldest come first */
+        bool late = r->deadline_us && now_us >= r->deadline_us; /* its front has given up */
+        if (!late && (limit_us == 0 || now_us < r->run_us + limit_us)) {
+            if (w->nhop == 0) {
+                return; /* the oldest come first */
+            }
+            continue;
         }
         if (atomic_compare_exchange_strong(&r->loan, &expected, MC_LOAN_REVOKED)) {
             tell(w, r, now_us - r->run_us);

@@ -56,7 +56,7 @@ int mc_mux_choose(struct mc_conn *c, const struct mc_protocol_ops **ops)
     const struct mc_tls_info *tls = mc_tls_info(&c->stream);
     char bytes[PREFACE_MAX];
     *ops = NULL;
-    if (w->mux == NULL || c->session.ops != w->http1) {
+    if (w->mux == NULL || c->session.ops != w->http1 || c->session.inner) { /* other pools speak HTTP/1.1 */
         return MC_OK;
     }
     if (tls) {

@@ -30,7 +30,10 @@ static struct mc_peer *add(struct mc_peers *u, const struct mc_conf_peer *conf, 
     p->addr = found->addr;
     p->weight = p->effective = found->weight > 0 ? found->weight : (int)conf->weight;
     p->backup = conf->backup || found->backup;
-    mc_addr_print(&p->addr, p->text, sizeof p->text);
+    if (u->conf->pool)
+        (void)snprintf(p->text, sizeof p->text, "pool:%s", u->conf->name);
+    else
+        mc_addr_print(&p->addr, p->text, sizeof p->text);
     p->hash = hash_of(u, p->text);
     mc_list_init(&p->idle);
     mc_list_push(&u->peers, &p->link);

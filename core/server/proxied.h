@@ -20,6 +20,14 @@ int mc_proxied_open(struct mc_conn *c);
  * r->client. With real_ip_header, forwarding headers of peers that are not trusted are taken away. MC_OK or a status: 400, 503. */
 int mc_proxied_client(struct mc_request *r);
 
+/* A front says that this is the client. MC_OK or 503. */
+int mc_proxied_named(struct mc_request *r, const union mc_sockaddr *client);
+/* Who has connected, and what a PROXY header said of him (or NULL): to us, or to the worker that passed the request on. */
+const union mc_sockaddr *mc_request_peer(const struct mc_request *r);
+const struct mc_proxied *mc_request_proxied(const struct mc_request *r);
+/* HTTP as the client speaks it: 10, 11. */
+unsigned mc_request_version(const struct mc_request *r);
+
 /* Text of r->client without port, "" for unix sockets. Lives as long as the request. Any thread that has the request. */
 struct mc_str mc_request_client(struct mc_request *r);
 

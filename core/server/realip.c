@@ -191,6 +191,11 @@ static int name_by_front(struct mc_request *r)
     return name_client(r, &a);
 }
 
+int mc_proxied_named(struct mc_request *r, const union mc_sockaddr *client)
+{
+    return name_client(r, client);
+}
+
 int mc_proxied_client(struct mc_request *r)
 {
     const char *wanted = r->server->set.real_ip_header;

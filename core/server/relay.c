@@ -126,8 +126,16 @@ static bool for_us(struct mc_str name)
     return name.n > prefix.n && mc_str_eq_nocase((struct mc_str){ name.p, prefix.n }, prefix);
 }
 
+static bool of_pool(const struct mc_relay *q)
+{
+    return q->conf->policy.upstream->pool;
+}
+
 static bool stays(const struct mc_relay *q, const struct mc_field *f, bool connection)
 {
+    if (f->id == MC_F_HOP || (of_pool(q) && !mc_field_hop_by_hop(f->id))) {
+        return f->id == MC_F_HOP;
+    }
     if (mc_field_hop_by_hop(f->id) || (connection && named(&q->call.x.reply.fields, f->name)) || listed(&q->conf->hide_header, f->name)) {
         return true;
     }
@@ -208,7 +216,7 @@ static int on_switch(struct mc_relay *q)
             return refuse(q, 503);
         }
     }
-    if (mc_response_switch(q->r, q->call.x.upgrade, &fields) != MC_OK) {
+    if (mc_response_switch(q->r, mc_fields_get(&reply->fields, MC_F_UPGRADE)->value, &fields) != MC_OK) { /* the codec has compared it */
         return refuse(q, 502);
     }
     mc_request_wake(q->r);
@@ -224,6 +232,9 @@ static int on_head(struct mc_call *call)
     if (call->x.switched) {
         return on_switch(q);
     }
+    if (of_pool(q) && mc_fields_get(&reply->fields, MC_F_HOP)) {
+        return refuse(q, reply->status); /* not the app's own answer */
+    }
     if (q->conf->intercept_errors && reply->status >= 400 && mc_errors_find(r, reply->status)) {
         const struct mc_field *ask = reply->status == 401 ? mc_fields_find(&reply->fields, MC_STR("WWW-Authenticate")) : NULL;
         return ask && mc_fields_add(&r->refusal_fields, &r->arena, ask->name, ask->value) != MC_OK ? refuse(q, 503) : refuse(q, reply->status);
@@ -238,7 +249,7 @@ static int on_head(struct mc_call *call)
             return refuse(q, 502);
         }
     }
-    r->resp.spool = q->conf->response_buffering && !says_no(&reply->fields);
+    r->resp.spool = of_pool(q) ? !q->streaming : q->conf->response_buffering && !says_no(&reply->fields); /* apps that stream are slowed down */
     int rc = mc_relay_cookie(q) == MC_ERROR ? 503 : q->on_head ? q->on_head(q) : MC_OK;
     if (rc != MC_OK) {
         return refuse(q, rc > 0 ? rc : 502);
@@ -274,6 +285,16 @@ static void on_half(struct mc_call *call)
     mc_response_half_close(q->r);
 }
 
+/* By then whoever waits now has had an answer. */
+static void add_retry_after(struct mc_relay *q)
+{
+    int64_t s = (q->conf->policy.queue_timeout + 999) / 1000;
+    const char *value = mc_arena_printf(&q->r->arena, "%lld", (long long) (s > 0 ? s : 1));
+    if (value) {
+        (void) mc_fields_add(&q->r->refusal_fields, &q->r->arena, MC_STR("Retry-After"), mc_str(value));
+    }
+}
+
 static void on_done(struct mc_call *call, int status)
 {
     struct mc_relay *q = call->owner;
@@ -283,6 +304,9 @@ static void on_done(struct mc_call *call, int status)
     if (r->resp.switched) {
         mc_response_end(r, NULL, 0);
     } else if (status) {
+        if (call->fault == MC_FAULT_QUEUE) {
+            add_retry_after(q);
+        }
         mc_response_error(r, status); /* or a cut, when the head is out */
     } else {
         for (uint32_t i = 0; i < call->x.trailers.n; i++) {

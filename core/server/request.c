@@ -7,6 +7,7 @@
 #include "core/server/access.h"
 #include "core/server/tls.h"
 #include "core/server/filter.h"
+#include "core/server/hop.h"
 #include "core/server/proxied.h"
 #include "core/server/sinks.h"
 
@@ -172,11 +173,31 @@ static int settle(struct mc_request *r, int rc)
     return MC_OK;
 }
 
+/* Nobody but us says this, and not here. */
+static void drop_hop(struct mc_request *r)
+{
+    struct mc_fields *f = &r->head.fields;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < f->n; i++) {
+        if (mc_likely(f->v[i].id != MC_F_HOP)) {
+            if (mc_unlikely(kept < i)) {
+                f->v[kept] = f->v[i];
+            }
+            kept++;
+        }
+    }
+    f->n = kept;
+}
+
 int mc_request_route(struct mc_request *r)
 {
     r->is_head = mc_str_eq(r->head.method, MC_STR("HEAD"));
     r->body.framing = r->head.framing;
     r->body.length = r->head.content_length;
+    if (mc_unlikely(r->conn->listener->conf->hop)) {
+        return settle(r, mc_hop_enter(r));
+    }
+    drop_hop(r);
     int rc = locate(r);
     return settle(r, rc == MC_OK ? find_handler(r, false) : rc);
 }
@@ -207,6 +228,7 @@ void mc_request_dispatch(struct mc_request *r)
         mc_worker_queue(r->conn->worker, r);
         return;
     }
+    mc_hop_begun(r->conn);
     r->state = MC_REQ_RUNNING;
     mc_request_result(r, r->handler->start(r));
 }
@@ -360,10 +382,10 @@ void mc_request_account(struct mc_request *r, uint64_t end)
     mc_slot_add(slot->status[class < 6 ? class : 5], 1);
     mc_slot_add(slot->latency[bucket(usec)], 1);
     mc_slot_add(slot->spent_us, usec);
-    if (w->access && r->resp.status && mc_request_set(r)->access_log) {
+    if (w->access && r->resp.status && r->hop == NULL && mc_request_set(r)->access_log) { /* over a hop it is the front that writes the line */
         mc_access_request(w->access, r, mc_request_client(r), r->resp.sent, usec);
     }
-    if (w->conf->set.statsd_host) {
+    if (w->conf->set.statsd_host && r->hop == NULL) {
         mc_sinks_request(r->resp.status, usec);
     }
 }

@@ -1,8 +1,10 @@
 /* The response API that handlers call (contract: handler.h). Encodes through the protocol, sends or keeps what the client does not take yet.
  * Pumps output, never calls a handler. Worker side. */
 #include "core/server/engine.h"
+#include "core/server/proxied.h"
 
 #include "core/http/chunk.h"
+#include "core/http/hop_field.h"
 #include "core/http/status.h"
 #include "core/server/mux.h"
 
@@ -84,7 +86,7 @@ int mc_response_trailer(struct mc_request *r, struct mc_str name, struct mc_str 
         return MC_ERROR;
     }
     bool chunks = p->state == MC_RESP_HEAD ? p->chunked : p->length < 0 && r->head.version > 0 && !r->is_head && !mc_status_bodyless(p->status);
-    if (!chunks) {
+    if (!chunks || (r->hop && mc_request_version(r) == 10)) {
         return MC_DECLINED;
     }
     if (mc_fields_add(&p->trailers, &r->arena, name, value) != MC_OK) {
@@ -214,10 +216,13 @@ static int encode_head(struct mc_request *r, const void *p, size_t n, bool last)
     if (!r->body.complete && r->head.framing != MC_BODY_NONE && r->body.mode != MC_BODY_STREAMED) {
         resp->close = true; /* answered before the body was read */
     }
-    if (r->conn->worker->draining) {
+    if (mc_worker_leaves(r->conn->worker, r->session->inner)) {
         r->session->allow_keepalive = false;
     }
     r->session->date = mc_worker_date(r->conn->worker);
+    if (r->session->inner) {
+        resp->has_date = resp->has_server = true; /* the front's to add */
+    }
     if (r->session->ops->head(r, p, n, last) != MC_OK) {
         r->conn->broken = true;
         return MC_ERROR;
@@ -423,6 +428,9 @@ static int do_error(struct mc_request *r, int status)
     do_field(r, MC_STR("Content-Type"), type);
     if (status == 405) { /* RFC 9110 §15.5.6 asks for it */
         do_field(r, MC_STR("Allow"), MC_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    if (r->hop) {
+        do_field(r, MC_STR(MC_HOP_FIELD), MC_STR(MC_HOP_ERROR)); /* the front answers as it does for its own errors */
     }
     if (!r->error_routed) { /* else they are there */
         add_refusal_fields(r);

@@ -5,6 +5,7 @@
  * A state function returns MC_OK (the state may have changed: go on), MC_AGAIN (it waits; the watch and the timer are set) or MC_ERROR (close).
  * All transitions stand in this file. Only here are handlers started and resumed. Worker side, on the loop. */
 #include "core/server/engine.h"
+#include "core/server/hop.h"
 #include "core/server/mux.h"
 #include "core/server/proxied.h"
 
@@ -160,6 +161,10 @@ static int wait_input(struct mc_conn *c)
         if (w->nconns > MC_REST_CONNS) {
             mc_conn_rest_now(c);
         }
+        if (c->session.inner) { /* a front closes it, not we */
+            mc_hop_idle(c);
+            return mc_conn_wait(c, 0, false);
+        }
         mc_conn_may_go(c, &w->idle);
         int64_t ms = c->requests ? w->keepalive : set->header_timeout;
         if (w->draining && (ms <= 0 || ms > MC_DRAIN_IDLE_MS)) {
@@ -168,7 +173,9 @@ static int wait_input(struct mc_conn *c)
         return mc_conn_wait(c, ms, false);
     }
     case MC_CONN_HEAD:
-        mc_conn_may_go(c, &w->heads);
+        if (!c->session.inner) {
+            mc_conn_may_go(c, &w->heads);
+        }
         return mc_conn_wait(c, set->header_timeout, false);
     default:
         return mc_conn_wait_moving(c, mc_request_set(c->request)->body_timeout, true, &c->moved_in);
@@ -252,7 +259,7 @@ static int step_input(struct mc_conn *c)
 {
     struct mc_session *s = &c->session;
     struct mc_input ev = { .kind = MC_IN_MORE };
-    s->allow_keepalive = c->worker->keepalive > 0 && !c->worker->draining;
+    s->allow_keepalive = (c->worker->keepalive > 0 || s->inner) && !mc_worker_leaves(c->worker, s->inner) && !c->nudged;
     s->ops->input(s, &ev);
     switch (ev.kind) {
     case MC_IN_MORE:
@@ -376,6 +383,9 @@ static int step_run(struct mc_conn *c)
         return finished(c);
     }
     if (r->state == MC_REQ_QUEUED) {
+        if (r->hop && client_left(c)) {
+            return MC_ERROR;
+        }
         return mc_conn_wait(c, 0, false);
     }
     if (r->error_page) {

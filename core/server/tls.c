@@ -3,7 +3,7 @@
 #include "core/server/tls.h"
 
 #include "core/base/module.h"
-#include "core/server/conn.h"
+#include "core/server/hop.h"
 
 const struct mc_transport_ops *mc_transport_tls(void)
 {
@@ -13,7 +13,10 @@ const struct mc_transport_ops *mc_transport_tls(void)
 
 const struct mc_tls_info *mc_tls_of(const struct mc_request *r)
 {
-    return r->conn && r->tls ? mc_tls_info(&r->conn->stream) : NULL;
+    if (r->conn == NULL || !r->tls) {
+        return NULL;
+    }
+    return r->hop ? &r->hop->tls : mc_tls_info(&r->conn->stream);
 }
 
 bool mc_tls_misdirected(const struct mc_request *r)

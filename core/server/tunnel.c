@@ -10,6 +10,7 @@ int mc_response_switch(struct mc_request *r, struct mc_str protocol, const struc
     if (p->state >= MC_RESP_HEAD || r->conn->broken || r->gone || ops->switch_to == NULL || !r->body.complete || r->body.file) {
         return MC_ERROR;
     }
+    p->has_server |= r->session->inner;
     if (ops->switch_to(r, protocol, fields) != MC_OK) {
         return MC_ERROR;
     }

@@ -28,6 +28,8 @@ struct mc_up {
     bool eof;
     bool reused;           /* served a call before this one */
     bool replied;          /* bytes came in this call */
+    bool blocked;          /* the socket took no more */
+    bool heard;            /* of this call, the other side has begun to read */
     unsigned requests;
 };
 

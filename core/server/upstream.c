@@ -19,8 +19,27 @@ void mc_call_tell(const struct mc_call *c, enum mc_log_level level, const char *
         return;
     }
     size_t n = mc_str_escape(target, sizeof target, c->x.target);
+    if (c->policy->upstream->pool) {
+        mc_log_line(level, "pool \"%s\": %s; %s: %.*s %.*s", c->policy->upstream->name, what, then, (int) c->x.method.n, c->x.method.p, (int) n, target);
+        return;
+    }
     mc_log_line(level, "upstream %s (%s): %s; %s: %.*s %.*s", c->policy->upstream->name, c->peer ? c->peer_text : "-", what, then, (int) c->x.method.n,
         c->x.method.p, (int) n, target);
+}
+
+/* A pool that has too much to do has it with many requests: one line a second. */
+static void tell_queue(const struct mc_call *c, const char *what)
+{
+    static struct mc_log_limit limit;
+    char then[48] = "503";
+    unsigned missed;
+    if (!mc_log_limited(&limit, &missed)) {
+        return;
+    }
+    if (missed > 0) {
+        snprintf(then, sizeof then, "503, and %u times more before", missed);
+    }
+    mc_call_tell(c, MC_LOG_ERROR, what, then);
 }
 
 /* ---- the end ---- */
@@ -85,6 +104,7 @@ static int status_of(enum mc_call_fault fault)
     case MC_FAULT_TIMEOUT:
         return 504;
     case MC_FAULT_NO_PEER:
+    case MC_FAULT_QUEUE:
         return 503;
     case MC_FAULT_INTERNAL:
         return 500;
@@ -128,7 +148,7 @@ static struct mc_peer *choose(struct mc_call *c, int *rc, const char **reason)
 void mc_call_failed(struct mc_call *c, enum mc_call_fault fault, const char *what)
 {
     char then[32];
-    enum mc_peer_result result = fault == MC_FAULT_STALE || fault == MC_FAULT_INTERNAL ? MC_PEER_NEUTRAL : MC_PEER_FAILED;
+    enum mc_peer_result result = fault == MC_FAULT_STALE || fault == MC_FAULT_INTERNAL || fault == MC_FAULT_QUEUE ? MC_PEER_NEUTRAL : MC_PEER_FAILED;
     enum mc_retry_how how = may_retry(c, fault, 0);
     struct mc_peer *same = c->peer, *next = NULL;
     int rc, status = status_of(fault);
@@ -148,6 +168,8 @@ void mc_call_failed(struct mc_call *c, enum mc_call_fault fault, const char *wha
     }
     if (next) {
         mc_call_tell(c, MC_LOG_WARNING, what, "another peer is asked");
+    } else if (fault == MC_FAULT_QUEUE) {
+        tell_queue(c, what);
     } else {
         snprintf(then, sizeof then, c->answered ? "the reply is cut" : "%d", status);
         mc_call_tell(c, c->tunnel ? MC_LOG_INFO : MC_LOG_ERROR, what, then);
@@ -230,11 +252,20 @@ static void attempt(struct mc_call *c, struct mc_peer *next)
     }
     c->x.keep = !c->policy->fresh && c->policy->upstream->keepalive > 0;
     c->up = mc_up_connect(c->worker, c->peers, p, c->policy);
+    if (c->up == NULL && c->policy->upstream->pool) {
+        mc_call_failed(c, MC_FAULT_QUEUE, errno == EAGAIN ? "as many requests wait already as may (queue)" : "its socket is not there");
+        return;
+    }
     if (c->up == NULL) {
         mc_call_fail(c, MC_FAULT_CONNECT, "cannot connect: %s", strerror(errno));
         return;
     }
     c->up->call = c;
+    if (c->policy->upstream->pool) { /* it is connected: whoever accepts finds the request there */
+        c->up->io.ready |= MC_WANT_WRITE;
+        mc_call_go(c);
+        return;
+    }
     mc_call_park(c);
 }
 

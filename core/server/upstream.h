@@ -20,6 +20,7 @@ enum mc_call_fault {
     MC_FAULT_TIMEOUT,
     MC_FAULT_STATUS,   /* 502, 503 or 504 from the peer itself, and retry_on names it */
     MC_FAULT_NO_PEER,  /* nobody to ask */
+    MC_FAULT_QUEUE,    /* a pool of this server has too much to do: not begun */
     MC_FAULT_INTERNAL, /* out of memory; the request's body failed */
 };
 
@@ -32,6 +33,7 @@ struct mc_call_policy {
     const struct mc_transport_ops *transport; /* NULL: plain */
     const void *setup;               /* of the transport (TLS: what to verify); connections are shared among calls of the same gateway, transport and setup */
     int64_t connect_timeout, send_timeout, read_timeout; /* ms; 0: none */
+    int64_t queue_timeout;           /* ms until a pool of this server must have begun to read; 0: none */
     int64_t tunnel_timeout;          /* ms without a byte in either direction */
     int64_t retries;                 /* further tries after the first */
     int64_t retry_timeout;           /* ms from the start; later no other try begins; 0: none */

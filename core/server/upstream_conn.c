@@ -133,7 +133,7 @@ struct mc_up *mc_up_reuse(struct mc_worker *w, struct mc_peers *set, struct mc_p
         mc_timer_clear(&u->timer);
         u->state = MC_UP_BUSY;
         u->reused = true;
-        u->replied = false;
+        u->replied = u->heard = u->blocked = false;
         return u;
     }
     return NULL;

@@ -2,24 +2,31 @@
  * when a try fails is upstream.c's. Worker side, on the loop. */
 #include "core/server/up.h"
 
+#include "core/os/socket.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { PIECE = 16384, FILLS_MAX = 16 /* then the others have their turn */ };
 
-enum phase { PHASE_NONE, PHASE_CONNECT, PHASE_SEND, PHASE_READ, PHASE_TUNNEL };
+enum phase { PHASE_NONE, PHASE_CONNECT, PHASE_SEND, PHASE_READ, PHASE_TUNNEL, PHASE_QUEUE };
 
 static const char *why(const struct mc_up *u, int e)
 {
     return u->stream.why ? u->stream.why : e ? strerror(e) : "the transport failed";
 }
 
-/* The connection broke before the reply was complete. */
-static void broke(struct mc_call *c, const char *what)
+/* The connection broke before the reply was complete. how: errno, 0: its end. */
+static void broke(struct mc_call *c, int how, const char *what)
 {
     struct mc_up *u = c->up;
     bool stale = u->reused && !u->replied;
+    /* Of a unix socket this means: there is something of ours that its process had not read when it died. So it has not begun. */
+    if (c->policy->upstream->pool && !u->replied && how == ECONNRESET) {
+        c->wired = false;
+        stale = true;
+    }
     if (c->send_errno) {
         mc_call_fail(c, stale ? MC_FAULT_STALE : MC_FAULT_RESET, "%s (it took the request in part: %s)", what, strerror(c->send_errno));
     } else {
@@ -38,6 +45,8 @@ static int64_t phase_ms(const struct mc_call *c, enum phase p)
         return c->policy->send_timeout;
     case PHASE_READ:
         return c->policy->read_timeout;
+    case PHASE_QUEUE:
+        return c->policy->queue_timeout;
     case PHASE_TUNNEL: {
         bool half = c->up_ended || c->body_done;
         return half && c->policy->read_timeout ? c->policy->read_timeout : c->policy->tunnel_timeout;
@@ -55,6 +64,9 @@ static enum phase phase_of(const struct mc_call *c)
     if (c->tunnel) {
         return PHASE_TUNNEL;
     }
+    if (c->policy->queue_timeout && !c->up->heard) {
+        return PHASE_QUEUE;
+    }
     if (c->paused || (c->thirsty && !c->passed)) {
         return PHASE_NONE; /* the client's turn */
     }
@@ -69,7 +81,7 @@ void mc_call_park(struct mc_call *c)
         mc_call_fail(c, MC_FAULT_INTERNAL, "cannot be watched: %s", strerror(errno));
         return;
     }
-    if (p != c->phase || c->progress) {
+    if (p != c->phase || (c->progress && p != PHASE_QUEUE)) {
         c->phase = (uint8_t) p;
         mc_up_set_timer(c->up, phase_ms(c, p));
     }
@@ -81,6 +93,14 @@ void mc_up_on_timer(struct mc_up *u)
     struct mc_call *c = u->call;
     double s = (double) phase_ms(c, c->phase) / 1000;
     switch (c->phase) {
+    case PHASE_QUEUE:
+        if (mc_socket_unread(u->io.fd)) {
+            mc_call_fail(c, MC_FAULT_QUEUE, "no worker was free for it within %g s", s);
+        } else {
+            u->heard = true;
+            mc_call_park(c);
+        }
+        break;
     case PHASE_CONNECT:
         mc_call_fail(c, MC_FAULT_TIMEOUT, u->state == MC_UP_CONNECTING ? "no connection within %g s" : "no TLS handshake within %g s", s);
         break;
@@ -127,7 +147,10 @@ static int flush(struct mc_call *c)
 {
     off_t before = c->up->out.total;
     int rc = mc_up_flush(c->up);
-    c->progress |= c->up->out.total != before;
+    bool moved = c->up->out.total != before;
+    c->up->heard |= moved && c->up->blocked;
+    c->up->blocked = rc == MC_AGAIN;
+    c->progress |= moved;
     return rc;
 }
 
@@ -263,7 +286,7 @@ static int on_event(struct mc_call *c, const struct mc_gw_event *ev)
     }
     default:
         if (c->up->eof) {
-            broke(c, ev->why);
+            broke(c, 0, ev->why);
         } else {
             mc_call_failed(c, MC_FAULT_REPLY, ev->why);
         }
@@ -286,7 +309,7 @@ static int digest(struct mc_call *c)
                     return MC_OK;
                 }
                 if (used == 0) {
-                    broke(c, "it closed the connection within a reply");
+                    broke(c, 0, "it closed the connection within a reply");
                     return MC_ERROR;
                 }
             }
@@ -320,11 +343,12 @@ static int receive(struct mc_call *c)
         }
         if (n < 0) {
             char what[128];
-            snprintf(what, sizeof what, "reading from it failed: %s", why(u, errno));
-            broke(c, what);
+            int how = errno;
+            snprintf(what, sizeof what, "reading from it failed: %s", why(u, how));
+            broke(c, how, what);
             return MC_ERROR;
         }
-        c->progress = true;
+        c->progress = u->heard = true;
     }
 }
 

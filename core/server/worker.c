@@ -5,6 +5,7 @@
 #include "core/os/socket.h"
 #include "core/server/access.h"
 #include "core/server/engine.h"
+#include "core/server/hop.h"
 #include "core/server/mux.h"
 #include "core/server/tls.h"
 #include "core/server/peers.h"
@@ -55,6 +56,7 @@ static void tick(struct mc_timer *t)
     mc_sinks_tick();
     mc_conn_rest(w);
     mc_recycle_check(w);
+    mc_worker_empty_tick(w);
     mc_loan_check_loop(w);
     mc_timer_set(&w->loop, t, TICK_MS);
     mc_worker_changed(w); /* in case a listener could not be watched, or no timer set, for want of memory */
@@ -62,14 +64,17 @@ static void tick(struct mc_timer *t)
 
 /* ---- accepting ---- */
 
-bool mc_worker_has_room(const struct mc_worker *w)
+bool mc_worker_has_room(const struct mc_worker *w, const struct mc_listener *l)
 {
     if (w->rest_until > w->loop.now || w->nconns >= (unsigned) w->pool->set.worker_connections + w->nidle) {
         return false;
     }
     /* Requests that wait here already keep the door shut: another worker may be free. If there is none, fixed answers at least need not wait. */
     bool alone = w->ops->serve != NULL && mc_slot_get(w->slot->alone) != 0;
-    return w->loop_only || alone || w->door || w->ops->room((struct mc_worker *) w) > w->nqueued;
+    if (w->loop_only || w->door || (alone && !l->conf->hop)) { /* what comes over a hop waits in its socket's queue, or `queue` would not bound it */
+        return true;
+    }
+    return w->ops->room((struct mc_worker *) w) > w->nqueued + w->nhop_fresh;
 }
 
 bool mc_worker_shed(struct mc_worker *w)
@@ -137,14 +142,19 @@ static void let_in(struct mc_worker *w)
 static void on_changed(struct mc_post *p)
 {
     struct mc_worker *w = p->data;
-    bool room = mc_worker_has_room(w);
-    if (room) {
+    mc_hop_trim(w);
+    bool any = false;
+    for (size_t i = 0; i < w->nlisteners; i++) {
+        any |= mc_worker_has_room(w, &w->listeners[i]);
+    }
+    if (any) {
         w->turns = 0;
     } else {
         let_in(w);
     }
     for (size_t i = 0; i < w->nlisteners; i++) {
         struct mc_listener *l = &w->listeners[i];
+        bool room = mc_worker_has_room(w, l);
         if (l->done || l->watched == room) {
             continue;
         }
@@ -178,8 +188,21 @@ int mc_worker_listen(struct mc_worker *w)
 
 /* ---- blocking requests ---- */
 
+/* Those that waited here for so long that their fronts have given up are not begun any more. */
+static void drop_left(struct mc_worker *w)
+{
+    while (!mc_list_empty(&w->ready)) {
+        struct mc_request *r = mc_container(w->ready.next, struct mc_request, link);
+        if (!mc_hop_left(r)) {
+            return;
+        }
+        mc_conn_close(r->conn);
+    }
+}
+
 struct mc_request *mc_worker_next(struct mc_worker *w)
 {
+    drop_left(w);
     if (mc_list_empty(&w->ready) || w->ops->room(w) == 0) {
         return NULL;
     }
@@ -209,6 +232,11 @@ static void dispatch(struct mc_post *p)
 
 void mc_worker_queue(struct mc_worker *w, struct mc_request *r)
 {
+    if (mc_unlikely(r->conn->fresh) && mc_hop_left(r)) { /* it may have waited in the listener's queue until its front gave up */
+        r->conn->broken = true;
+        return;
+    }
+    mc_hop_begun(r->conn);
     /* While calls are short the request runs at once, its bytes still in the cache; after a slow one all waiting I/O goes first. */
     if (w->ops->run && w->fast && mc_list_empty(&w->ready) && w->ops->room(w) > 0) {
         w->ops->run(r);
@@ -228,7 +256,8 @@ void mc_worker_queue(struct mc_worker *w, struct mc_request *r)
 static int open_listeners(struct mc_worker *w, const int *fds)
 {
     const struct mc_conf *conf = w->conf;
-    w->listeners = calloc(conf->nlistens, sizeof *w->listeners);
+    /* Room for some that are only to be emptied: connections point to their listener, so it never moves. */
+    w->listeners = calloc(conf->nlistens * (1 + MC_WORKER_EXTRAS), sizeof *w->listeners);
     if (w->listeners == NULL) {
         return MC_EXIT_BOOT;
     }
@@ -311,6 +340,7 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     mc_list_init(&w->upstreams);
     mc_list_init(&w->resolvers);
     mc_mux_init(w);
+    mc_list_init(&w->hop_idle);
     mc_timer_init(&w->tick, tick, w);
     mc_timer_init(&w->rest_timer, rested, w);
     mc_timer_init(&w->drain_timer, mc_worker_drain_tick, w);
@@ -421,6 +451,7 @@ void mc_worker_close(struct mc_worker *w)
         }
     }
     mc_peers_close(w);
+    mc_hop_close(w);
     w->ops->stop(w);
     if (w->access) {
         mc_access_close(&w->access);

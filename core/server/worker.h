@@ -14,6 +14,7 @@
 
 struct mc_worker;
 struct mc_access;
+struct mc_hops;
 
 enum {
     MC_CAP_BLOCKING = 1,  /* takes blocking handlers */
@@ -53,8 +54,13 @@ struct mc_listener {
     unsigned nopening; /* connections in their handshake */
     struct mc_addr addr; /* where it is really bound */
     bool watched, done; /* done: closed while draining */
+    bool extra;         /* only to be emptied: mc_worker_empty() */
+    uint64_t last_accept;
     bool shared;        /* others serve it, too: mc_worker_share() */
+    bool lone;          /* nobody else serves it any more: when this worker leaves, it serves the queue first */
 };
+
+enum { MC_WORKER_EXTRAS = 4 };
 
 struct mc_worker {
     uint32_t magic;
@@ -76,6 +82,9 @@ struct mc_worker {
     struct mc_link idle;       /* connections between requests, oldest first */
     struct mc_link opening;    /* those in their handshake, oldest first */
     struct mc_link heads;      /* those with a part of a head, oldest first */
+    struct mc_link hop_idle;   /* kept connections from fronts (hop.h), those that have waited longest first */
+    unsigned nhop, nhop_idle, nhop_fresh; /* nhop: all of them; nhop_fresh: accepted, and the first request is still to run */
+    struct mc_hops *hops;      /* other pools, as this worker asks them; NULL: none */
     unsigned nconns, nidle, nqueued; /* nidle: in one of these lists, so they may go when newcomers need their place */
     struct mc_link ready;      /* requests that wait for the worker module */
     struct mc_link running;    /* those in their handlers, oldest first */
@@ -87,9 +96,12 @@ struct mc_worker {
     struct mc_post dispatch;
     char dates[4][32];         /* by turns, because a handler on another thread may still be reading the one before */
     _Atomic(const char *) date;
-    const struct mc_handler_ops **handlers; /* of each app, in the order of conf->apps; NULL: an app of another pool */
+    const struct mc_handler_ops **handlers; /* of each app, in the order of conf->apps */
     bool loop_only;            /* no app of this pool blocks */
     _Atomic bool draining, stopped;
+    bool hops_stay;            /* draining, but still there for the other pools' workers */
+    void (*no_clients)(void);  /* tell that nobody else is left here; NULL: nobody wants to know */
+    bool told_no_clients;
     _Atomic bool asked;        /* mc_worker_ask_retire() */
     uint64_t drain_start, drain_deadline, last_accept, rest_until;
     struct mc_timer drain_timer, rest_timer;
@@ -116,6 +128,7 @@ struct mc_worker {
     uint64_t retire_requests;  /* recycle at this count; 0: never */
     void (*recycle)(const char *why); /* ask the arbiter for a successor; NULL: leave at once */
     bool recycling;            /* asked already */
+    char failure[240];         /* why it could not be opened, in one line, if somebody knows */
     void *data;                /* the worker module's */
     void *python;              /* modules/python's */
 };
@@ -136,12 +149,17 @@ void mc_worker_run(struct mc_worker *w);
 /* Stop accepting once the queue is empty (accept until EAGAIN, then close), finish requests, close idle connections; then w->stopped.
  * After graceful_timeout what is left is cut. */
 void mc_worker_drain(struct mc_worker *w);
+/* With a listener for other pools' workers (hop.h) it goes on serving those until this is called: they have gone. */
+void mc_worker_end_hops(struct mc_worker *w);
 /* The same from any thread, as soon as the loop turns. */
 void mc_worker_ask_retire(struct mc_worker *w);
 /* This worker is to be replaced (why: one phrase for the log). It serves on until its successor is ready. */
 void mc_worker_recycle(struct mc_worker *w, const char *why);
 /* A listener by its index in conf->listens belongs to others, too, or no longer: its queue is left to them when this worker leaves. */
 void mc_worker_share(struct mc_worker *w, unsigned index, bool shared);
+/* A further socket of a listener, which becomes this worker's: accepted from until nothing came for a while, then closed. */
+void mc_worker_empty(struct mc_worker *w, unsigned index, int fd);
+void mc_worker_empty_tick(struct mc_worker *w);
 /* Leave the queue to the other workers: stop accepting now, then as drain. Also turns a drain into this. */
 void mc_worker_retire(struct mc_worker *w);
 /* Stop now: requests in flight are cut. */
@@ -149,7 +167,7 @@ void mc_worker_stop(struct mc_worker *w);
 void mc_worker_close(struct mc_worker *w);
 
 /* ---- inside core/server ---- */
-bool mc_worker_has_room(const struct mc_worker *w);
+bool mc_worker_has_room(const struct mc_worker *w, const struct mc_listener *l); /* for one more connection of l */
 bool mc_worker_shed(struct mc_worker *w);            /* close the oldest idle connection, or else half head; false: there is none */
 void mc_worker_rest(struct mc_worker *w, unsigned ms); /* accept nothing for a moment */
 void mc_worker_listen_failed(struct mc_listener *l, int err); /* accept() or the watch: report it; leave when the listener is lost */
@@ -165,6 +183,8 @@ int mc_worker_load_apps(struct mc_worker *w);
 void mc_worker_drain_tick(struct mc_timer *t);
 void mc_worker_close_listener(struct mc_listener *l);
 
+/* Draining, for this kind of connection. */
+static inline bool mc_worker_leaves(const struct mc_worker *w, bool inner) { return w->draining && !(inner && w->hops_stay); }
 static inline const char *mc_worker_date(struct mc_worker *w) { return atomic_load_explicit(&w->date, memory_order_acquire); }
 
 /* ---- for worker modules ---- */

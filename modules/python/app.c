@@ -71,6 +71,7 @@ static const char source[] =
     "            raise AppImportError(str(error)) from None\n"
     "        raise\n";
 
+static bool dev; /* reload is on */
 static PyObject **apps; /* by index of the configuration */
 static size_t napps;
 static PyObject *loader; /* globals of the text above */
@@ -155,16 +156,44 @@ static int load(const struct mc_conf_app *app)
     return apps[app->index] ? MC_OK : MC_ERROR;
 }
 
-/* One line about the current exception, which stays. */
-static void tell(char *out, size_t cap)
+/* ": ModuleNotFoundError: No module named 'x'", "(FILE, line N)" behind it: where it was raised. A SyntaxError says its own. */
+static PyObject *describe(PyObject *type, PyObject *value, PyObject *tb)
 {
-    PyObject *type, *value, *tb, *text;
+    PyObject *name = PyObject_GetAttrString(type, "__name__"), *text = NULL, *last = NULL, *next = tb ? Py_NewRef(tb) : NULL;
+    while (next && next != Py_None) {
+        Py_XDECREF(last);
+        last = next;
+        next = PyObject_GetAttrString(last, "tb_next");
+    }
+    PyObject *frame = last ? PyObject_GetAttrString(last, "tb_frame") : NULL, *code = frame ? PyObject_GetAttrString(frame, "f_code") : NULL;
+    PyObject *file = code ? PyObject_GetAttrString(code, "co_filename") : NULL, *line = last ? PyObject_GetAttrString(last, "tb_lineno") : NULL;
+    if (name && file && line && !PyErr_GivenExceptionMatches(type, PyExc_SyntaxError))
+        text = PyUnicode_FromFormat("%U: %S (%S, line %S)", name, value, file, line);
+    else if (name)
+        text = PyUnicode_FromFormat("%U: %S", name, value);
+    Py_XDECREF(line);
+    Py_XDECREF(file);
+    Py_XDECREF(code);
+    Py_XDECREF(frame);
+    Py_XDECREF(next);
+    Py_XDECREF(last);
+    Py_XDECREF(name);
+    return text;
+}
+
+/* One line about the current exception, which stays. */
+static void tell(char *out, size_t cap, bool not_found)
+{
+    PyObject *type, *value, *tb, *text = NULL;
     PyErr_Fetch(&type, &value, &tb);
     PyErr_NormalizeException(&type, &value, &tb);
-    text = value ? PyObject_Str(value) : NULL;
+    if (value)
+        text = not_found ? PyObject_Str(value) : describe(type, value, tb);
     PyObject *bytes = text ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace") : NULL;
     PyErr_Clear();
     snprintf(out, cap, "%s", bytes ? PyBytes_AsString(bytes) : "the application could not be imported");
+    for (char *p = strchr(out, '\n'); p; p = strchr(p, '\n'))
+        *p = ' ';
     Py_XDECREF(bytes);
     Py_XDECREF(text);
     PyErr_Restore(type, value, tb);
@@ -173,9 +202,12 @@ static void tell(char *out, size_t cap)
 /* Gunicorn's words for a failed boot: one line when the app is not there, else the traceback. */
 static int fail(char *err, size_t errcap)
 {
-    PyObject *not_found = loader ? tool("AppImportError") : NULL;
-    tell(err, errcap);
-    if (not_found && PyErr_ExceptionMatches(not_found)) {
+    PyObject *error = loader ? tool("AppImportError") : NULL;
+    bool not_found = error && PyErr_ExceptionMatches(error);
+    tell(err, errcap, not_found);
+    if (dev)
+        mc_dev_failed(not_found);
+    if (not_found) {
         PyErr_Clear();
         mc_error("%s", err);
         return MC_EXIT_APP;
@@ -186,6 +218,7 @@ static int fail(char *err, size_t errcap)
 
 int mc_app_import(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap)
 {
+    dev = conf->set.reload;
     if (!apps) {
         apps = calloc(conf->napps, sizeof(*apps));
         napps = conf->napps;

@@ -4,7 +4,7 @@
 #include "modules/python/python.h"
 #include "core/server/conn.h"
 #include "core/server/forwarded.h"
-#include "core/server/proxied.h"
+#include "core/server/hop.h"
 #include "mc_config.h"
 
 #include <stdlib.h>
@@ -75,6 +75,13 @@ static PyObject *methods[MC_COUNT(method_names)];
 static PyObject *http10, *http2;
 static PyObject **templates; /* [listener][https] */
 static size_t ntemplates;
+/* The same for requests that other pools' workers pass on: by where theirs listen. */
+static struct {
+    struct mc_addr listen;
+    bool https;
+    PyObject *dict;
+} passed_on[8];
+static unsigned next_passed_on;
 static bool multithread, multiprocess;
 static struct mc_str script_name; /* of the process: the environment variable, without a '/' at its end */
 static uint64_t serial;           /* of requests, for struct mc_name.stamp */
@@ -141,18 +148,20 @@ void mc_environ_fini(void)
     free(templates);
     templates = NULL;
     ntemplates = 0;
+    for (size_t i = 0; i < MC_COUNT(passed_on); i++)
+        Py_CLEAR(passed_on[i].dict);
     mc_environ_tls_fini();
     Py_CLEAR(client.str);
     client.n = 0;
 }
 
 /* SERVER_NAME and SERVER_PORT of a TCP listener: where it is really bound. */
-static int put_server(PyObject *t, const struct mc_listener *l)
+static int put_server(PyObject *t, const struct mc_addr *addr)
 {
     char text[160];
-    if (l->addr.family != AF_INET && l->addr.family != AF_INET6)
+    if (addr->family != AF_INET && addr->family != AF_INET6)
         return put(t, keys[SERVER_NAME], PyUnicode_FromString("localhost")) || put(t, keys[SERVER_PORT], PyUnicode_FromString("80"));
-    mc_addr_print(&l->addr, text, sizeof(text));
+    mc_addr_print(addr, text, sizeof(text));
     char *colon = strrchr(text, ':'), *name = text;
     MC_ASSERT(colon != NULL);
     *colon = '\0';
@@ -163,32 +172,55 @@ static int put_server(PyObject *t, const struct mc_listener *l)
     return put(t, keys[SERVER_NAME], PyUnicode_FromString(name)) || put(t, keys[SERVER_PORT], PyUnicode_FromString(colon + 1));
 }
 
-static int fill_template(PyObject *t, const struct mc_listener *l, bool https)
+/* addr: where the listener is really bound; family: as it was configured. */
+static int fill_template(PyObject *t, const struct mc_addr *addr, int family, bool https)
 {
+    const char *worker = mc_worker_current->ops->name;
     PyObject *empty = mc_interp.empty;
     return set(t, REQUEST_METHOD, methods[0]) || put(t, keys[SCRIPT_NAME], latin1(script_name)) || set(t, PATH_INFO, empty) ||
            set(t, QUERY_STRING, empty) || set(t, RAW_URI, empty) || set(t, REQUEST_URI, empty) ||
-           put(t, keys[SERVER_PROTOCOL], PyUnicode_FromString("HTTP/1.1")) || put_server(t, l) ||
+           put(t, keys[SERVER_PROTOCOL], PyUnicode_FromString("HTTP/1.1")) || put_server(t, addr) ||
            put(t, keys[SERVER_SOFTWARE], PyUnicode_FromString("monoceros/" MC_VERSION)) || set(t, REMOTE_ADDR, empty) ||
-           (l->conf->addr.family != AF_UNIX && set(t, REMOTE_PORT, empty)) || put(t, keys[WSGI_VERSION], Py_BuildValue("(ii)", 1, 0)) ||
+           (family != AF_UNIX && set(t, REMOTE_PORT, empty)) || put(t, keys[WSGI_VERSION], Py_BuildValue("(ii)", 1, 0)) ||
            put(t, keys[WSGI_URL_SCHEME], PyUnicode_FromString(https ? "https" : "http")) || set(t, WSGI_INPUT, mc_input_none()) ||
            set(t, WSGI_INPUT_TERMINATED, Py_True) || set(t, WSGI_ERRORS, mc_errors_get()) ||
            set(t, WSGI_MULTITHREAD, multithread ? Py_True : Py_False) || set(t, WSGI_MULTIPROCESS, multiprocess ? Py_True : Py_False) ||
            set(t, WSGI_RUN_ONCE, Py_False) || set(t, WSGI_FILE_WRAPPER, (PyObject *)mc_interp.wrapper_type) ||
-           set(t, WSGI_EARLY_HINTS, Py_None) || put(t, keys[WORKER_CLASS], PyUnicode_FromString(l->worker->ops->name));
+           set(t, WSGI_EARLY_HINTS, Py_None) || put(t, keys[WORKER_CLASS], PyUnicode_FromString(worker));
+}
+
+static PyObject *new_template(const struct mc_addr *addr, int family, bool https)
+{
+    PyObject *t = PyDict_New();
+    if (t && fill_template(t, addr, family, https) != 0)
+        Py_CLEAR(t);
+    return t;
+}
+
+static PyObject *find_passed_on(const struct mc_addr *listen, bool https)
+{
+    for (size_t i = 0; i < MC_COUNT(passed_on); i++) {
+        if (passed_on[i].dict && passed_on[i].https == https && mc_addr_equal(&passed_on[i].listen, listen))
+            return passed_on[i].dict;
+    }
+    unsigned i = next_passed_on++ % MC_COUNT(passed_on);
+    Py_XDECREF(passed_on[i].dict);
+    passed_on[i].dict = new_template(listen, listen->family, https);
+    passed_on[i].listen = *listen;
+    passed_on[i].https = https;
+    return passed_on[i].dict;
 }
 
 static PyObject *find_template(const struct mc_request *r)
 {
     const struct mc_listener *l = r->conn->listener;
+    if (r->hop)
+        return find_passed_on(&r->hop->listen, r->https);
     size_t i = 2 * l->conf->index + r->https;
     MC_ASSERT(i < ntemplates);
     if (mc_likely(templates[i] != NULL))
         return templates[i];
-    PyObject *t = PyDict_New();
-    if (t && fill_template(t, l, r->https) != 0)
-        Py_CLEAR(t);
-    return templates[i] = t;
+    return templates[i] = new_template(&l->addr, l->conf->addr.family, r->https);
 }
 
 /* ---- the request line and the peer ---- */
@@ -397,9 +429,8 @@ static int set_body(PyObject *env, const struct mc_request *r, PyObject *input)
 
 static int set_protocol(PyObject *env, const struct mc_request *r)
 {
-    if (mc_unlikely(r->id != 0))
-        return set(env, SERVER_PROTOCOL, http2);
-    return r->head.version == 0 ? set(env, SERVER_PROTOCOL, http10) : 0;
+    unsigned version = mc_request_version(r);
+    return mc_likely(version == 11) ? 0 : set(env, SERVER_PROTOCOL, version == 10 ? http10 : http2);
 }
 
 PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints, int *status)
@@ -410,7 +441,7 @@ PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints,
     if (!env)
         return NULL;
     int rc = set_method(env, r->head.method) || set_peer(env, r) || set(env, WSGI_EARLY_HINTS, hints) || set_body(env, r, input) ||
-             (r->tls && mc_environ_tls_set(env, r)) || set_protocol(env, r) || (r->conn->peer.family == AF_UNIX && set_host(env, r)) ||
+             (r->tls && mc_environ_tls_set(env, r)) || set_protocol(env, r) || (mc_request_peer(r)->family == AF_UNIX && set_host(env, r)) ||
              set_fields(&w, status) || set_authority(env, r) || set_target(env, r, w.mount, status);
     if (rc != 0)
         Py_CLEAR(env);

@@ -78,7 +78,8 @@ int mc_environ_tls_set(PyObject *env, const struct mc_request *r)
     const struct mc_tls_info *t = mc_tls_of(r);
     if (!t)
         return 0;
-    if (PyDict_SetItem(env, keys[HTTPS], on) != 0 || put_kept(env, PROTOCOL, t->version) != 0 || put_kept(env, CIPHER, t->cipher) != 0 ||
+    int (*put_ssl)(PyObject *, enum key, struct mc_str) = r->hop ? put : put_kept; /* what another worker says is in the request's own memory */
+    if (PyDict_SetItem(env, keys[HTTPS], on) != 0 || put_ssl(env, PROTOCOL, t->version) != 0 || put_ssl(env, CIPHER, t->cipher) != 0 ||
         put(env, SNI, t->server_name) != 0)
         return -1;
     if (t->peer)

@@ -133,7 +133,7 @@ static PyObject *value_of(const struct mc_setting *s, const struct mc_values *se
 static PyObject *bind_of(const struct mc_conf *conf)
 {
     PyObject *list = PyList_New(0);
-    for (size_t i = 0; list && i < conf->nlistens; i++) {
+    for (size_t i = 0; list && i < conf->nlistens && !conf->listens[i].hop; i++) { /* those between pools are nobody's to know; they come last */
         PyObject *item = string(conf->listens[i].text);
         if (!item || PyList_Append(list, item) < 0)
             Py_CLEAR(list);

@@ -100,6 +100,7 @@ static void after_sleep(void *data)
 {
     PyEval_RestoreThread(saved);
     run_signal_handlers(data);
+    mc_dev_look(data);
 }
 
 /* Before the apps: a crash or a time-out while they are imported has its traceback, too. It chains to the handlers that are there already. */
@@ -179,6 +180,7 @@ static void visit(struct mc_worker *w)
     mc_interp_take_back();
     w->lock_beat = mc_clock_ms();
     run_signal_handlers(w);
+    mc_dev_look(w);
     mc_interp_give();
 }
 
@@ -213,7 +215,6 @@ static PyObject *first_app(const struct mc_worker *w)
 
 int mc_life_init_worker(struct mc_worker *w)
 {
-    char err[256];
     if (!w->pool->python)
         return MC_OK;
     if (mc_hooks_born())
@@ -223,13 +224,19 @@ int mc_life_init_worker(struct mc_worker *w)
         mc_interp_log("Exception in worker process");
         return MC_EXIT_BOOT;
     }
-    int rc = mc_app_import(w->conf, w->pool, err, sizeof(err));
-    if (rc == MC_OK && mc_hooks_loaded(first_app(w)))
+    bool broken = mc_dev_is_failed();
+    int rc = broken ? MC_OK : mc_app_import(w->conf, w->pool, w->failure, sizeof(w->failure));
+    if (rc != MC_OK && mc_dev_is_failed()) { /* its page is served */
+        broken = true;
+        rc = MC_OK;
+    }
+    if (rc == MC_OK && !broken && mc_hooks_loaded(first_app(w)))
         rc = MC_EXIT_BOOT;
     if (rc != MC_OK) {
         mc_hooks_leaving();
         return rc;
     }
+    mc_dev_look(w);
     w->interrupted = mc_hooks_interrupted;
     w->release = mc_interp_give;
     w->acquire = mc_interp_take_back;

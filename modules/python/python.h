@@ -56,6 +56,15 @@ int mc_app_import(const struct mc_conf *conf, const struct mc_conf_pool *pool, c
 PyObject *mc_app_get(const struct mc_conf_app *app); /* borrowed; never NULL after mc_app_import() */
 void mc_app_drop(void);
 
+/* ---- dev.c: with `reload` ---- */
+/* The current exception, which stays, is why the apps cannot be imported; plain: its text says it all. */
+void mc_dev_failed(bool plain);
+bool mc_dev_is_failed(void);
+/* In place of any app: the page that tells why. Without the GIL, too. As mc_handler_ops.start. */
+int mc_dev_answer(struct mc_request *r);
+/* Now and then: tell the arbiter of files that were loaded. */
+void mc_dev_look(struct mc_worker *w);
+
 /* ---- names.c: header names to environ keys ---- */
 struct mc_name {
     PyObject *key; /* interned 'HTTP_X_Y' */

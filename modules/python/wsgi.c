@@ -330,6 +330,8 @@ static int run(struct call *c, PyObject *input)
 
 static int start(struct mc_request *r)
 {
+    if (mc_unlikely(mc_dev_is_failed()))
+        return mc_dev_answer(r);
     bool entered = mc_interp_enter();
     struct call c = {.r = r, .calls = mc_responder_take(r)};
     bool body = r->head.framing != MC_BODY_NONE;

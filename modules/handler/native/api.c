@@ -80,7 +80,7 @@ static int64_t number(struct monoceros_request *q, enum monoceros_number what)
     const struct mc_request *r = mc_native_call(q)->r;
     switch (what) {
     case MONOCEROS_HTTP_VERSION:
-        return r->id ? 20 : 10 + r->head.version;
+        return mc_request_version(r);
     case MONOCEROS_BODY_LENGTH:
         return r->body.length < 0 && r->body.complete ? r->body.received : r->body.length;
     }

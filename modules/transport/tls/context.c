@@ -291,10 +291,13 @@ int mc_tls_read(const struct mc_conf *conf, const struct mc_tls_conf *c, struct 
         const char *path = c->set->ticket_keys.v[i];
         if (read_one(conf, "ticket key", path, out, err, errcap) != MC_OK)
             return MC_ERROR;
-        if (mc_secrets_get(out, path, &key) && mc_tls_ticket_check(key) != MC_OK) {
+        int rc = mc_secrets_get(out, path, &key) ? mc_tls_ticket_check(key) : MC_OK;
+        if (rc == MC_DECLINED)
+            snprintf(err, errcap, "tls: ticket key %s is all zeros, which anybody can guess: 80 or 48 random bytes are needed", path);
+        else if (rc != MC_OK)
             snprintf(err, errcap, "tls: ticket key %s has %zu bytes: 80 or 48 random ones are needed", path, key.n);
+        if (rc != MC_OK)
             return MC_ERROR;
-        }
     }
     for (size_t i = 0; i < c->ncerts; i++) {
         const struct mc_tls_cert *x = &c->certs[i];

@@ -290,6 +290,21 @@ static int try_client(const struct mc_conf *conf, const struct mc_tls_client *c,
     return ctx ? MC_OK : MC_ERROR;
 }
 
+/* Gunicorn's certificate is for servers that listen with TLS and have no tls section. Nobody must believe that it is in use when it is not. */
+static int certfile_used(const struct mc_conf *conf, char *err, size_t errcap)
+{
+    bool any = false;
+    for (size_t i = 0; i < conf->nservers; i++) {
+        const struct mc_tls_conf *t = conf->servers[i].tls;
+        if (t && t->ncerts > 0 && t->certs[0].cert == conf->set.certfile)
+            return MC_OK;
+        any |= t != NULL;
+    }
+    snprintf(err, errcap, any ? "certfile: the servers that listen with TLS have certificates in tls sections, so nobody takes this one: leave one of the two out"
+                              : "certfile: no server listens with TLS: write 'tls' behind an address, listen = \"ADDRESS tls\", or leave certfile out");
+    return MC_ERROR;
+}
+
 int mc_tls_settings_check(struct mc_conf *conf, bool image, struct mc_conf_where *at, char *err, size_t errcap)
 {
     if (conf->set.keyfile && !conf->set.certfile) {
@@ -304,6 +319,9 @@ int mc_tls_settings_check(struct mc_conf *conf, bool image, struct mc_conf_where
         if (!image && server->tls && try_files(conf, server->tls, at, err, errcap) != MC_OK)
             return MC_ERROR;
     }
+    *at = (struct mc_conf_where){NULL, 0};
+    if (!image && conf->set.certfile && certfile_used(conf, err, errcap) != MC_OK)
+        return MC_ERROR;
     number_policies(conf);
     for (size_t i = 0; i < conf->nlistens; i++) {
         struct mc_conf_listen *l = &conf->listens[i];

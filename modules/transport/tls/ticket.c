@@ -39,7 +39,13 @@ static void take(struct key *k, struct mc_str bytes)
 
 int mc_tls_ticket_check(struct mc_str key)
 {
-    return key.n == LONG || key.n == SHORT ? MC_OK : MC_ERROR;
+    if (key.n != LONG && key.n != SHORT)
+        return MC_ERROR;
+    for (size_t i = NAME; i < key.n; i++) {
+        if (key.p[i] != 0)
+            return MC_OK;
+    }
+    return MC_DECLINED;
 }
 
 void mc_tls_ticket_wipe(void)

@@ -98,6 +98,7 @@ void mc_tls_ticket_wipe(void);
 void mc_tls_ticket_use(SSL_CTX *ctx);
 /* In the arbiter: carry the keys of `old` over, or make new ones when it is time. */
 int mc_tls_ticket_gather(struct mc_gather *g, int64_t lifetime);
+/* MC_OK; MC_ERROR: its length is wrong; MC_DECLINED: all zeros. */
 int mc_tls_ticket_check(struct mc_str key);
 
 /* ---- gather.c ---- */

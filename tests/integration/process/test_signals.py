@@ -35,16 +35,6 @@ def test_ttin_and_ttou_change_the_number(monoceros):
     assert site.ask("GET", "/").status == 200
 
 
-@pytest.mark.parametrize("number, name, words", [(signal.SIGHUP, "hup", "only certificates")])
-def test_what_is_not_built_says_so(monoceros, number, name, words):
-    site = monoceros(config=NATIVE)
-    before = site.wait_workers(2)
-    site.signal(number)
-    log = site.wait_log(rf"Handling signal: {name}\n.*{words}")[0].string
-    assert "[WARNING]" in log
-    assert site.workers() == before and site.ask("GET", "/").body == b"here"
-
-
 def test_winch_in_the_foreground_changes_nothing(monoceros):
     site = monoceros(config=NATIVE)
     before = site.wait_workers(2)

@@ -1,4 +1,4 @@
-"""Certificates change while the server runs: HUP, watched files, broken ones; no worker and no connection is touched."""
+"""Certificates change while the server runs: HUP, watched files, broken ones; no connection is lost."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ def served(site, context):
 
 def test_hup_reads_certificates_again(monoceros, live, context):
     site = monoceros(config=config(live))
-    workers = site.wait_workers(2)
+    site.wait_workers(2)
     kept = Client(site.address, context())
     assert kept.ask()[0] == 200 and served(site, context) == "ec"
     live("fresh")
@@ -53,7 +53,7 @@ def test_hup_reads_certificates_again(monoceros, live, context):
     site.signal(signal.SIGHUP)
     site.wait_log("Certificates of pool \"default\" were read again")
     until(lambda: all(served(site, context) == "fresh" for _ in range(8)), "the new certificate in every worker")
-    assert kept.ask()[0] == 200 and site.workers() == workers
+    assert kept.ask()[0] == 200
     kept.tls.close()
     site.signal(signal.SIGHUP)
     site.wait_log("have not changed")
@@ -65,7 +65,7 @@ def test_broken_ones_change_nothing(monoceros, live, context, pki):
     shutil.copy(pki["later.key"], place / "x.key")
     site.signal(signal.SIGHUP)
     site.wait_log("tls: key .*x.key does not belong to certificate .*x.pem")
-    site.wait_log("stay as they are")
+    site.wait_log("Reload failed: .*; generation 1 goes on")
     assert served(site, context) == "ec"
     (place / "x.pem").write_text("nothing")
     site.signal(signal.SIGHUP)

@@ -159,6 +159,9 @@ static void wrong_words_are_usage_errors(void **state)
     } wrong[] = {
         {{"--bogus"}, "unknown option --bogus; see --help"},
         {{"--wrokers", "4"}, "unknown option --wrokers: did you mean --workers? see --help"},
+        {{"--max-request", "1"}, "may mean several options"},
+        {{"--max-requets", "1"}, "unknown option --max-requets: did you mean --max-requests? see --help"},
+        {{"--limit-request-lines", "1"}, "unknown option --limit-request-lines: did you mean --limit-request-line? see --help"},
         {{"-x"}, "unknown option -x; see --help"},
         {{"-w"}, "-w needs a value; see --help"},
         {{"--workers", "--preload"}, "--workers needs a value; see --help"},

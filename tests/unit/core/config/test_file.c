@@ -59,8 +59,11 @@ static const struct {
     {"pidfile = \"${}\"", "t.conf:1: expected the name of a variable after ${"},
     {"pidfile = \"${A\"\nuser = \"}\"", "t.conf:1: expected } at the end of ${"},
     {"pidfile = \"${A:-\"b\"}\"", "t.conf:1: expected } at the end of ${"},
+    {"\npidfile = \"x${MC_TEST_NOTHING}\"", "t.conf:2: the variable MC_TEST_NOTHING is not set in the environment: set it, or write ${MC_TEST_NOTHING:-DEFAULT}"},
+    {"\n\npidfile = ${MC_TEST_NOTHING}", "t.conf:3: the variable MC_TEST_NOTHING is not set in the environment"},
+    {"include(\"${MC_TEST_NOTHING}/x\")", "t.conf:1: the variable MC_TEST_NOTHING is not set in the environment"},
     {"pidfile = a${A}", "t.conf:1: ${ } inside of a word: put the whole value in double quotes"},
-    {"pidfile = ${A}b", "t.conf:1: text follows a closing quote or brace"},
+    {"pidfile = ${A:-}b", "t.conf:1: text follows a closing quote or brace"},
     /* comments */
     {"workers = 2\n\n/* never\n closed", "t.conf:3: this comment is never closed"},
     {"# 1\n// 2\n/* 3\n 4\n*/\nraw_env = { # 6\n \"A=1\", // 7\n /* 8 */ }\nworkers = x\n", "t.conf:9: workers: expected"},
@@ -179,12 +182,12 @@ static void strings_keep_what_they_say(void **state)
     setenv("MC_TEST_VARIABLE", "a\"b#c'", 1);
     unsetenv("MC_TEST_NOTHING");
     c = from_text("raw_env = {\"A=\\x41\\t\\\"\\\\\\$\\'\", 'B=\\d\\'\\\\${HOME}', \"C=${MC_TEST_VARIABLE}\", \"D=${MC_TEST_NOTHING:-d "
-                  "e}\", \"E=${MC_TEST_NOTHING}\",\n"
+                  "e}\", \"E=${MC_TEST_NOTHING:-}\",\n"
                   "\"F=1\\\n2\", \"G=1\n2\"}\nproc_name = ${MC_TEST_VARIABLE}\nuser = \"\\${A}\"\ngroup = ${MC_TEST_NOTHING:-x}\n" SERVER);
     assert_null(c); /* there is no such user: everything before was read */
     assert_non_null(strstr(err, "t.conf:6: user: there is no user '${A}'"));
     c = from_text("raw_env = {\"A=\\x41\\t\\\"\\\\\\$\\'\", 'B=\\d\\'\\\\${HOME}', \"C=${MC_TEST_VARIABLE}\", \"D=${MC_TEST_NOTHING:-d "
-                  "e}\", \"E=${MC_TEST_NOTHING}\",\n"
+                  "e}\", \"E=${MC_TEST_NOTHING:-}\",\n"
                   "\"F=1\\\n2\", \"G=1\n2\"}\nproc_name = ${MC_TEST_VARIABLE}\npidfile = ${MC_TEST_NOTHING:-x}\n" SERVER);
     assert_non_null(c);
     static const char *const wanted[] = {"A=A\t\"\\$'", "B=\\d'\\${HOME}", "C=a\"b#c'", "D=d e", "E=", "F=12", "G=1\n2"};

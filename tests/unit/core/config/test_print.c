@@ -177,17 +177,19 @@ static void normal_form_asks_nobody(void **state)
         {"pidfile = \"${HOME}\"", "image:1: variables have no place here"},
         {"pidfile = ${HOME}", "image:1: variables have no place here"},
         {"server s { listen = \"localhost:80\"" ROUTE "}", "image:1: listen: 'localhost:80' is not in normal form"},
+        {"user = joe\n" SERVER, "image:1: user: 'joe' is not in normal form"},
+        {"pool p {\n group = staff }\n" SERVER, "image:2: group: 'staff' is not in normal form"},
         {"", "nothing to serve"},
     };
     for (size_t i = 0; i < MC_COUNT(wrong); i++) {
         assert_null(mc_conf_parse(wrong[i].text, strlen(wrong[i].text), "image", err, sizeof err));
         assert_non_null(strstr(err, wrong[i].message));
     }
-    static const char text[] = "user = \"no such user\"\nchdir = \"/no/such/dir\"\n" SERVER;
+    static const char text[] = "user = 4000000\ngroup = 4000001\nchdir = \"/no/such/dir\"\n" SERVER;
     struct mc_conf *c = mc_conf_parse(text, sizeof text - 1, "image", err, sizeof err);
     assert_non_null(c);
     assert_string_equal(c->cwd, "/no/such/dir");
-    assert_true(c->uid == (uid_t)-1);
+    assert_true(c->uid == 4000000 && c->pools[0].gid == 4000001);
     mc_conf_free(&c);
 }
 

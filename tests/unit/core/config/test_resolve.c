@@ -133,9 +133,9 @@ static void worker_classes_have_many_names(void **state)
     } wrong[] = {
         {"gthread", "worker_class 'gthread' was left out of this build: configure it with --with-gthread"},
         {"gunicorn.workers.gthread.ThreadWorker", "worker_class 'gthread' was left out of this build"},
-        {"gevent", "worker_class 'gevent' is not built yet in this version; there is epoll, sync"},
+        {"gevent", "worker_class 'gevent' is for gevent, and that is not built yet in this version; there is epoll, sync"},
         {"greenlet", "worker_class 'greenlet' is not built yet in this version"},
-        {"uvicorn.workers.UvicornWorker", "is not built yet in this version"},
+        {"uvicorn.workers.UvicornWorker", "is for ASGI apps, and that is not built yet in this version"},
         {"my.Worker", "unknown worker_class 'my.Worker'; there is epoll, sync"},
     };
     for (size_t i = 0; i < MC_COUNT(wrong); i++) {
@@ -265,9 +265,6 @@ static const struct {
     {"server s { pool = x\n listen = \":1\"" ROUTE "}\n", "t.conf:1: there is no pool 'x'"},
     {"pool p {}\npool q {}\nserver a { pool = p listen = \":1\"" ROUTE "}\nserver b { pool = q\n listen = \":1\"" ROUTE "}\n",
      "t.conf:5: listen: 0.0.0.0:1 is served by pool \"p\" (server \"a\"), it cannot be by pool \"q\", too"},
-    {"pool p {}\npool q {}\napp a { module = m pool = q }\nserver s { listen = \":1\" route r {\n app = a } }\n",
-     "t.conf:5: app 'a' runs in pool \"q\" and server \"s\" in pool \"p\": a request across pools is not built yet; give the server pool = "
-     "q"},
     {"server s { listen = \":1\" names = {a, \"b c\"}" ROUTE "}\n", "t.conf:1: names: expected a host name"},
     {"server s { listen = \":1\" names = {a,\n A}" ROUTE "}\n", "t.conf:2: names: 'a' stands there twice"},
     {"server s { listen = \":1\" names = {\"a..b\"}" ROUTE "}\n", "expected a host name"},
@@ -331,6 +328,48 @@ static void users_become_ids(void **state)
     mc_conf_free(&c);
 }
 
+static void pools_ask_each_other(void **state)
+{
+    (void)state;
+    static const char text[] = "pool p {}\npool q { queue = 3 }\npool r {}\n"
+                               "app a { module = m pool = q }\napp b { module = n pool = r }\napp c { module = o pool = q }\n"
+                               "server s { listen = \":1\" limit_request_body = 5 route x { match { exact = \"/x\" } app = a } route y { app = c } }\n"
+                               "server t { listen = \":2\" pool = r route z { app = b } }\n";
+    struct mc_conf *c = from_text(text);
+    assert_non_null(c);
+    assert_string_equal(warned, "");
+    assert_int_equal(c->nlistens, 3); /* one of its own for q, behind all others */
+    const struct mc_conf_listen *l = &c->listens[2];
+    assert_string_equal(l->text, "pool:q");
+    assert_true(l->hop && l->index == 2 && l->pool == &c->pools[1] && l->addr.family == AF_UNIX && l->addr.fd == -1);
+    assert_true(!c->pools[0].hops && c->pools[1].hops && !c->pools[2].hops);
+    assert_int_equal(l->nservers, 1);
+    const struct mc_conf_server *server = l->servers[0];
+    assert_int_equal(server->nroutes, 2);
+    assert_ptr_equal(server->routes[0].app, &c->apps[0]);
+    assert_ptr_equal(server->routes[1].app, &c->apps[2]);
+    assert_int_equal(server->routes[1].set.limit_request_body, 0);
+    assert_int_equal(c->nservers, 2); /* nobody finds it by a name */
+    assert_int_equal(c->pools[1].set.queue, 3);
+    assert_int_equal(c->pools[2].set.queue, 256);
+    mc_conf_free(&c);
+}
+
+static void a_pool_may_have_its_own_user(void **state)
+{
+    (void)state;
+    struct mc_conf *c = from_text("user = 33\ngroup = 44\npool p {}\npool q { user = root }\npool r { group = 55 }\npool s { user = 4000000 }\n" SERVER);
+    assert_non_null(c);
+    assert_true(c->pools[0].uid == 33 && c->pools[0].gid == 44);
+    assert_true(c->pools[1].uid == 0 && c->pools[1].gid == 0); /* its primary group */
+    assert_true(c->pools[2].uid == 33 && c->pools[2].gid == 55);
+    assert_true(c->pools[3].uid == 4000000 && c->pools[3].gid == 44); /* nobody knows that user's */
+    assert_true(c->uid == 33 && c->gid == 44);
+    mc_conf_free(&c);
+    expect_error("pool p {\n group = \"no such group\" }\n" SERVER, "t.conf:2: group: there is no group 'no such group'");
+    expect_error("pool p {\n user = \"no such user\" }\n" SERVER, "t.conf:2: user: there is no user 'no such user'");
+}
+
 static void what_cannot_be_meant_is_warned_of(void **state)
 {
     (void)state;
@@ -357,6 +396,8 @@ int main(void)
         cmocka_unit_test(apps_of_a_pool_share_its_environment),
         cmocka_unit_test(references_must_hold),
         cmocka_unit_test(users_become_ids),
+        cmocka_unit_test(pools_ask_each_other),
+        cmocka_unit_test(a_pool_may_have_its_own_user),
         cmocka_unit_test(what_cannot_be_meant_is_warned_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

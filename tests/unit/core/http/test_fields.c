@@ -41,6 +41,7 @@ static const struct {
     {"Vary", MC_F_VARY},
     {"ETag", MC_F_ETAG},
     {"Set-Cookie", MC_F_SET_COOKIE},
+    {"Monoceros-Hop", MC_F_HOP},
 };
 
 static enum mc_field_id id_of(const char *name)

@@ -199,6 +199,96 @@ static void test_ends(void **state)
     }
 }
 
+static void test_when_a_fresh_generation_has_proved_itself(void **state)
+{
+    (void)state;
+    assert_false(mc_policy_steady(0, false));
+    assert_false(mc_policy_steady(MC_POLICY_STEADY_MS - 1, false));
+    assert_true(mc_policy_steady(MC_POLICY_STEADY_MS, false));
+    assert_true(mc_policy_steady(0, true));
+}
+
+static void test_when_a_fresh_generation_is_given_up(void **state)
+{
+    (void)state;
+    struct mc_policy_end boot = {.code = MC_EXIT_BOOT}, app = {.failed = MC_EXIT_APP, .code = MC_EXIT_APP}, other = {.code = 7};
+    struct mc_policy_end hangs = {.timeout = true, .signal = SIGABRT}, killed = {.signal = SIGKILL}, early = {.ready = true, .code = 1};
+    struct mc_policy_end second = {.pool_ready = true, .code = MC_EXIT_BOOT};
+    assert_true(mc_policy_discard(&boot, 1));
+    assert_true(mc_policy_discard(&app, 1));
+    assert_true(mc_policy_discard(&other, 1));
+    assert_true(mc_policy_discard(&hangs, 1));
+    assert_true(mc_policy_discard(&second, 1));
+    /* Who was killed from outside, or died after it was ready, gets some tries. */
+    assert_false(mc_policy_discard(&killed, MC_POLICY_TRIES - 1));
+    assert_true(mc_policy_discard(&killed, MC_POLICY_TRIES));
+    assert_false(mc_policy_discard(&early, MC_POLICY_TRIES - 1));
+    assert_true(mc_policy_discard(&early, MC_POLICY_TRIES));
+}
+
+/* Plays a roll to its end: a birth is ready in the next step. Checks what must hold in each. */
+static void play(unsigned wanted, unsigned old, unsigned surge)
+{
+    struct mc_policy_roll r = {.wanted = wanted, .surge = surge, .live = 1, .ready = 1, .old_live = old, .old_ready = old};
+    unsigned floor = wanted < old ? wanted : old, most = (wanted > old ? wanted : old) + surge;
+    for (int step = 0; r.old_live > 0 || r.ready < wanted; step++) {
+        assert_true(step < 1000);
+        unsigned leave = mc_policy_roll_retire(&r);
+        assert_true(leave <= r.old_live);
+        r.old_live -= leave;
+        r.old_ready -= leave;
+        assert_true(r.ready + r.old_ready >= floor);
+        unsigned births = mc_policy_roll_births(&r);
+        r.live += births;
+        assert_true(r.live <= wanted && r.live + r.old_live <= most);
+        assert_true(leave > 0 || births > 0 || r.ready < r.live);
+        r.ready = r.live;
+    }
+}
+
+static void test_a_roll_exchanges_one_by_one(void **state)
+{
+    (void)state;
+    struct mc_policy_roll r = {.wanted = 4, .surge = 1, .live = 1, .ready = 1, .old_live = 4, .old_ready = 4};
+    assert_int_equal(mc_policy_roll_births(&r), 0);
+    assert_int_equal(mc_policy_roll_retire(&r), 1);
+    r.old_live = r.old_ready = 3;
+    assert_int_equal(mc_policy_roll_births(&r), 1);
+    r.live = 2; /* not ready yet */
+    assert_int_equal(mc_policy_roll_retire(&r), 0);
+    assert_int_equal(mc_policy_roll_births(&r), 0);
+    r.surge = 3;
+    assert_int_equal(mc_policy_roll_births(&r), 2);
+    /* Old ones that are not ready serve nobody. */
+    r = (struct mc_policy_roll){.wanted = 4, .surge = 1, .live = 1, .ready = 1, .old_live = 4, .old_ready = 2};
+    assert_int_equal(mc_policy_roll_retire(&r), 2);
+    for (unsigned wanted = 1; wanted <= 9; wanted++) {
+        for (unsigned old = 1; old <= 9; old++) {
+            play(wanted, old, 1);
+            play(wanted, old, 4);
+        }
+    }
+    /* None wanted any more. */
+    r = (struct mc_policy_roll){.wanted = 0, .surge = 1, .live = 1, .ready = 1, .old_live = 3, .old_ready = 3};
+    assert_int_equal(mc_policy_roll_retire(&r), 3);
+    assert_int_equal(mc_policy_roll_births(&r), 0);
+}
+
+static void test_when_the_next_reload_may_begin(void **state)
+{
+    (void)state;
+    struct mc_policy_again idle = {0}, loading = {.loading = true, .for_ms = UINT64_MAX}, proving = {.proving = true}, rolling = {.rolling = true};
+    struct mc_policy_again starts = {.unproved = true}, draining = {.draining = true};
+    assert_true(mc_policy_again(&idle));
+    assert_false(mc_policy_again(&loading));
+    struct mc_policy_again *wait[] = {&proving, &rolling, &starts, &draining};
+    for (size_t i = 0; i < MC_COUNT(wait); i++) {
+        assert_false(mc_policy_again(wait[i]));
+        wait[i]->for_ms = MC_POLICY_PATIENCE_MS;
+        assert_true(mc_policy_again(wait[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +306,10 @@ int main(void)
         cmocka_unit_test(test_a_request_has_a_limit_of_its_own),
         cmocka_unit_test(test_the_kill_follows_the_abort),
         cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_when_a_fresh_generation_has_proved_itself),
+        cmocka_unit_test(test_when_a_fresh_generation_is_given_up),
+        cmocka_unit_test(test_a_roll_exchanges_one_by_one),
+        cmocka_unit_test(test_when_the_next_reload_may_begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

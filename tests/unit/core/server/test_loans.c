@@ -3,6 +3,7 @@
 #include "tests/unit/lib/rig.h"
 
 #include "core/os/fd.h"
+#include "core/server/filter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -197,6 +198,46 @@ static void test_taken_away_before_the_head(void **state)
     assert_int_equal(g->w.nstuck, 0);
     assert_int_equal(rig_count(g, "HTTP/1.1"), 1);
     assert_int_equal(mc_slot_get(g->slot.status[5]), 1);
+}
+
+static unsigned entered, left;
+static int on_enter(struct mc_request *r, void *data)
+{
+    (void) r;
+    (void) data;
+    entered++;
+    return MC_OK;
+}
+static void on_leave(struct mc_request *r, void *data)
+{
+    assert_true(mc_str_eq(r->head.method, MC_STR("GET"))); /* what it may look at is still there */
+    (void) data;
+    left++;
+}
+static const struct mc_filter_ops counter = { .phase = MC_FILTER_LIMIT, .access = on_enter, .leave = on_leave };
+
+/* What a filter holds for a request (a place under a limit) is given back when the borrower comes back, once, and not before: he still runs. */
+static void test_filters_are_left_when_the_borrower_is_back(void **state)
+{
+    struct rig *g = *state;
+    struct mc_filter_use use = { &counter, NULL };
+    for (unsigned i = 0; i < g->server.nroutes; i++) {
+        g->routes[i].filters = &use;
+        g->routes[i].nfilters = 1;
+    }
+    entered = left = 0;
+    rig_sendz(g, GET("/"));
+    struct mc_request *r = borrow(g);
+    assert_int_equal(entered, 1);
+    late(g);
+    assert_int_equal(rig_count(g, "HTTP/1.1 504"), 1);
+    g->eof = true;
+    rig_turn(g);
+    assert_true(g->closed);
+    assert_int_equal(left, 0);
+    mc_request_return(r);
+    assert_int_equal(entered, 1);
+    assert_int_equal(left, 1);
 }
 
 static void test_back_before_the_connection_has_ended(void **state)
@@ -477,7 +518,7 @@ static void test_never_more_connections(void **state)
     assert_int_equal(g->w.nqueued, MOST);
     mc_conn_accept(&g->listener, 16);
     assert_int_equal(g->w.nconns, MOST);
-    assert_false(mc_worker_has_room(&g->w));
+    assert_false(mc_worker_has_room(&g->w, &g->listener));
     assert_int_equal(recv(clients[6], body, 1, MSG_DONTWAIT), -1);
     for (int i = 0; i < CLIENTS; i++) {
         close(clients[i]);
@@ -560,6 +601,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_in_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_taken_away_before_the_head, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_filters_are_left_when_the_borrower_is_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_back_before_the_connection_has_ended, setup, teardown),
         cmocka_unit_test_setup_teardown(test_taken_away_after_the_head, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_inside_a_call, setup, teardown),
