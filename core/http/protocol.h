@@ -2,6 +2,7 @@
 #ifndef MC_HTTP_PROTOCOL_H
 #define MC_HTTP_PROTOCOL_H
 
+#include "core/base/log.h"
 #include "core/http/request.h"
 
 /* Input bytes of a connection: [pos, len) of data is unread. data is a MC_BLOCK_LARGE block, or a larger malloc'ed piece while a long
@@ -42,6 +43,8 @@ struct mc_session {
     uint64_t now;              /* ms */
     struct mc_session *(*stream_new)(struct mc_session *carrier); /* a session with ops == mux->stream; NULL: out of memory */
     void (*stream_news)(struct mc_session *stream, enum mc_stream_news what, size_t n);
+    /* The peer breaks a rule, or floods us: into the log, with who it is. limit: of lines of this kind. */
+    void (*blame)(struct mc_session *carrier, enum mc_log_level level, struct mc_log_limit *limit, const char *why);
 };
 
 enum mc_input_kind {

@@ -46,10 +46,13 @@ static bool no_pending(const struct mc_stream *s)
     return false;
 }
 
-static int no_shutdown(struct mc_stream *s)
+/* A tunnel (server/tunnel.c) is closed in one direction. */
+static int end_output(struct mc_stream *s)
 {
-    (void) s;
-    return MC_OK;
+    struct mc_conn *c = mc_container(s, struct mc_conn, stream);
+    int rc = c->session.ops->body(c->request, NULL, 0, true);
+    mc_conn_again(c);
+    return rc;
 }
 
 static void no_close(struct mc_stream *s)
@@ -57,7 +60,7 @@ static void no_close(struct mc_stream *s)
     (void) s;
 }
 
-static const struct mc_transport_ops no_socket = { .name = "stream", .recv = no_recv, .pending = no_pending, .shutdown = no_shutdown, .close = no_close };
+static const struct mc_transport_ops no_socket = { .name = "stream", .recv = no_recv, .pending = no_pending, .shutdown = end_output, .close = no_close };
 
 static void init(struct mc_conn *c, struct mc_worker *w, const struct mc_listener *l, int fd, const union mc_sockaddr *peer)
 {

@@ -13,6 +13,18 @@ enum { WAIT_NONE, WAIT_OUT, WAIT_IDLE, WAIT_LEAVE, WAIT_STREAMS };
 
 /* ---- the beginning */
 
+static void blame(struct mc_session *carrier, enum mc_log_level level, struct mc_log_limit *limit, const char *why)
+{
+    char text[200];
+    unsigned missed;
+    if (!mc_log_on(level) || !mc_log_limited(limit, &missed)) {
+        return;
+    }
+    struct mc_str peer = mc_conn_peer(carrier->owner);
+    size_t n = mc_str_escape(text, sizeof text, mc_str(why)); /* there may be names of fields in it */
+    mc_log_line(level, "Invalid HTTP/2 from ip=%.*s: %.*s%s", (int) peer.n, peer.p, (int) n, text, missed ? " (and others)" : "");
+}
+
 int mc_mux_begin(struct mc_conn *c, const struct mc_protocol_ops *ops)
 {
     struct mc_session *s = &c->session;
@@ -27,6 +39,7 @@ int mc_mux_begin(struct mc_conn *c, const struct mc_protocol_ops *ops)
     s->now = c->worker->loop.now;
     s->stream_new = mc_mux_stream_new;
     s->stream_news = mc_mux_stream_news;
+    s->blame = blame;
     if (ops->open(s) != MC_OK) {
         s->ops = c->worker->http1; /* whose close() finds nothing */
         free(m);
@@ -142,6 +155,7 @@ static int lose(struct mc_conn *c)
     if (m->nstreams == 0) {
         return MC_ERROR;
     }
+    c->broken = false; /* who sees that closes it; that must wait */
     mc_timer_clear(&c->timer);
     mc_io_unwatch(&c->worker->loop, &c->io);
     return MC_AGAIN;
@@ -247,7 +261,7 @@ static int turn(struct mc_conn *c)
     if (in == MC_ERROR) {
         return lose(c);
     }
-    return in == MC_OK || m->work ? MC_OK : rest(c, out);
+    return in == MC_OK || (m->work && out == MC_OK) ? MC_OK : rest(c, out); /* while the socket is full no work can be done */
 }
 
 int mc_mux_step(struct mc_conn *c)
@@ -277,11 +291,22 @@ void mc_mux_leave(struct mc_conn *c)
     mc_conn_again(c);
 }
 
+void mc_mux_stalled(struct mc_conn *c)
+{
+    static struct mc_log_limit limits[2];
+    unsigned missed;
+    if (mc_log_limited(&limits[c->on != NULL], &missed)) {
+        struct mc_str peer = mc_conn_peer(c);
+        mc_info("HTTP/2 client ip=%.*s takes nothing (send_timeout): %s%s", (int) peer.n, peer.p, c->on ? "stream reset" : "connection closed",
+            missed ? " (and others)" : "");
+    }
+}
+
 void mc_mux_expire(struct mc_conn *c)
 {
     struct mc_mux *m = c->mux;
     if (m->wait == WAIT_OUT) {
-        mc_debug("connection %d: its client takes nothing", c->io.fd);
+        mc_mux_stalled(c);
         if (lose(c) == MC_ERROR) {
             mc_conn_close(c);
         }

@@ -53,6 +53,8 @@ void mc_mux_expire(struct mc_conn *c);
 void mc_mux_leave(struct mc_conn *c);
 /* Has it streams that are lent out, so that it cannot be closed now? */
 bool mc_mux_busy(const struct mc_conn *c);
+/* Into the log: the client of a carrier or a stream takes nothing. */
+void mc_mux_stalled(struct mc_conn *c);
 /* Part of closing a carrier: its streams are closed (none is lent), and the peer is told if possible. */
 void mc_mux_close(struct mc_conn *c);
 /* Part of closing a stream's connection. */

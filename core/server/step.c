@@ -562,6 +562,9 @@ void mc_conn_expire(struct mc_conn *c)
         return;
     default:
         mc_debug("connection %d: timed out in state %s", c->io.fd, mc_conn_state_name(c->state));
+        if (c->on) {
+            mc_mux_stalled(c);
+        }
     }
     mc_conn_close(c);
 }

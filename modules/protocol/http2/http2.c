@@ -47,7 +47,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     (void)ng, (void)frame, (void)flags;
     if (mc_http2_head_add(h, (struct mc_str){(const char *)name, n}, (struct mc_str){(const char *)value, m}) == MC_OK)
         return 0;
-    mc_http2_calm(h, "bytes in a header list");
+    mc_http2_calm(h);
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -110,7 +110,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
     (void)flags;
     if (nghttp2_session_consume_connection(ng, n) != 0)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if (!st || !st->r || st->step == MC_H2_WAIT)
+    if (!st || !st->r || (st->step == MC_H2_WAIT && !st->tunnel))
         return 0; /* nobody wants it; the window of the stream bounds it */
     if (mc_chain_add(&st->in, p, n) != MC_OK)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -132,14 +132,31 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
 
 /* ---- frames that go */
 
+/* A rule is broken: the connection ends, or a stream. */
+static void tell_error(struct mc_http2 *h, const char *what, uint32_t code, const uint8_t *why, size_t n)
+{
+    static struct mc_log_limit limit;
+    char text[150];
+    (void)snprintf(text, sizeof(text), "%s %s%s%.*s", what, nghttp2_http2_strerror(code), n ? ": " : "", (int)(n < 100 ? n : 100), n ? (const char *)why : "");
+    h->s->blame(h->s, MC_LOG_INFO, &limit, text);
+}
+
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
     struct mc_http2 *h = user;
     (void)ng;
+    if (frame->hd.type == NGHTTP2_GOAWAY) {
+        uint32_t code = frame->goaway.error_code;
+        if (code != NGHTTP2_NO_ERROR && code != NGHTTP2_ENHANCE_YOUR_CALM)
+            tell_error(h, "connection error", code, frame->goaway.opaque_data, frame->goaway.opaque_data_len);
+        return 0;
+    }
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
         uint32_t code = frame->rst_stream.error_code;
-        if (code != NGHTTP2_NO_ERROR && code != NGHTTP2_CANCEL && code != NGHTTP2_INTERNAL_ERROR)
-            (void)mc_http2_pay(h, MC_COST_RESET); /* it makes us reset streams */
+        if (code != NGHTTP2_NO_ERROR && code != NGHTTP2_CANCEL && code != NGHTTP2_INTERNAL_ERROR) { /* it makes us reset streams */
+            tell_error(h, "stream error", code, NULL, 0);
+            (void)mc_http2_pay(h, MC_COST_RESET);
+        }
         return 0;
     }
     bool body = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
@@ -178,6 +195,8 @@ static int make_session(struct mc_http2 *h)
     if (cb && nghttp2_option_new(&option) == 0) {
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
+        nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX); /* flood.c counts them, those that we reset too */
+        nghttp2_option_set_max_continuations(option, (size_t)h->s->set->http2_max_continuations + 1);
         nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
         rc = nghttp2_session_server_new2(&h->ng, cb, h, option) == 0 ? MC_OK : MC_ERROR;
     }
@@ -195,6 +214,7 @@ static int say_settings(struct mc_http2 *h)
         {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, (uint32_t)set->http2_max_frame_size},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)set->http2_max_header_list_size},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
     };
     int32_t window = set->http2_initial_window_size > WINDOW ? (int32_t)set->http2_initial_window_size : WINDOW;
     bool ok = nghttp2_submit_settings(h->ng, NGHTTP2_FLAG_NONE, v, MC_COUNT(v)) == 0 &&
@@ -244,6 +264,16 @@ static int open_session(struct mc_session *s)
     return MC_ERROR;
 }
 
+/* What nghttp2 does not end with a GOAWAY of its own. */
+static void broken(struct mc_http2 *h, int rc)
+{
+    static struct mc_log_limit limit;
+    bool flood = rc == NGHTTP2_ERR_FLOODED || rc == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
+    bool magic = rc == NGHTTP2_ERR_BAD_CLIENT_MAGIC;
+    h->s->blame(h->s, flood ? MC_LOG_WARNING : MC_LOG_INFO, &limit, rc < 0 ? nghttp2_strerror(rc) : "no more is read");
+    (void)nghttp2_session_terminate_session(h->ng, flood ? NGHTTP2_ENHANCE_YOUR_CALM : magic ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_INTERNAL_ERROR);
+}
+
 static int input(struct mc_session *s)
 {
     struct mc_http2 *h = s->proto;
@@ -253,7 +283,12 @@ static int input(struct mc_session *s)
     if (h->over)
         return MC_ERROR;
     ssize_t used = nghttp2_session_mem_recv(h->ng, p, n);
-    return used == (ssize_t)n && !h->over ? MC_OK : MC_ERROR;
+    if (used == (ssize_t)n && !h->over)
+        return MC_OK;
+    if (!h->over)
+        broken(h, (int)used);
+    h->over = true;
+    return MC_ERROR;
 }
 
 static void leave(struct mc_session *s, bool last)

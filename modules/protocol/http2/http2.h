@@ -61,6 +61,8 @@ struct mc_http2_stream {
     struct mc_chain in;       /* body bytes that wait for input() */
     size_t handed;            /* of these, with the last event */
     bool ended;               /* END_STREAM was seen */
+    bool tunnel;              /* extended CONNECT: DATA both ways, once it is answered so */
+    bool shut;                /* the end of our side of it is written */
     char *trailers;           /* trailers_n lengths, then trailers_text bytes of names and values; NULL: none */
     uint32_t trailers_n;
     size_t trailers_text;
@@ -130,7 +132,7 @@ void mc_http2_flood_init(struct mc_http2 *h);
 bool mc_http2_pay(struct mc_http2 *h, enum mc_http2_cost cost);
 /* It may send so many more of these: we gave it reason to. */
 void mc_http2_credit(struct mc_http2 *h, enum mc_http2_cost cost, unsigned n);
-/* End the connection with ENHANCE_YOUR_CALM. why: "too many ..." */
-void mc_http2_calm(struct mc_http2 *h, const char *why);
+/* A header list without end: the same. */
+void mc_http2_calm(struct mc_http2 *h);
 
 #endif

@@ -31,6 +31,11 @@ static void consume(struct mc_http2_stream *st)
 
 static void input_body(struct mc_http2_stream *st, struct mc_input *ev)
 {
+    if (st->tunnel && !st->r->resp.switched) { /* what comes early waits for the answer */
+        st->step = MC_H2_WAIT;
+        ev->kind = MC_IN_END;
+        return;
+    }
     struct iovec iov;
     if (mc_chain_iov(&st->in, &iov, 1) == 1) {
         ev->kind = MC_IN_DATA;
@@ -141,11 +146,28 @@ static void decide(struct mc_request *r, size_t n, bool last)
     resp->close = true;   /* one request a stream */
 }
 
+/* A 2xx without a tunnel would tell the client of an extended CONNECT that it has one. */
+static int no_tunnel(struct mc_request *r)
+{
+    struct mc_session *s = r->session;
+    struct mc_response *resp = &r->resp;
+    resp->status = 501;
+    resp->bodyless = resp->close = true;
+    resp->chunked = resp->direct = false;
+    struct mc_http2_record rec = {.kind = MC_RECORD_HEAD, .status = 501, .flags = MC_RECORD_LAST};
+    rec.n = s->date ? field_size(MC_STR("date"), (struct mc_str){s->date, MC_HTTP_DATE_LEN}) : 0;
+    if (put_record(s, rec) != MC_OK)
+        return MC_ERROR;
+    return s->date ? put_field(s, MC_STR("date"), (struct mc_str){s->date, MC_HTTP_DATE_LEN}) : MC_OK;
+}
+
 static int head(struct mc_request *r, const void *p, size_t n, bool last)
 {
     struct mc_session *s = r->session;
     struct mc_response *resp = &r->resp;
     char length[24];
+    if (r->head.upgrade && resp->status >= 200 && resp->status < 300)
+        return no_tunnel(r);
     decide(r, n, last);
     struct mc_str server = server_tokens(r), date = {s->date, resp->has_date || !s->date ? 0 : MC_HTTP_DATE_LEN};
     struct mc_str number = {length, resp->length >= 0 ? mc_str_u64(length, (uint64_t)resp->length) : 0};
@@ -177,11 +199,19 @@ static int put_end(struct mc_request *r)
     return put_record(s, rec) == MC_OK ? put_fields(s, resp->trailers.n ? &resp->trailers : NULL) : MC_ERROR;
 }
 
+/* Our side of a tunnel is closed already. On the loop. */
+static bool shut(struct mc_http2_stream *st, bool last)
+{
+    bool before = st->shut;
+    st->shut |= last;
+    return before;
+}
+
 static int body(struct mc_request *r, const void *p, size_t n, bool last)
 {
     struct mc_session *s = r->session;
     struct mc_response *resp = &r->resp;
-    if (resp->bodyless)
+    if (resp->bodyless || (resp->switched && shut(s->proto, last)))
         return MC_OK;
     resp->sent += (int64_t)n;
     bool end = last && resp->trailers.n == 0 && resp->length <= resp->sent;
@@ -202,6 +232,31 @@ static int file(struct mc_request *r, struct mc_file *f, off_t off, off_t n, boo
     if (put_record(s, (struct mc_http2_record){.kind = MC_RECORD_DATA, .n = (uint64_t)n}) != MC_OK || mc_chain_add_file(&s->out, f, off, n) != MC_OK)
         return MC_ERROR;
     return last ? put_end(r) : MC_OK;
+}
+
+/* On the loop. What stands for 101 in HTTP/2 is 200 without an end; and without what only 101 needs. */
+static int switch_to(struct mc_request *r, struct mc_str upgrade, const struct mc_fields *fields)
+{
+    struct mc_session *s = r->session;
+    struct mc_http2_stream *st = s->proto;
+    struct mc_fields kept = {.n = 0};
+    (void)upgrade;
+    if (!st->tunnel || st->r != r || st->step != MC_H2_WAIT)
+        return MC_ERROR;
+    for (uint32_t i = 0; fields && i < fields->n; i++) {
+        const struct mc_field *f = &fields->v[i];
+        if (!mc_str_eq_nocase(f->name, MC_STR("sec-websocket-accept")) && mc_fields_add(&kept, &r->arena, f->name, f->value) != MC_OK)
+            return MC_ERROR;
+    }
+    struct mc_str server = server_tokens(r);
+    struct mc_http2_record rec = {.kind = MC_RECORD_HEAD, .status = 200};
+    rec.n = fields_size(&kept) + (server.n ? field_size(MC_STR("server"), server) : 0);
+    if (put_record(s, rec) != MC_OK || (server.n && put_field(s, MC_STR("server"), server) != MC_OK) || put_fields(s, &kept) != MC_OK)
+        return MC_ERROR;
+    r->resp.direct = false;
+    st->step = MC_H2_BODY;
+    s->close = true;
+    return MC_OK;
 }
 
 /* ---- the end */
@@ -248,6 +303,7 @@ const struct mc_protocol_ops mc_http2_stream_ops = {
     .body = body,
     .file = file,
     .interim = interim,
+    .switch_to = switch_to,
     .finish = finish,
     .close = close_session,
 };

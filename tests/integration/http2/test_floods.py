@@ -1,18 +1,20 @@
 """Peers that cost more than they are worth: each is told to calm down, and other clients are served meanwhile."""
 
+import itertools
 import struct
 
 import pytest
 
 from lib.fixtures import WORKERS
 from lib.frames import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, PRIORITY,
-                        PRIORITY_UPDATE, Client, Closed, field, fields, frame, ping, request, rst, settings, window)
+                        PRIORITY_UPDATE, RST_STREAM, Client, field, fields, frame, ping, request, rst, settings, window)
 from lib.procfs import rss
 from http2.test_conformance import SITE
 
 pytestmark = pytest.mark.workers(WORKERS[0])
 
 GET = fields(*request())
+ALL = END_HEADERS | END_STREAM
 POST = fields(*request("/", "POST"))
 
 
@@ -71,36 +73,66 @@ def bomb():
         yield frame(CONTINUATION, 0, 1, b"\xbe" * 16000)
 
 
+def own_parents():
+    """PRIORITY trees that go round in circles: there are none since RFC 9113, so they cost a frame each and nothing else."""
+    for i in range(3000):
+        yield frame(PRIORITY, 0, 1, struct.pack(">IB", 3, 0)) + frame(PRIORITY, 0, 3, struct.pack(">IB", 1, 0))
+
+
+# Each with what the log says of it: the setting that bounds it stands there.
 FLOODS = {
-    "resets": resets(), "provoked resets": provoked(), "refused streams": refused(), "continuations": continuations(),
-    "empty continuations": empty_continuations(), "empty DATA": empty_data(), "DATA of padding": padded_data(), "HPACK bomb": bomb(),
-    "SETTINGS": (settings((INITIAL_WINDOW_SIZE, 1000 + i)) for i in range(3000)), "empty SETTINGS": (settings() for _ in range(3000)),
-    "PING": (ping() for _ in range(3000)), "PRIORITY": (frame(PRIORITY, 0, 1, bytes(5)) for _ in range(5000)),
-    "PRIORITY_UPDATE": (frame(PRIORITY_UPDATE, 0, 0, struct.pack(">I", 2 * i + 1) + b"u=1") for i in range(5000)),
-    "WINDOW_UPDATE": (window(0, 1) for _ in range(9000)),
-    "settings ACKs": (settings(flags=ACK) for _ in range(3000)),
+    "resets": (resets, "http2_max_resets"), "provoked resets": (provoked, "http2_max_resets"), "refused streams": (refused, "http2_max_resets"),
+    "continuations": (continuations, "http2_max_continuations"), "empty continuations": (empty_continuations, "http2_max_continuations"),
+    "empty DATA": (empty_data, "http2_max_empty_frames"), "DATA of padding": (padded_data, "http2_max_empty_frames"),
+    "HPACK bomb": (bomb, "http2_max_header_list_size"),
+    "SETTINGS": (lambda: (settings((INITIAL_WINDOW_SIZE, 1000 + i)) for i in range(3000)), "http2_max_settings"),
+    "empty SETTINGS": (lambda: (settings() for _ in range(3000)), "http2_max_settings"),
+    "settings ACKs": (lambda: (settings(flags=ACK) for _ in range(3000)), "connection error PROTOCOL_ERROR: SETTINGS"),
+    "PING": (lambda: (ping() for _ in range(3000)), "http2_max_pings"),
+    "PING answers": (lambda: (ping(flags=ACK) for _ in range(3000)), "http2_max_pings"),
+    "PRIORITY": (lambda: (frame(PRIORITY, 0, 1, bytes(5)) for _ in range(5000)), "http2_max_priorities"),
+    "PRIORITY in circles": (own_parents, "http2_max_priorities"),
+    "PRIORITY_UPDATE": (lambda: (frame(PRIORITY_UPDATE, 0, 0, struct.pack(">I", 2 * i + 1) + b"u=1") for i in range(5000)), "http2_max_priorities"),
+    "WINDOW_UPDATE": (lambda: (window(0, 1) for _ in range(9000)), "http2_max_window_updates"),
 }
-# nghttp2 ends these itself, some without another word.
-ITS_OWN = {"continuations", "empty continuations", "settings ACKs"}
 
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_floods_end(site, name):
+    flood, word = FLOODS[name]
     with Client(site.address) as bad, Client(site.address) as good:
         assert good.get().status == 200
-        for part in FLOODS[name]:
+        for part in flood():
             bad.send(part)
         frames = bad.drained()
         away = [f for f in frames if f.kind == GOAWAY]
-        assert name in ITS_OWN or away[-1].code == ENHANCE_YOUR_CALM, away
+        assert name == "settings ACKs" or away[-1].code == ENHANCE_YOUR_CALM, away
         assert good.get().status == 200
     with Client(site.address) as other:
         assert other.get().status == 200
+    site.wait_log(rf"Invalid HTTP/2 from ip=127\.0\.0\.1: .*{word}")
 
 
-def test_they_are_named_in_the_log(site):
-    log = site.log()
-    assert "HTTP/2: too many " in log
+SMALL = {
+    "http2_max_resets": resets, "http2_max_settings": lambda: (settings() for _ in range(9)), "http2_max_pings": lambda: (ping() for _ in range(9)),
+    "http2_max_priorities": lambda: (frame(PRIORITY, 0, 1, bytes(5)) for _ in range(9)), "http2_max_empty_frames": empty_data,
+    "http2_max_window_updates": lambda: (window(0, 1) for _ in range(9)), "http2_max_continuations": empty_continuations,
+}
+
+
+@pytest.mark.parametrize("setting", SMALL)
+def test_each_has_a_setting(monoceros, setting):
+    """The bound is the one that was set: as many frames are fine, one more is not."""
+    site = monoceros(config=SITE.replace("workers = 1", f"workers = 1\n{setting} = 4"))
+    parts = list(itertools.islice(SMALL[setting](), 9))
+    free = 4 - (setting == "http2_max_settings") + (setting in ("http2_max_empty_frames", "http2_max_continuations"))  # their HEADERS are none
+    with Client(site.address, polite=False) as c:
+        c.send(*parts[:free])
+        if setting not in ("http2_max_continuations", "http2_max_pings"):        # nothing may stand between those
+            c.alive()
+        c.send(*parts[free:])
+        assert [f for f in c.drained() if f.kind == GOAWAY][-1].code == ENHANCE_YOUR_CALM
+    site.wait_log(setting)
 
 
 def test_what_clients_do_is_no_flood(site):
@@ -135,3 +167,55 @@ def test_those_who_hold_windows_shut_cost_little(site):
     for c in holders:
         c.sock.close()
     assert grown < 1000 * 65536, f"{grown} bytes for 1000 streams"
+
+
+STALLED = """worker_class = {worker}
+workers = 1
+keepalive = 60s
+send_timeout = 1s
+http2_cleartext = prior-knowledge
+server "a" { listen = "{address}"
+ route "all" { static { root = "{tmp}" } }
+}
+"""
+
+
+@pytest.mark.parametrize("how", ["window of a stream", "window of the connection", "socket"])
+def test_who_takes_nothing_is_given_up(monoceros, how):
+    """Zero windows, windows that never open again, a socket that is not read: the streams or the connection go, and the log says so."""
+    site = monoceros(config=STALLED)
+    (site.directory / "big").write_bytes(bytes(5_000_000))
+    pairs = [(INITIAL_WINDOW_SIZE, {"window of a stream": 0, "window of the connection": 1 << 20, "socket": (1 << 31) - 1}[how])]
+    with Client(site.address, pairs=pairs) as bad, Client(site.address) as good:
+        if how == "socket":
+            bad.send(window(0, 1 << 30))
+        for _ in range(50):
+            bad.ask("/big")
+        assert good.get("/none").status == 404
+        site.wait_log(r"HTTP/2 client ip=127\.0\.0\.1 takes nothing \(send_timeout\): " + ("connection closed" if how == "socket" else "stream reset"))
+        assert good.get("/none").status == 404
+        if how == "socket":
+            bad.drained()
+        else:
+            for _ in range(50):
+                bad.until(lambda f: f.kind == RST_STREAM)
+            bad.alive()
+
+
+def test_memory_of_a_connection_has_a_ceiling(monoceros):
+    """A hundred streams that send as much as they may and take nothing: what that holds, no peer exceeds."""
+    site = monoceros(config=STALLED.replace("send_timeout = 1s", "send_timeout = 60s").replace('{ static { root = "{tmp}" } }',
+                                            '{ match { path = "/echo" }  proxy { to = "127.0.0.1:1"  request_buffering = yes } }'))
+    worker = site.wait_workers(1)[0]
+    with Client(site.address, pairs=[(INITIAL_WINDOW_SIZE, 0)]) as bad:
+        bad.alive()
+        before = rss(worker)
+        for _ in range(100):
+            stream = bad.ask("/echo", "POST", end=False)
+            for _ in range(3):
+                bad.send(frame(DATA, 0, stream, bytes(16384)))
+        bad.alive()
+        grown = rss(worker) - before
+    assert grown < 100 * (65536 + 65536 + 65536) + (1 << 20), f"{grown} bytes"
+    with Client(site.address) as other:
+        assert other.get("/").status == 404

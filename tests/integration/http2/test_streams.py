@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -322,6 +323,25 @@ def test_a_connection_that_breaks(streams, client):
     c.sock.shutdown(socket.SHUT_WR)
     c.drained()
     assert client(site).get("/hello").status == 200
+
+
+@pytest.mark.workers("gthread")
+def test_a_connection_that_breaks_while_it_is_written(streams, client, tmp_path):
+    """One stream is inside the app when the bytes of another one cannot be sent any more: the connection waits for the app."""
+    site = streams("--threads", "2")
+    for number in range(3):
+        go = tmp_path / f"go{number}"
+        c = client(site, pairs=[(INITIAL_WINDOW_SIZE, 1 << 30)])
+        c.send(window(0, 1 << 30))
+        c.ask(f"/wait{go}")
+        c.ask("/large/400")
+        c.until(lambda f: f.kind == DATA)
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        c.sock.close()
+        assert client(site).get("/hello").status == 200
+        go.touch()
+        assert client(site).get("/hello").status == 200
+    assert len(site.wait_workers(1)) == 1 and len(re.findall("Booting worker", site.log())) == 1
 
 
 @pytest.mark.workers(WORKERS[0])
