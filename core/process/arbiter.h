@@ -242,7 +242,12 @@ int mc_seats_fd(const struct mc_kid *k, size_t i);
 bool mc_seats_has_heir(const struct mc_kid *k, const struct mc_arb_pool *newer);
 /* Fewer workers are wanted: one whose seat is to go. */
 bool mc_seats_first_to_leave(const struct mc_kid *k);
-void mc_seats_tend(struct mc_arbiter *a); /* on each turn: sockets too many */
+/* Its socket for the i-th listener is of a seat that no other program has. */
+bool mc_seats_own(const struct mc_kid *k, size_t i);
+/* An upgrade begins (shared: all that are there are another program's, too) or ends. */
+void mc_seats_share(struct mc_arbiter *a, bool shared);
+void mc_seats_backlog(const struct mc_arbiter *a, const struct mc_addr *addr, int backlog);
+void mc_seats_tend(struct mc_arbiter *a); /* on each turn: sockets too many, and those without a worker */
 void mc_seats_refuse(struct mc_arbiter *a); /* as mc_listeners_refuse() */
 void mc_seats_close(struct mc_arbiter *a);
 /* For the program after us, and from the one before us. */

@@ -246,8 +246,10 @@ static int keep(struct mc_generation *g, size_t i, size_t j)
     const struct mc_generation *from = g->older;
     const struct mc_conf_listen *l = &g->conf->listens[i];
     int fd = from->listen_fds[j] < 0 ? -1 : fcntl(from->listen_fds[j], F_DUPFD_CLOEXEC, 3);
-    if (fd >= 0 && l->addr.fd < 0 && g->conf->set.backlog != from->conf->set.backlog)
+    if (fd >= 0 && l->addr.fd < 0 && g->conf->set.backlog != from->conf->set.backlog) {
         listen(fd, (int)g->conf->set.backlog);
+        mc_seats_backlog(g->arbiter, &l->addr, (int)g->conf->set.backlog);
+    }
     g->places[i] = from->places[j];
     return fd;
 }

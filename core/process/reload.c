@@ -89,7 +89,7 @@ void mc_reload_ask(struct mc_arbiter *a)
     if (a->check || a->stopping != MC_STOP_NOT)
         return;
     mc_info("Hang up: Master");
-    if (r->pending || r->state != MC_RELOAD_NONE)
+    if (!r->pending && r->state != MC_RELOAD_NONE) /* of a storm it is said once */
         mc_info("Reload: one is under way: another one follows it");
     r->pending = true;
     r->change = 0;
@@ -261,6 +261,11 @@ void mc_reload_unborn(struct mc_arbiter *a, struct mc_arb_pool *p, const struct 
         return;
     char said[sizeof(a->reload.failure)];
     snprintf(said, sizeof(said), "%s", a->reload.failure);
+    bool silent = !*said && !e->timeout && !e->pool_ready;
+    if (silent && e->signal)
+        snprintf(said, sizeof(said), "it was sent %s", mc_signals_name(e->signal));
+    else if (silent && !e->ready)
+        snprintf(said, sizeof(said), "it exited with code %d", e->code);
     const char *what = e->timeout                                              ? "a worker or its import was silent for longer than timeout"
                        : e->failed == MC_EXIT_APP || e->code == MC_EXIT_APP ? "App failed to load"
                        : e->ready                                           ? "its workers end at once"

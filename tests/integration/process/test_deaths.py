@@ -53,12 +53,13 @@ def test_a_crash_names_signal_and_request(monoceros):
     assert site.ask("GET", "/").status == 200
 
 
-def test_an_exit_code_is_told(monoceros):
+@pytest.mark.parametrize("code", [7, 0])
+def test_an_exit_code_is_told(monoceros, code):
     site = monoceros("unruly:app", cwd=HERE)
     with site.connect() as client:
-        client.send(wire.request("GET", "/leave?code=7"))
+        client.send(wire.request("GET", f"/leave?code={code}"))
         assert client.ended()
-    site.wait_log(r"\[ERROR\] Worker \(pid:\d+\) exited with code 7\.")
+    site.wait_log(rf"\[ERROR\] Worker \(pid:\d+\) exited with code {code}\. It was in: GET /leave")
     until(lambda: site.ask("GET", "/").status == 200, "the successor")
 
 

@@ -317,10 +317,12 @@ def test_a_broken_file(monoceros):
 
 
 BROKEN = {
-    "syntax": ("def app(:\n", "SyntaxError: invalid syntax (shop.py, line 1)"),
+    "syntax": ("def app(:\n", "/shop.py, line 1); generation 1"),
     "import": ("\nimport nowhere_to_be_found\n", "ModuleNotFoundError: No module named 'nowhere_to_be_found' (/"),
     "name": ("apple = 1\n\n", "App failed to load: Failed to find attribute 'app' in 'shop'."),
-    "exit": ("import os\nos._exit(7)\n", "Worker failed to boot"),
+    "exit": ("import os\nos._exit(7)\n", "Worker failed to boot: it exited with code 7"),
+    "leaves": ("import os\nos._exit(0)\n", "Worker failed to boot: it exited with code 0"),
+    "crash": ("import os\nos.kill(os.getpid(), 11)\n", "Worker failed to boot: it was sent SIGSEGV"),
 }
 
 
