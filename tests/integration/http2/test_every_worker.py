@@ -25,7 +25,7 @@ TARGETS = {
 
 
 class Target:
-    def __init__(self, worker, start, pki, more=""):
+    def __init__(self, worker, start, pki, more="", workers=1):
         kind, module, self.small, self.large, self.huge, self.post = TARGETS[worker]
         if kind == "wsgi" and not under_test.has_python() or kind == "native" and not module.exists():
             pytest.skip(f"no app for {worker}")
@@ -34,7 +34,7 @@ class Target:
         self.site = start(python=kind == "wsgi", config=f"""worker_class = {{worker}}
 keepalive = 30s
 limit_request_body = 100m
-pool "main" {{ workers = 1  {"threads = 4" if worker == "gthread" else ""}  {more} }}
+pool "main" {{ workers = {workers}  {"threads = 4" if worker == "gthread" else ""}  {more} }}
 app "it" {{ type = {kind}  module = "{module}"  chdir = "{under_test.APPS}" }}
 server "a" {{ listen = "{{address}} tls"
  tls {{ certificate "c" {{ cert = "{pki['ec.pem']}" key = "{pki['ec.key']}" }} }}

@@ -2,12 +2,14 @@
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from lib import server as under_test
-from lib.frames import DATA, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, NO_ERROR, RST_STREAM, frame, rst, window
+from lib.frames import DATA, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, RST_STREAM, frame, rst, window
+from lib.limits import patience
 from lib.upstream import Upstream, serving
 from proxy.proxy_site import site as proxy_site
 
@@ -89,10 +91,41 @@ def test_a_handler_that_waits_is_told_of_the_end(monoceros, client, tmp_path, ho
 @built
 @pytest.mark.workers("greenlet")
 def test_coroutines_run_beside_each_other(monoceros, client, tmp_path):
-    """As many as there are streams: a hundred that sleep are all there before the first one ends."""
+    """As many as there may be streams: none of a hundred ends before all are inside."""
     c = client(kit(monoceros, tmp_path))
-    asked = [c.ask("/sleep?200") for _ in range(100)]
-    assert {a.status for a in c.answers(*asked).values()} == {200}
+    asked = [c.ask("/meet?100") for _ in range(100)]
+    assert [a.body for a in c.answers(*asked).values()] == [b"met"] * 100
+
+
+@built
+@pytest.mark.workers("gthread")
+def test_threads_run_beside_each_other(monoceros, client, tmp_path):
+    c = client(kit(monoceros, tmp_path))
+    asked = [c.ask("/meet?4") for _ in range(4)]
+    assert [a.body for a in c.answers(*asked).values()] == [b"met"] * 4
+
+
+@pytest.mark.workers("epoll")
+@pytest.mark.parametrize("most", [100, 250])
+def test_what_waits_on_the_loop_waits_together(monoceros, client, most):
+    """An upstream that answers nobody before everybody has asked: http2_max_concurrent_streams at a time, and not one more."""
+    everybody, lock = threading.Event(), threading.Lock()
+    inside = []
+
+    def script(peer, head, body):
+        with lock:
+            inside.append(head.split()[1])
+            if len(inside) == most:
+                everybody.set()
+        everybody.wait(patience(60))
+        peer.reply(b"together")
+
+    with Upstream(serving(script), backlog=500) as up:
+        c = client(monoceros(config=proxy_site(up.text, top=f"http2_cleartext = prior-knowledge\nhttp2_max_concurrent_streams = {most}")))
+        asked = [c.ask(f"/{number}") for number in range(most)]
+        more = c.ask("/more")
+        assert c.until(lambda f: f.stream == more).code == REFUSED_STREAM
+        assert [a.body for a in c.answers(*asked).values()] == [b"together"] * most
 
 
 @built

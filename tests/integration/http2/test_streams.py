@@ -240,67 +240,6 @@ def test_streams_in_flight_are_finished(streams, client, tmp_path, who):
     assert last[-1].code == NO_ERROR and last[-1].last == waiting
 
 
-class Browser(threading.Thread):
-    """Asks without end, several streams at a time; opens a new connection when it is told to leave. Streams that the server says it never began are asked
-    again, all others must be answered."""
-
-    def __init__(self, address):
-        super().__init__(daemon=True)
-        self.address, self.answered, self.lost, self.done = address, 0, [], threading.Event()
-
-    def run(self):
-        while not self.done.is_set():
-            try:
-                with Client(self.address) as c:
-                    self.visit(c)
-            except (OSError, Closed):
-                pass            # before the first answer of a connection: nothing was begun
-
-    def visit(self, c):
-        while not self.done.is_set():
-            left = {c.ask(f"/bytes/{n}") for n in (0, 10, 20000)}
-            last = None
-            try:
-                while left:
-                    f = c.read()
-                    if f.kind == DATA and f.payload:
-                        c.send(window(0, len(f.payload)))
-                    if f.kind == GOAWAY:
-                        last = f.last
-                    elif f.kind == RST_STREAM and f.code != REFUSED_STREAM:
-                        self.lost.append(f"{f}")
-                    if f.end or f.kind == RST_STREAM:
-                        self.answered += f.end
-                        left.discard(f.stream)
-                    if last is not None:
-                        left = {s for s in left if s <= last}
-            except (OSError, Closed) as error:
-                if last is not None or self.answered:
-                    self.lost += [f"stream {s}: {error!r}" for s in left if last is None or s <= last]
-                return
-            if last is not None:
-                return
-
-
-def test_no_stream_is_lost_when_workers_change(streams):
-    site = streams("-w", "2")
-    crowd = [Browser(site.address) for _ in range(4)]
-    for b in crowd:
-        b.start()
-    until(lambda: all(b.answered > 10 for b in crowd), "the first answers")
-    for _ in range(3):
-        old = site.wait_workers(2)
-        os.kill(old[0], signal.SIGTERM)
-        until(lambda: set(site.workers()) != set(old) and len(site.workers()) == 2, "other workers", 60)
-        before = [b.answered for b in crowd]
-        until(lambda: all(b.answered > n + 10 for b, n in zip(crowd, before)), "more answers")
-    for b in crowd:
-        b.done.set()
-    for b in crowd:
-        b.join(patience(30))
-        assert b.lost == []
-
-
 def test_the_access_log(streams, client):
     site = streams("--access-logfile", "-", "--access-logformat", '%(h)s "%(r)s" %(s)s %(b)s %(H)s')
     assert client(site).get("/bytes/123?x").status == 200
