@@ -133,12 +133,12 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
 /* ---- frames that go */
 
 /* A rule is broken: the connection ends, or a stream. */
-static void tell_error(struct mc_http2 *h, const char *what, uint32_t code, const uint8_t *why, size_t n)
+static void tell_error(struct mc_http2 *h, bool all, uint32_t code, const uint8_t *why, size_t n)
 {
-    static struct mc_log_limit limit;
+    static struct mc_log_limit limits[2];
     char text[150];
-    (void)snprintf(text, sizeof(text), "%s %s%s%.*s", what, nghttp2_http2_strerror(code), n ? ": " : "", (int)(n < 100 ? n : 100), n ? (const char *)why : "");
-    h->s->blame(h->s, MC_LOG_INFO, &limit, text);
+    (void)snprintf(text, sizeof(text), "%s error %s%s%.*s", all ? "connection" : "stream", nghttp2_http2_strerror(code), n ? ": " : "", (int)(n < 100 ? n : 100), n ? (const char *)why : "");
+    h->s->blame(h->s, MC_LOG_INFO, &limits[all], text);
 }
 
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
@@ -148,13 +148,13 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     if (frame->hd.type == NGHTTP2_GOAWAY) {
         uint32_t code = frame->goaway.error_code;
         if (code != NGHTTP2_NO_ERROR && code != NGHTTP2_ENHANCE_YOUR_CALM)
-            tell_error(h, "connection error", code, frame->goaway.opaque_data, frame->goaway.opaque_data_len);
+            tell_error(h, true, code, frame->goaway.opaque_data, frame->goaway.opaque_data_len);
         return 0;
     }
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
         uint32_t code = frame->rst_stream.error_code;
         if (code != NGHTTP2_NO_ERROR && code != NGHTTP2_CANCEL && code != NGHTTP2_INTERNAL_ERROR) { /* it makes us reset streams */
-            tell_error(h, "stream error", code, NULL, 0);
+            tell_error(h, false, code, NULL, 0);
             (void)mc_http2_pay(h, MC_COST_RESET);
         }
         return 0;
