@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from lib import server as under_test
 from lib.fixtures import WORKERS
 from lib.frames import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, PRIORITY,
                         PRIORITY_UPDATE, RST_STREAM, Client, field, fields, frame, ping, request, rst, settings, window)
@@ -150,6 +151,10 @@ def test_what_clients_do_is_no_flood(site):
         assert c.answer(stream).status == 200
 
 
+sized = pytest.mark.skipif("thread" in under_test.SANITIZED, reason="its shadow memory is counted, too")
+
+
+@sized
 def test_those_who_hold_windows_shut_cost_little(site):
     """Connections with a hundred streams each that take nothing: memory is bounded, others are served."""
     worker = site.wait_workers(1)[0]
@@ -202,6 +207,7 @@ def test_who_takes_nothing_is_given_up(monoceros, how):
             bad.alive()
 
 
+@sized
 def test_memory_of_a_connection_has_a_ceiling(monoceros):
     """A hundred streams that send as much as they may and take nothing: what that holds, no peer exceeds."""
     site = monoceros(config=STALLED.replace("send_timeout = 1s", "send_timeout = 60s").replace('{ static { root = "{tmp}" } }',
