@@ -65,6 +65,7 @@ struct mc_arb_pool {
     unsigned cpus;          /* processors that one worker can make use of */
     int secrets;           /* sealed memfd for its workers; -1: they need none */
     int64_t keys_next;     /* real time, s: gather again; 0: no need */
+    bool has_keys; /* certificates and such, beside the secrets of hops */
     pid_t fetcher;         /* a child that asks others for what modules want to know; 0: none */
     int fetched;           /* memfd with its answers */
     int64_t fetch_next;    /* real time, s: no other one before */
@@ -154,7 +155,8 @@ const char *mc_arbiter_name(const struct mc_conf *conf);
 /* KEY=VALUE words into our own environment. */
 void mc_arbiter_set_env(const struct mc_strv *words);
 void mc_arbiter_title(const struct mc_arbiter *a);
-/* After mc_upgrade_step_back(): pools without workers get them again. */
+/* WINCH: all workers leave; and the contrary: pools without workers get them again. */
+void mc_arbiter_step_back(struct mc_arbiter *a);
 void mc_arbiter_step_forward(struct mc_arbiter *a);
 /* Look again at `when` at the latest. */
 void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when);
@@ -222,8 +224,8 @@ void mc_listeners_part(struct mc_generation *g);
 void mc_listeners_lone(const struct mc_generation *g, struct mc_msg *m);
 /* No new connection from now on; those that exist still reach the workers. Then our copies are closed. */
 void mc_listeners_refuse(struct mc_generation *g);
-/* One of them; also from a worker whose arbiter has died. */
-void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr);
+/* One of them; also from a worker whose arbiter has died. all_leave: everybody who serves it has been told to; a unix socket never comes back then. */
+void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr, bool all_leave);
 void mc_listeners_close(struct mc_generation *g);
 /* The contrary of mc_listeners_refuse_fd(), for one that another program has switched off. */
 void mc_listeners_admit(const struct mc_generation *g, size_t i);
@@ -301,6 +303,10 @@ int mc_hops_fd(const struct mc_generation *g, const struct mc_conf_listen *l);
 int mc_hops_gather(const struct mc_arb_pool *p, struct mc_secrets *out);
 /* A graceful stop: when nobody has clients any more, those who served the others leave. On each turn. */
 void mc_hops_tend(struct mc_arbiter *a);
+/* A generation is gone: drop the sockets of pools that no other one has. */
+void mc_hops_sweep(struct mc_arbiter *a);
+/* Workers of older generations are left who may ask pools of theirs. */
+bool mc_hops_asked(const struct mc_arbiter *a);
 void mc_hops_close(struct mc_arbiter *a);
 
 /* ---- spawn.c ---- */
@@ -357,6 +363,7 @@ void mc_notice_count(struct mc_arbiter *a, unsigned before); /* the number of wa
 bool mc_notice_busy(const struct mc_arbiter *a); /* hooks have not dealt with all that they were told */
 void mc_notice_exec(struct mc_arbiter *a);   /* pre_exec */
 void mc_notice_watch(struct mc_kid *k, uint64_t now);
+bool mc_notice_needs(struct mc_arb_pool *p); /* of an older generation: its zygote has hooks to run yet */
 bool mc_notice_keeps(struct mc_kid *zygote); /* at a stop it stays until the workers are gone */
 void mc_notice_end(struct mc_arbiter *a);    /* on each turn of a stop: on_exit, once they are */
 

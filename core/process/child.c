@@ -103,7 +103,7 @@ static void on_message(const struct mc_msg *m, int fds[2])
     if (m->kind == MC_MSG_SECRETS && m->nfds == 1)
         (void)take_secrets(fds[0]); /* a failure changes nothing */
     if (m->kind == MC_MSG_LISTEN && m->nfds == 1) {
-        mc_worker_empty(&self.worker, m->value, fds[0]);
+        mc_worker_empty(&self.worker, m->value, fds[0], m->code != 0);
         return;
     }
     for (int i = 0; i < m->nfds; i++)
@@ -127,7 +127,7 @@ static void part(void)
     for (size_t i = 0; orphan && i < self.worker.nlisteners; i++) {
         const struct mc_listener *l = &self.worker.listeners[i];
         if (!l->done && !l->shared && !l->conf->hop)
-            mc_listeners_refuse_fd(l->io.fd, &l->conf->addr);
+            mc_listeners_refuse_fd(l->io.fd, &l->conf->addr, true);
     }
     leave(orphan, NULL);
     if (self.worker.hops_stay)

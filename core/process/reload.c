@@ -233,8 +233,8 @@ bool mc_reload_reaped(struct mc_arbiter *a, pid_t pid, int status)
     char *text = read_loaded(r->loaded, &n);
     r->loader = 0;
     mc_fd_close(&r->loaded);
-    if (a->stopping != MC_STOP_NOT) {
-        enter(a, MC_RELOAD_NONE);
+    if (r->state != MC_RELOAD_LOADING) {
+        mc_debug("Reload: who read the configuration has ended");
     } else if (text && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         build(a, text, n);
     } else {
@@ -362,6 +362,7 @@ static void sweep(struct mc_arbiter *a)
         mc_debug("Reload: generation %u is gone", g->number);
         *at = g->older;
         mc_generation_free(&g);
+        mc_hops_sweep(a);
     }
 }
 
@@ -411,7 +412,7 @@ void mc_reload_tend(struct mc_arbiter *a)
         mc_info("Reload: done, generation %u serves", a->gen->number);
         enter(a, MC_RELOAD_NONE);
     }
-    if (!r->pending || !may_begin(a))
+    if (!r->pending || r->loader != 0 || !may_begin(a)) /* one that was given up may still be there: its end wakes us */
         return;
     if (r->state == MC_RELOAD_PROVING) {
         mc_reload_note(a, "it has not proved itself yet, and the next one is asked for");

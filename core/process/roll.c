@@ -167,13 +167,14 @@ static void dismiss_zygote(struct mc_arb_pool *p)
     mc_kid_leave(z, MC_MSG_STOP, MC_POLICY_QUICK_MS, MC_KILL_QUICK);
 }
 
-/* Pools of older generations: without a successor of their name they go when all successors of the others are there; without workers their zygote goes. */
+/* Pools of older generations: without a successor of their name they go when all successors of the others are there, and those that others ask when those
+ * have gone; without workers their zygote goes. */
 static void tend_older(struct mc_arbiter *a, bool all_here)
 {
     for (struct mc_generation *g = a->gen->older; g; g = g->older) {
         for (size_t i = 0; i < g->conf->npools; i++) {
             struct mc_arb_pool *p = &g->pools[i];
-            bool lives = false, orphan = !mc_generation_pool(a->gen, p->conf->name);
+            bool lives = false, orphan = !mc_generation_pool(a->gen, p->conf->name) && !(p->conf->hops && mc_hops_asked(a));
             for (unsigned j = 0; j < a->nkids; j++) {
                 struct mc_kid *k = &a->kids[j];
                 if (k->pool != p || !mc_kid_live(k))
@@ -183,7 +184,7 @@ static void tend_older(struct mc_arbiter *a, bool all_here)
                 else
                     lives = true;
             }
-            if (!lives)
+            if (!lives && !mc_notice_needs(p))
                 dismiss_zygote(p);
         }
     }

@@ -271,16 +271,22 @@ static bool watch_tree(const char *dir, unsigned *left)
     return found;
 }
 
-/* The directory before the first component with a wildcard. */
+/* The directory before the first component with a wildcard; while it is not there, the nearest one above it. */
 static void watch_pattern(const char *pattern)
 {
     char dir[PATH_MAX];
+    struct stat st;
     unsigned left = DIRECTORIES_MOST;
     size_t n = strcspn(pattern, "*?[");
     while (n > 1 && pattern[n - 1] != '/')
         n--;
     snprintf(dir, sizeof(dir), "%.*s", n > 1 ? (int)n - 1 : 1, pattern);
-    watch_tree(dir, &left);
+    (void)watch_tree(dir, &left);
+    for (char *slash; stat(dir, &st) < 0 && (slash = strrchr(dir, '/')) != NULL && slash > dir;) {
+        *slash = '\0';
+        if (stat(dir, &st) == 0)
+            watch_app_dir(dir, MC_WATCH_APP);
+    }
     if (left == 0)
         mc_warn("reload_extra_files: '%s' means more than %d directories: the rest is not watched", pattern, DIRECTORIES_MOST);
 }

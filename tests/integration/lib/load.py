@@ -9,6 +9,7 @@ refused   the connection was not accepted: the server has stopped
 """
 
 import threading
+import time
 from collections import Counter
 
 from lib import wire
@@ -64,7 +65,7 @@ class Load:
         with self.lock:
             self.counts[what] += 1
             if note and len(self.notes) < 20:
-                self.notes.append(f"{what}: {note}")
+                self.notes.append(f"{time.strftime('%T')} {what}: {note}")
 
     def client(self):
         while not self.ending.is_set():

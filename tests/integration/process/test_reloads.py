@@ -9,7 +9,7 @@ import pytest
 
 from lib import board, procfs, wire
 from lib.fixtures import WORKERS
-from lib.limits import until
+from lib.limits import patience, until
 from lib.server import free_port
 
 CONFIG = """
@@ -348,7 +348,7 @@ def test_a_broken_app(project, load, what, options):
 
 @pytest.mark.python
 def test_an_import_that_hangs(project):
-    site = project("-w", "1", "-t", "2", expect_errors=True)
+    site = project("-w", "1", "-t", str(patience(5)), expect_errors=True)
     ready(site, 1)
     project.write("import time\ntime.sleep(1000)\n")
     site.signal(signal.SIGHUP)
