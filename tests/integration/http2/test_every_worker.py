@@ -10,7 +10,7 @@ import pytest
 from lib import server as under_test
 from lib.browser import CHROMIUM, Browser
 from lib.limits import patience, until
-from http2.test_clients import run
+from http2.test_h2_clients import run
 from http2.test_handlers import APPS
 
 SIZE = 50_000_000
