@@ -17,7 +17,7 @@
 #define IGNORED      .where = MAIN, .flags = MC_SETF_IGNORED
 #define IGNORED_FLAG .where = MAIN, .flags = MC_SETF_IGNORED | MC_SETF_FLAG
 
-extern const struct mc_setting mc_settings_process[], mc_settings_workers[], mc_settings_http[], mc_settings_tls[], mc_settings_logs[],
+extern const struct mc_setting mc_settings_process[], mc_settings_workers[], mc_settings_http[], mc_settings_http2[], mc_settings_tls[], mc_settings_logs[],
     mc_settings_ignored[], mc_settings_refused[];
 
 #endif
