@@ -35,7 +35,7 @@ def change(site, old, new):
     path = site.directory / "test.conf"
     text = path.read_text()
     assert old in text
-    path.write_text(text.replace(old, new))
+    storms.put(path, text.replace(old, new))
 
 
 def hup(site, count=1):
@@ -61,7 +61,7 @@ def generations(site):
 def project(monoceros, tmp_path):
     """An app whose code changes: project.write("two") and so on."""
     def write(text, name="shop.py"):
-        (tmp_path / name).write_text(text if "\n" in text else APP % text)
+        storms.put(tmp_path / name, text if "\n" in text else APP % text)
 
     def start(*args, **options):
         write("one")
