@@ -56,6 +56,9 @@ struct mc_values {
     const char *hooks; /* file with Gunicorn's hooks: absolute path, or "python:MODULE"; NULL: none */
     const char *logconfig, *logconfig_dict, *logconfig_json; /* of Python's logging; absolute path, JSON text, absolute path */
     struct mc_strv pythonpath; /* comma list */
+    const char *asgi_loop, *asgi_lifespan; /* auto, asyncio, uvloop; auto, on, off */
+    int64_t asgi_disconnect_grace_period;  /* ms */
+    const char *root_path;                 /* NULL or "/…" */
     /* HTTP (MAIN, SERVER; those marked R also ROUTE) */
     int64_t limit_request_line, limit_request_fields, limit_request_field_size, limit_request_head; /* bytes or counts */
     int64_t limit_request_body;                                                                     /* R bytes, 0 = off */
@@ -91,6 +94,7 @@ struct mc_conf_pool {
     struct mc_values set;
     const struct mc_module *worker; /* set.worker_class resolved */
     bool python;                    /* one of its apps lives in Python: the pool gets a zygote */
+    const char *apps;               /* what its apps are where they do not say: "asgi" when worker_class is a word for that, or runs nothing else; or NULL */
     bool hops;                      /* servers of other pools ask for its apps: it has a listener for them */
     uid_t uid;
     gid_t gid; /* of set.user, set.group; -1: unchanged */
