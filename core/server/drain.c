@@ -4,6 +4,7 @@
 #include "core/server/engine.h"
 #include "core/server/hop.h"
 #include "core/server/upstream.h"
+#include "core/server/websocket.h"
 
 #include <string.h>
 
@@ -105,6 +106,7 @@ static void begin(struct mc_worker *w)
     w->drain_start = w->loop.now;
     mc_upstream_close_idle(w);
     mc_hop_trim(w);
+    mc_ws_drain();
     w->drain_deadline = deadline(w);
     /* A socket that we were given (fd://) stays with its owner, queue and all; nobody stops the clients there. */
     for (size_t i = 0; i < w->nlisteners; i++) {

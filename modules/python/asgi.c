@@ -25,6 +25,9 @@ static void detach(struct mc_exchange *x)
 {
     if (!x->r)
         return;
+    if (x->ws)
+        mc_asgi_ws_note(x);
+    x->ws = NULL;
     x->r = NULL;
     if (x->task && !x->behind) {
         x->behind = true;
@@ -53,15 +56,21 @@ static void on_grace(struct mc_timer *t)
     cancel(t->data);
 }
 
-/* The client has left, or waited for too long: the task sees it, and has a while to end by itself. */
-static void leave(struct mc_exchange *x)
+/* The task has a while to end by itself. */
+static void be_patient(struct mc_exchange *x)
 {
-    x->lost = true;
-    detach(x);
     if (!x->task)
         return;
     if (x->app->grace <= 0 || mc_timer_set(&mc_worker_current->loop, &x->grace, (uint64_t)x->app->grace) != MC_OK)
         cancel(x);
+}
+
+/* The client has left, or waited for too long: the task sees it. */
+static void leave(struct mc_exchange *x)
+{
+    x->lost = true;
+    detach(x);
+    be_patient(x);
 }
 
 static void report(const struct mc_exchange *x, const char *what)
@@ -98,9 +107,14 @@ static int fail(struct mc_exchange *x)
 static int outcome(struct mc_exchange *x)
 {
     PyObject *result = PyObject_CallMethodObjArgs(x->task, result_name, NULL);
-    bool fine = result && (x->next == MC_ASGI_OVER || x->lost);
+    bool fine = result && (x->next == MC_ASGI_OVER || x->next == MC_ASGI_WS_OPEN || x->lost);
     Py_XDECREF(result);
-    return fine ? MC_OK : fail(x);
+    int rc = fine ? MC_OK : fail(x);
+    if (!x->ws)
+        return rc;
+    mc_asgi_ws_over(x, rc != MC_OK);
+    mc_asgi_touch(x->r);
+    return MC_OK;
 }
 
 /* The task is over: nothing of it stays here. */
@@ -173,6 +187,7 @@ static void exchange_dealloc(PyObject *self)
 {
     struct mc_exchange *x = (struct mc_exchange *)self;
     Py_XDECREF(x->target);
+    Py_XDECREF(x->reason);
     mc_interp_free(self);
 }
 
@@ -239,7 +254,7 @@ static struct mc_exchange *exchange_new(struct mc_request *r)
 /* The coroutine of this request. NULL with *status > 0: answer that; else with an exception. */
 static PyObject *call(struct mc_exchange *x, int *status)
 {
-    PyObject *scope = mc_scope_new(x->r, x->app, &x->target, status), *coro = NULL;
+    PyObject *scope = mc_scope_new(x->r, x->app, x->websocket, &x->target, status), *coro = NULL;
     PyObject *receive = scope ? PyCFunction_New(&def_receive, (PyObject *)x) : NULL;
     PyObject *send = receive ? PyCFunction_New(&def_send, (PyObject *)x) : NULL;
     PyObject *args[4] = {NULL, scope, receive, send};
@@ -285,16 +300,29 @@ static int run(struct mc_exchange *x)
     return x->task ? begun(x) : fail(x);
 }
 
+/* The versions that we speak go with the refusal of another one (RFC 6455 §4.4). */
+static int refuse(struct mc_request *r, int status)
+{
+    if (status != 426 || mc_response_begin(r, status, MC_STR_NONE) != MC_OK || mc_response_field(r, MC_STR("Sec-WebSocket-Version"), MC_STR("13")) != MC_OK)
+        return status;
+    return mc_response_end(r, NULL, 0);
+}
+
 static int start(struct mc_request *r)
 {
     if (mc_unlikely(mc_dev_is_failed()))
         return mc_dev_answer(r);
+    int asked = mc_likely(!r->head.upgrade) ? MC_DECLINED : mc_ws_asked(&r->head);
+    if (asked > 0 || (asked == MC_OK && r->head.framing != MC_BODY_NONE))
+        return refuse(r, asked > 0 ? asked : 400);
     struct mc_exchange *x = exchange_new(r);
     if (!x) {
         mc_interp_log("Error handling request");
         return 500;
     }
-    x->taken = false;
+    x->websocket = asked == MC_OK;
+    if (x->websocket)
+        x->next = MC_ASGI_WS_CONNECT;
     int rc = run(x);
     if (rc != MC_OK)
         x->next = MC_ASGI_OVER;
@@ -303,9 +331,21 @@ static int start(struct mc_request *r)
     return rc;
 }
 
+/* A client that has closed is like one that has left. */
+static int resume_ws(struct mc_exchange *x, enum mc_resume why)
+{
+    bool lost = x->lost;
+    int rc = mc_asgi_ws_resume(x, why);
+    if (x->lost && !lost)
+        be_patient(x);
+    return rc;
+}
+
 static int resume(struct mc_request *r, enum mc_resume why)
 {
     struct mc_exchange *x = r->hctx;
+    if (x->websocket)
+        return resume_ws(x, why);
     int64_t limit = r->route->set.limit_request_body;
     if (why == MC_RESUME_BODY && r->body.failed) {
         bool started = mc_response_started(r);

@@ -3,6 +3,7 @@
 #ifndef MC_MODULES_PYTHON_ASGI_H
 #define MC_MODULES_PYTHON_ASGI_H
 
+#include "core/server/websocket.h"
 #include "modules/python/python.h"
 
 /* What an ASGI app is in this worker. */
@@ -14,7 +15,7 @@ struct mc_asgi_app {
 };
 
 /* What send() takes next. */
-enum mc_asgi_next { MC_ASGI_START, MC_ASGI_BODY, MC_ASGI_TRAILERS, MC_ASGI_OVER };
+enum mc_asgi_next { MC_ASGI_START, MC_ASGI_BODY, MC_ASGI_TRAILERS, MC_ASGI_OVER, MC_ASGI_WS_CONNECT, MC_ASGI_WS_OPEN };
 
 /* A request and the task that answers it; either may be over before the other. receive() and send() are its methods. */
 struct mc_exchange {
@@ -27,9 +28,13 @@ struct mc_exchange {
     struct mc_timer grace;
     uint8_t next;             /* enum mc_asgi_next */
     bool trailers;            /* the response announced some */
-    bool taken;               /* receive() has given the whole body */
+    bool taken;               /* receive() has given the whole body; or that a WebSocket is asked for */
+    bool websocket;
     bool lost;                /* the client left before the response was complete */
     bool behind;              /* counted in mc_worker.nbehind */
+    struct mc_ws *ws;         /* once it is accepted, until the request is over */
+    unsigned code;            /* of its end; 0: not known yet */
+    PyObject *reason;         /* str, or NULL */
 };
 
 /* ---- asgi_loop.c ---- */
@@ -50,7 +55,7 @@ void mc_asgi_touch(struct mc_request *r);
 int mc_scope_init(const struct mc_worker *w); /* MC_OK, or MC_ERROR with an exception */
 void mc_scope_fini(void);
 /* The scope of r, and its raw_path. NULL with *status > 0: answer that instead (no exception). */
-PyObject *mc_scope_new(struct mc_request *r, const struct mc_asgi_app *app, PyObject **raw, int *status);
+PyObject *mc_scope_new(struct mc_request *r, const struct mc_asgi_app *app, bool websocket, PyObject **raw, int *status);
 
 /* ---- asgi_wait.c: what receive() and send() return ---- */
 int mc_asgi_wait_init(void);
@@ -65,6 +70,20 @@ int mc_asgi_send_init(void);
 /* MC_OK; MC_AGAIN: taken, but nothing more before there is room; MC_BUSY: not taken for that reason; MC_ERROR with an exception. */
 enum { MC_BUSY = -5 };
 int mc_asgi_send(struct mc_exchange *x, PyObject *message);
+
+/* Each pair of bytes of an app's headers to fn, held by r. As for mc_response_field(): MC_DECLINED is told in the log, MC_ERROR becomes an exception. */
+int mc_asgi_fields(struct mc_request *r, PyObject *headers, int (*fn)(struct mc_request *, struct mc_str, struct mc_str));
+
+/* ---- asgi_ws.c ---- */
+int mc_asgi_ws_init(void);
+PyObject *mc_asgi_ws_event(struct mc_exchange *x); /* for receive(); NULL without an exception: none yet */
+/* Messages; returns as mc_asgi_send(). */
+int mc_asgi_ws_accept(struct mc_exchange *x, PyObject *message);
+int mc_asgi_ws_send(struct mc_exchange *x, PyObject *message);
+int mc_asgi_ws_close(struct mc_exchange *x, PyObject *message);
+int mc_asgi_ws_resume(struct mc_exchange *x, enum mc_resume why);
+void mc_asgi_ws_note(struct mc_exchange *x);              /* keep how it ended: its memory is about to go */
+void mc_asgi_ws_over(struct mc_exchange *x, bool failed); /* the app has ended and left it open */
 
 /* ---- asgi.c ---- */
 int mc_asgi_init(void);

@@ -410,7 +410,8 @@ int mc_asgi_open(struct mc_worker *w)
     self.phase = STARTING;
     self.napps = w->conf->napps;
     self.apps = calloc(self.napps, sizeof(*self.apps));
-    bool made = self.apps && mc_asgi_init() == MC_OK && mc_asgi_wait_init() == MC_OK && mc_asgi_send_init() == MC_OK && mc_scope_init(w) == MC_OK;
+    bool made = self.apps && mc_asgi_init() == MC_OK && mc_asgi_wait_init() == MC_OK && mc_asgi_send_init() == MC_OK && mc_asgi_ws_init() == MC_OK &&
+                mc_scope_init(w) == MC_OK;
     int rc = made && run_text() == MC_OK && open_loop(w) == MC_OK ? start_apps(w) : MC_ERROR;
     if (rc == MC_OK) {
         int64_t grace = w->pool->set.graceful_timeout;

@@ -23,6 +23,7 @@ enum key {
     SERVER,
     STATE,
     EXTENSIONS,
+    SUBPROTOCOLS,
     KEYS
 };
 
@@ -41,6 +42,7 @@ static const char *const key_names[KEYS] = {
     [SERVER] = "server",
     [STATE] = "state",
     [EXTENSIONS] = "extensions",
+    [SUBPROTOCOLS] = "subprotocols",
 };
 
 enum { METHODS = 7, PASSED_ON = 8 };
@@ -48,7 +50,8 @@ static const char *const method_names[METHODS] = {"GET", "POST", "HEAD", "PUT", 
 static const char *const extension_names[] = {"http.response.pathsend", "http.response.zerocopysend", "http.response.early_hint"};
 
 static PyObject *keys[KEYS], *methods[METHODS], *no_bytes, *trailers_name, *tls_name;
-static PyObject *asgi, *extensions; /* dicts, copied for each request */
+static PyObject *asgi, *extensions, *ws_extensions; /* dicts, copied for each request */
+static PyObject *websocket_name, *ws_name, *wss_name;
 static PyObject *http10, *http11;
 static PyObject **templates;        /* [listener][https] */
 static size_t ntemplates;
@@ -107,6 +110,10 @@ int mc_scope_init(const struct mc_worker *w)
     trailers_name = PyUnicode_InternFromString("http.response.trailers");
     tls_name = PyUnicode_InternFromString("tls");
     asgi = Py_BuildValue("{s:s,s:s}", "version", "3.0", "spec_version", "2.5");
+    websocket_name = PyUnicode_InternFromString("websocket");
+    ws_name = PyUnicode_InternFromString("ws");
+    wss_name = PyUnicode_InternFromString("wss");
+    ws_extensions = Py_BuildValue("{s:{}}", "websocket.http.response");
     extensions = PyDict_New();
     for (size_t i = 0; extensions && i < MC_COUNT(extension_names); i++) {
         PyObject *nothing = PyDict_New();
@@ -128,6 +135,7 @@ void mc_scope_fini(void)
         Py_CLEAR(passed_on[i].dict);
     Py_CLEAR(asgi);
     Py_CLEAR(extensions);
+    Py_CLEAR(ws_extensions);
     Py_CLEAR(client.pair);
 }
 
@@ -374,9 +382,9 @@ static PyObject *tls_of(const struct mc_tls_info *t)
                  : NULL;
 }
 
-static int set_extensions(PyObject *scope, const struct mc_request *r, bool trailers)
+static int set_extensions(PyObject *scope, const struct mc_request *r, PyObject *base, bool trailers)
 {
-    PyObject *all = PyDict_Copy(extensions), *nothing = NULL, *tls = NULL;
+    PyObject *all = PyDict_Copy(base), *nothing = NULL, *tls = NULL;
     const struct mc_tls_info *info = r->tls ? mc_tls_of(r) : NULL;
     int rc = all ? 0 : -1;
     if (trailers && mc_request_version(r) >= 11)
@@ -392,7 +400,27 @@ static int set_extensions(PyObject *scope, const struct mc_request *r, bool trai
 
 /* ---- all of it ---- */
 
-PyObject *mc_scope_new(struct mc_request *r, const struct mc_asgi_app *app, PyObject **raw, int *status)
+/* What makes a WebSocket's of it. */
+static int set_websocket(PyObject *scope, const struct mc_request *r)
+{
+    const struct mc_fields *f = &r->head.fields;
+    PyObject *list = PyList_New(0);
+    int bad = !list;
+    for (uint32_t i = 0; i < f->n && !bad; i++) {
+        struct mc_str rest = f->v[i].value, token;
+        while (!bad && mc_str_eq_nocase(f->v[i].name, MC_STR("sec-websocket-protocol")) && mc_str_next_token(&rest, &token)) {
+            PyObject *word = PyUnicode_DecodeLatin1(token.p, (Py_ssize_t)token.n, NULL);
+            bad = !word || PyList_Append(list, word) < 0;
+            Py_XDECREF(word);
+        }
+    }
+    bad = bad || PyDict_SetItem(scope, keys[TYPE], websocket_name) < 0 || PyDict_SetItem(scope, keys[SCHEME], r->https ? wss_name : ws_name) < 0 ||
+          PyDict_DelItem(scope, keys[METHOD]) < 0 || PyDict_SetItem(scope, keys[SUBPROTOCOLS], list) < 0;
+    Py_XDECREF(list);
+    return bad ? -1 : 0;
+}
+
+PyObject *mc_scope_new(struct mc_request *r, const struct mc_asgi_app *app, bool websocket, PyObject **raw, int *status)
 {
     *status = MC_OK;
     *raw = NULL;
@@ -403,7 +431,8 @@ PyObject *mc_scope_new(struct mc_request *r, const struct mc_asgi_app *app, PyOb
     int rc = put(scope, ASGI, PyDict_Copy(asgi)) || set_method(scope, r->head.method) || set_client(scope, r) ||
              (mc_request_version(r) == 10 && PyDict_SetItem(scope, keys[HTTP_VERSION], http10)) ||
              (r->uri.query.n && put(scope, QUERY_STRING, bytes(r->uri.query))) || put(scope, STATE, PyDict_Copy(app->state)) ||
-             set_fields(scope, &w, status) || set_path(scope, r, w.mount, raw, status) || set_extensions(scope, r, w.trailers);
+             set_fields(scope, &w, status) || set_path(scope, r, w.mount, raw, status) || set_extensions(scope, r, websocket ? ws_extensions : extensions, w.trailers && !websocket) ||
+             (websocket && set_websocket(scope, r));
     if (rc != 0) {
         Py_CLEAR(scope);
         Py_CLEAR(*raw);

@@ -71,9 +71,7 @@ static int pair(struct mc_request *r, PyObject *item, struct mc_str *name, struc
     return MC_ERROR;
 }
 
-typedef int (*field_fn)(struct mc_request *, struct mc_str, struct mc_str);
-
-static int take_fields(struct mc_request *r, PyObject *headers, field_fn fn)
+int mc_asgi_fields(struct mc_request *r, PyObject *headers, int (*fn)(struct mc_request *, struct mc_str, struct mc_str))
 {
     PyObject *all = PySequence_Tuple(headers);
     if (!all || mc_interp_hold(r, all) != MC_OK)
@@ -107,7 +105,7 @@ static int start(struct mc_exchange *x, PyObject *message)
     }
     if (mc_response_begin(x->r, (int)code, MC_STR_NONE) != MC_OK)
         return lost(x, MC_ERROR);
-    if (headers && take_fields(x->r, headers, mc_response_field) != MC_OK)
+    if (headers && mc_asgi_fields(x->r, headers, mc_response_field) != MC_OK)
         return MC_ERROR;
     x->next = MC_ASGI_BODY;
     return MC_OK;
@@ -153,7 +151,7 @@ static int trailers(struct mc_exchange *x, PyObject *message)
     PyObject *headers = get(message, HEADERS);
     if (PyErr_Occurred() || flag(message, MORE_TRAILERS, &more) != MC_OK)
         return MC_ERROR;
-    if (headers && take_fields(x->r, headers, mc_response_trailer) != MC_OK)
+    if (headers && mc_asgi_fields(x->r, headers, mc_response_trailer) != MC_OK)
         return MC_ERROR;
     if (more)
         return MC_OK;
@@ -277,9 +275,15 @@ static const struct message {
     {"http.response.pathsend", 1 << MC_ASGI_BODY, path_send},
     {"http.response.trailers", 1 << MC_ASGI_TRAILERS, trailers},
     {"http.response.early_hint", 1 << MC_ASGI_START | 1 << MC_ASGI_BODY, early_hint},
+    {"websocket.send", 1 << MC_ASGI_WS_OPEN, mc_asgi_ws_send},
+    {"websocket.accept", 1 << MC_ASGI_WS_CONNECT, mc_asgi_ws_accept},
+    {"websocket.close", 1 << MC_ASGI_WS_CONNECT | 1 << MC_ASGI_WS_OPEN, mc_asgi_ws_close},
+    {"websocket.http.response.start", 1 << MC_ASGI_WS_CONNECT, start},
+    {"websocket.http.response.body", 1 << MC_ASGI_BODY, body},
 };
 static PyObject *types[MC_COUNT(messages)];
-static const char *const expected[] = {"http.response.start", "http.response.body", "http.response.trailers", "nothing more"};
+static const char *const expected[] = {"http.response.start", "http.response.body", "http.response.trailers", "nothing more",
+                                       "websocket.accept or websocket.close", "websocket.send or websocket.close"};
 
 static const struct message *find(PyObject *type)
 {

@@ -51,6 +51,8 @@ static PyObject *body_event(struct mc_exchange *x)
 
 static PyObject *next_event(struct mc_exchange *x)
 {
+    if (x->websocket)
+        return mc_asgi_ws_event(x);
     if (!x->r || x->next == MC_ASGI_OVER || (!x->taken && x->r->body.failed))
         return PyDict_Copy(disconnect);
     return x->taken ? NULL : body_event(x);

@@ -23,7 +23,8 @@ def make_starlette():
     from starlette.middleware import Middleware
     from starlette.middleware.base import BaseHTTPMiddleware
     from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
-    from starlette.routing import Route
+    from starlette.routing import Route, WebSocketRoute
+    from starlette.websockets import WebSocketDisconnect
 
     class Stamp(BaseHTTPMiddleware):
         async def dispatch(self, request, call_next):
@@ -43,7 +44,15 @@ def make_starlette():
 
     async def fail(request):
         raise ValueError("on purpose")
-    routes = [Route("/hello", hello), Route("/upload", upload, methods=["POST"]), Route("/stream", stream), Route("/fail", fail),
+
+    async def socket(websocket):
+        await websocket.accept()
+        try:
+            while True:
+                await websocket.send_json({"got": await websocket.receive_json()})
+        except WebSocketDisconnect:
+            pass
+    routes = [WebSocketRoute("/ws", socket), Route("/hello", hello), Route("/upload", upload, methods=["POST"]), Route("/stream", stream), Route("/fail", fail),
               Route("/file", lambda request: FileResponse(__file__)), Route("/events", lambda request: JSONResponse(events))]
     return Starlette(routes=routes, middleware=[Middleware(Stamp)], lifespan=lifespan)
 
