@@ -55,6 +55,8 @@ enum mc_log_level mc_log_level(void)
 
 int mc_log_level_parse(const char *name, enum mc_log_level *out)
 {
+    if (strcasecmp(name, "warn") == 0) /* Python's other name for it */
+        name = "warning";
     for (size_t i = 0; i < MC_COUNT(names); i++) {
         if (strcasecmp(name, names[i]) != 0)
             continue;

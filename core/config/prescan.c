@@ -32,6 +32,8 @@ static int unexpected(struct prescan *p, int token, const char *wanted)
     char name[64];
     if (token == MC_SCAN_BAD)
         return MC_ERROR;
+    if (token == MC_SCAN_END)
+        return mc_build_fail(p->b, p->scan.at, "the file ends here: expected %s", wanted);
     return mc_build_fail(p->b, p->scan.at, "unexpected %s: expected %s", mc_scan_name(&p->scan, token, name, sizeof name), wanted);
 }
 

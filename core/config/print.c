@@ -60,6 +60,30 @@ static void end_value(struct print *p, size_t line, const struct givers *givers,
     mc_sb_addc(p->out, '\n');
 }
 
+/* Of the top level. */
+static struct givers givers_of_main(const struct mc_resolve_from *from)
+{
+    return (struct givers){{from->cli, from->file ? from->file->given : NULL, from->environment}};
+}
+
+/* The setting bind spoke, unless the server says itself where it listens. */
+static void end_listen(struct print *p, size_t line, const struct mc_block *server)
+{
+    const struct mc_given *own = server ? mc_tree_given(server->given, "listen") : NULL;
+    const struct mc_setting *s = mc_settings;
+    while (s->offset != offsetof(struct mc_values, bind))
+        s = mc_setting_next(s);
+    if (!p->from || own) {
+        end_at(p, line, own ? own->at : MC_NOWHERE);
+    } else if (p->from->given.n) {
+        begin_comment(p, line);
+        mc_sb_addz(p->out, "sockets that were handed down\n");
+    } else {
+        const struct givers givers = givers_of_main(p->from);
+        end_value(p, line, &givers, s);
+    }
+}
+
 static void open_section(struct print *p, int depth, const char *name, const char *title, struct mc_conf_where at)
 {
     size_t line = p->out->n;
@@ -204,6 +228,7 @@ static int print_server(struct print *p, const struct mc_conf_server *server)
     const struct mc_block *block = p->from ? find_block(p->from->file, "server", server->name) : NULL;
     const struct givers givers = {{block ? block->given : NULL}};
     open_section(p, 0, "server", server->name, server->at);
+    size_t line = p->out->n;
     indent(p, 1);
     mc_sb_addz(p->out, "listen = {");
     for (size_t i = 0; i < server->nlistens; i++) {
@@ -211,7 +236,8 @@ static int print_server(struct print *p, const struct mc_conf_server *server)
             mc_sb_addz(p->out, ", ");
         mc_value_quote(p->out, server->listens[i]->text);
     }
-    mc_sb_addz(p->out, "}\n");
+    mc_sb_addc(p->out, '}');
+    end_listen(p, line, block);
     for (size_t i = 0; i < server->nnames; i++) {
         if (i == 0)
             indent(p, 1);
@@ -268,7 +294,7 @@ static int print(struct print *p, const struct mc_conf *c)
         return MC_ERROR;
     if (p->from) {
         mc_sb_addz(p->out, "# What holds, and where it comes from. This is a configuration file, too.\n");
-        givers = (struct givers){{p->from->cli, p->from->file ? p->from->file->given : NULL, p->from->environment}};
+        givers = givers_of_main(p->from);
     }
     print_values(p, 0, MC_AT_MAIN, &c->set, p->from ? NULL : defaults, &givers);
     if (p->from)

@@ -59,22 +59,22 @@ static bool locate(void)
 /* Own copies of the strings; what the vector itself is does not matter to the kernel. */
 static int move_environment(void)
 {
-    static char **copy; /* setenv() takes another one: this must be known to somebody then */
-    size_t n = 0;
-    while (environ && environ[n])
-        n++;
+    static char **copy, *text; /* setenv() takes another vector, unsetenv() forgets strings: both must be known to somebody then */
+    size_t n = 0, bytes = 1;
+    for (; environ && environ[n]; n++)
+        bytes += strlen(environ[n]) + 1;
     copy = calloc(n + 1, sizeof(*copy));
-    for (size_t i = 0; copy && i < n; i++) {
-        copy[i] = strdup(environ[i]);
-        if (copy[i])
-            continue;
-        while (i > 0)
-            free(copy[--i]);
+    text = malloc(bytes);
+    if (!copy || !text) {
         free(copy);
+        free(text);
         return MC_ERROR;
     }
-    if (!copy)
-        return MC_ERROR;
+    char *at = text;
+    for (size_t i = 0; i < n; i++) {
+        copy[i] = at;
+        at = stpcpy(at, environ[i]) + 1;
+    }
     environ = copy;
     return MC_OK;
 }

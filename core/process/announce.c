@@ -12,7 +12,7 @@ static void tell_status(struct mc_arbiter *a)
         leaving += a->kids[i].life == MC_LIFE_LEAVING;
     }
     if (a->stopping != MC_STOP_NOT)
-        mc_notify_status("Stopping: %u workers finish their requests", leaving);
+        mc_notify_status(leaving == 1 ? "Stopping: %u worker finishes its requests" : "Stopping: %u workers finish their requests", leaving);
     else if (a->reload.state != MC_RELOAD_NONE)
         mc_notify_status("Reloading: %u workers ready, %u leave", ready, leaving);
     else if (leaving)

@@ -65,6 +65,7 @@ struct mc_arb_pool {
     unsigned cpus;          /* processors that one worker can make use of */
     int secrets;           /* sealed memfd for its workers; -1: they need none */
     int64_t keys_next;     /* real time, s: gather again; 0: no need */
+    bool has_keys; /* certificates and such, beside the secrets of hops */
     pid_t fetcher;         /* a child that asks others for what modules want to know; 0: none */
     int fetched;           /* memfd with its answers */
     int64_t fetch_next;    /* real time, s: no other one before */
@@ -222,8 +223,8 @@ void mc_listeners_part(struct mc_generation *g);
 void mc_listeners_lone(const struct mc_generation *g, struct mc_msg *m);
 /* No new connection from now on; those that exist still reach the workers. Then our copies are closed. */
 void mc_listeners_refuse(struct mc_generation *g);
-/* One of them; also from a worker whose arbiter has died. */
-void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr);
+/* One of them; also from a worker whose arbiter has died. all_leave: everybody who serves it has been told to; a unix socket never comes back then. */
+void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr, bool all_leave);
 void mc_listeners_close(struct mc_generation *g);
 /* The contrary of mc_listeners_refuse_fd(), for one that another program has switched off. */
 void mc_listeners_admit(const struct mc_generation *g, size_t i);
@@ -242,7 +243,12 @@ int mc_seats_fd(const struct mc_kid *k, size_t i);
 bool mc_seats_has_heir(const struct mc_kid *k, const struct mc_arb_pool *newer);
 /* Fewer workers are wanted: one whose seat is to go. */
 bool mc_seats_first_to_leave(const struct mc_kid *k);
-void mc_seats_tend(struct mc_arbiter *a); /* on each turn: sockets too many */
+/* Its socket for the i-th listener is of a seat that no other program has. */
+bool mc_seats_own(const struct mc_kid *k, size_t i);
+/* An upgrade begins (shared: all that are there are another program's, too) or ends. */
+void mc_seats_share(struct mc_arbiter *a, bool shared);
+void mc_seats_backlog(const struct mc_arbiter *a, const struct mc_addr *addr, int backlog);
+void mc_seats_tend(struct mc_arbiter *a); /* on each turn: sockets too many, and those without a worker */
 void mc_seats_refuse(struct mc_arbiter *a); /* as mc_listeners_refuse() */
 void mc_seats_close(struct mc_arbiter *a);
 /* For the program after us, and from the one before us. */
@@ -352,6 +358,7 @@ void mc_notice_count(struct mc_arbiter *a, unsigned before); /* the number of wa
 bool mc_notice_busy(const struct mc_arbiter *a); /* hooks have not dealt with all that they were told */
 void mc_notice_exec(struct mc_arbiter *a);   /* pre_exec */
 void mc_notice_watch(struct mc_kid *k, uint64_t now);
+bool mc_notice_needs(struct mc_arb_pool *p); /* of an older generation: its zygote has hooks to run yet */
 bool mc_notice_keeps(struct mc_kid *zygote); /* at a stop it stays until the workers are gone */
 void mc_notice_end(struct mc_arbiter *a);    /* on each turn of a stop: on_exit, once they are */
 

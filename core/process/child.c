@@ -127,7 +127,7 @@ static void part(void)
     for (size_t i = 0; orphan && i < self.worker.nlisteners; i++) {
         const struct mc_listener *l = &self.worker.listeners[i];
         if (!l->done && !l->shared && !l->conf->hop)
-            mc_listeners_refuse_fd(l->io.fd, &l->conf->addr);
+            mc_listeners_refuse_fd(l->io.fd, &l->conf->addr, true);
     }
     leave(orphan, NULL);
     if (self.worker.hops_stay)

@@ -52,7 +52,8 @@ enum mc_hook {
     MC_HOOK_STARTING,
     MC_HOOK_READY,
     MC_HOOK_BORN,       /* no hook: value is the pid of a worker, text its age */
-    MC_HOOK_CHILD_EXIT, /* the same of one that is gone */
+    MC_HOOK_GONE,       /* no hook: the same of one that is gone, and another zygote's */
+    MC_HOOK_CHILD_EXIT, /* the same of one's own */
     MC_HOOK_NWORKERS,   /* value is how many are wanted, text how many were; "": none yet */
     MC_HOOK_RELOAD,
     MC_HOOK_EXIT,

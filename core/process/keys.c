@@ -181,6 +181,9 @@ static int renew(struct mc_arbiter *a, struct mc_arb_pool *p, const struct mc_se
     int rc = load_old(p, fetched, &old), fd = -1;
     if (rc == MC_OK)
         rc = gather(a, p, &old, &fresh, &ask);
+    struct mc_str name, bytes;
+    size_t at = 0;
+    p->has_keys = rc == MC_OK && mc_secrets_next(&fresh, &at, &name, &bytes);
     if (rc == MC_OK && mc_hops_gather(p, &fresh) != MC_OK) {
         mc_error("out of memory");
         rc = MC_ERROR;
@@ -216,7 +219,7 @@ int mc_keys_open(struct mc_generation *g)
         int rc = renew(g->arbiter, p, NULL);
         if (rc == MC_ERROR)
             return MC_ERROR;
-        if (had)
+        if (had && p->has_keys)
             mc_info("Certificates of pool \"%s\" %s", p->conf->name, rc == 1 ? "were read again" : "have not changed");
     }
     return MC_OK;

@@ -238,7 +238,7 @@ static void describe(const struct mc_kid *k, uint64_t now, char *out, size_t cap
     char text[MC_BOARD_BUSY_TEXT];
     out[0] = '\0';
     if (!k->slot)
-        snprintf(out, cap, "importing the app");
+        snprintf(out, cap, "%s", k->ready_ms ? "a zygote" : "importing the app");
     else if (!k->ready_ms)
         snprintf(out, cap, "still booting");
     else if (mc_scoreboard_busy(k->slot, text)[0]) {
@@ -301,7 +301,9 @@ void mc_kid_watchdog(struct mc_kid *k, uint64_t now)
     note_success(k, now);
     mc_notice_watch(k, now);
     if (k->kill_ms && now >= k->kill_ms) {
-        mc_error("%s (pid:%ld) %s: killed", mc_kid_kind(k), (long)k->pid, reasons[k->kill_why]);
+        char what[MC_BOARD_BUSY_TEXT + 64];
+        describe(k, now, what, sizeof(what));
+        mc_error("%s (pid:%ld) %s: killed (%s)", mc_kid_kind(k), (long)k->pid, reasons[k->kill_why], what);
         k->kill_ms = 0;
         mc_kid_signal(k, SIGKILL, k->kill_why);
         return;

@@ -165,15 +165,17 @@ static void drop_syns(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof(off));
 }
 
-void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr)
+/* listen(fd, 0) lets one connection wait at a time: under load some client always gets in, and a queue never ends whose path cannot be unlinked. A
+ * shutdown ends it, but wakes without end everybody who watches the socket: it is for those who all leave at once. */
+void mc_listeners_refuse_fd(int fd, const struct mc_addr *addr, bool all_leave)
 {
     /* A socket that we were given (fd://) goes on living with its owner, queue and all. */
     if (addr->fd >= 0)
         return;
-    if (addr->family == AF_UNIX)
-        listen(fd, 0);
-    else
+    if (addr->family != AF_UNIX)
         drop_syns(fd);
+    else if (!all_leave || shutdown(fd, SHUT_RD) < 0)
+        listen(fd, 0);
 }
 
 void mc_listeners_admit(const struct mc_generation *g, size_t i)
@@ -205,7 +207,7 @@ void mc_listeners_refuse(struct mc_generation *g)
             continue;
         unlink_path(g, i);
         if (!g->places[i].shared && !g->places[i].given)
-            mc_listeners_refuse_fd(g->listen_fds[i], &g->conf->listens[i].addr);
+            mc_listeners_refuse_fd(g->listen_fds[i], &g->conf->listens[i].addr, true);
         mc_fd_close(&g->listen_fds[i]);
     }
 }
@@ -246,8 +248,10 @@ static int keep(struct mc_generation *g, size_t i, size_t j)
     const struct mc_generation *from = g->older;
     const struct mc_conf_listen *l = &g->conf->listens[i];
     int fd = from->listen_fds[j] < 0 ? -1 : fcntl(from->listen_fds[j], F_DUPFD_CLOEXEC, 3);
-    if (fd >= 0 && l->addr.fd < 0 && g->conf->set.backlog != from->conf->set.backlog)
+    if (fd >= 0 && l->addr.fd < 0 && g->conf->set.backlog != from->conf->set.backlog) {
         listen(fd, (int)g->conf->set.backlog);
+        mc_seats_backlog(g->arbiter, &l->addr, (int)g->conf->set.backlog);
+    }
     g->places[i] = from->places[j];
     return fd;
 }
@@ -284,7 +288,7 @@ void mc_listeners_part(struct mc_generation *g)
             mc_info("Reload: no longer listening at %s", l->text);
             unlink_path(g, i);
             if (!g->places[i].shared && !g->places[i].given)
-                mc_listeners_refuse_fd(g->listen_fds[i], &l->addr);
+                mc_listeners_refuse_fd(g->listen_fds[i], &l->addr, false);
         }
         mc_fd_close(&g->listen_fds[i]);
     }

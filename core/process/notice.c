@@ -1,5 +1,6 @@
 /* What Gunicorn's server hooks are told: which messages go to the zygote that runs them, in Gunicorn's order, and what happens when one does not
- * come back. The hooks of a generation live in the zygote of its first Python pool. Never waits: the channel keeps the order.
+ * come back. The hooks of a generation live in the zygote of its first Python pool; each that lives knows all workers, and the one of a worker's own
+ * generation hears of its end, as it has the object that pre_fork was given. Never waits: the channel keeps the order.
  * Called by the arbiter's loop; does nothing where the setting hooks is not set. */
 #include "core/process/arbiter.h"
 
@@ -24,6 +25,11 @@ static struct mc_kid *hearer(struct mc_generation *g)
 {
     struct mc_arb_pool *p = home(g);
     return p && p->zygote.life == MC_LIFE_READY && p->zygote.io.fd >= 0 ? &p->zygote : NULL;
+}
+
+static struct mc_generation *newest(const struct mc_arbiter *a)
+{
+    return a->fresh ? a->fresh : a->gen;
 }
 
 static void expect(struct mc_kid *k)
@@ -118,15 +124,23 @@ void mc_notice_spawned(struct mc_kid *zygote)
 
 void mc_notice_born(struct mc_kid *k)
 {
-    struct mc_kid *zygote = hearer(k->pool->gen);
-    if (zygote)
-        say_worker(zygote, MC_HOOK_BORN, k->pid, k->age);
+    for (struct mc_generation *g = newest(k->arbiter); g; g = g->older)
+        say_worker(hearer(g), MC_HOOK_BORN, k->pid, k->age);
 }
 
 void mc_notice_gone(struct mc_kid *k)
 {
     struct mc_arbiter *a = k->arbiter;
-    if (!k->slot || k->pid <= 0 || !k->pool->conf->python || !home(a->gen))
+    struct mc_kid *own = hearer(k->pool->gen);
+    if (!k->slot || k->pid <= 0 || !k->pool->conf->python)
+        return;
+    for (struct mc_generation *g = newest(a); g; g = g->older) {
+        if (hearer(g) != own)
+            say_worker(hearer(g), MC_HOOK_GONE, k->pid, k->age);
+    }
+    if (k->pool->gen != a->gen && say_worker(own, MC_HOOK_CHILD_EXIT, k->pid, k->age) == MC_OK)
+        return;
+    if (!home(a->gen))
         return;
     if (a->nowed == 0 && say_worker(hearer(a->gen), MC_HOOK_CHILD_EXIT, k->pid, k->age) == MC_OK)
         return;
@@ -172,6 +186,18 @@ void mc_notice_watch(struct mc_kid *k, uint64_t now)
     mc_error("%s (pid:%ld) does not come back from a hook: killed", mc_kid_kind(k), (long)k->pid);
     k->hooks = 0;
     mc_kid_signal(k, SIGKILL, MC_KILL_TIMEOUT);
+}
+
+bool mc_notice_needs(struct mc_arb_pool *p)
+{
+    const struct mc_arbiter *a = p->gen->arbiter;
+    if (p != home(p->gen))
+        return false;
+    for (unsigned i = 0; i < a->nkids; i++) {
+        if (a->kids[i].life != MC_LIFE_NONE && a->kids[i].pool->gen == p->gen && a->kids[i].pool->conf->python)
+            return true;
+    }
+    return p->zygote.hooks > 0;
 }
 
 /* ---- the end ---- */

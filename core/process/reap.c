@@ -79,15 +79,25 @@ static void log_signal(struct mc_kid *k, const char *kind, int sig)
                 busy);
 }
 
+/* With code 0 some leave because they are told to; an app's os._exit(0) is no such end. */
+static void log_exit(struct mc_kid *k, const char *kind, int code)
+{
+    char text[MC_BOARD_BUSY_TEXT];
+    const char *busy = k->slot ? mc_scoreboard_busy(k->slot, text) : "";
+    bool asked = k->life == MC_LIFE_LEAVING, unborn = k->slot && !k->ready_ms;
+    if (code != 0 || (!asked && (*busy || unborn)))
+        mc_error("%s (pid:%ld) exited with code %d.%s%s", kind, (long)k->pid, code, *busy ? " It was in: " : "", busy);
+    else
+        mc_debug("%s (pid:%ld) has ended", kind, (long)k->pid);
+}
+
 static void log_end(struct mc_kid *k, int status)
 {
     const char *kind = mc_kid_kind(k);
     if (WIFSIGNALED(status))
         log_signal(k, kind, WTERMSIG(status));
-    else if (WEXITSTATUS(status) != 0)
-        mc_error("%s (pid:%ld) exited with code %d.", kind, (long)k->pid, WEXITSTATUS(status));
     else
-        mc_debug("%s (pid:%ld) has ended", kind, (long)k->pid);
+        log_exit(k, kind, WEXITSTATUS(status));
 }
 
 static void back_off(struct mc_arbiter *a, struct mc_arb_pool *p)

@@ -89,7 +89,7 @@ void mc_reload_ask(struct mc_arbiter *a)
     if (a->check || a->stopping != MC_STOP_NOT)
         return;
     mc_info("Hang up: Master");
-    if (r->pending || r->state != MC_RELOAD_NONE)
+    if (!r->pending && r->state != MC_RELOAD_NONE) /* of a storm it is said once */
         mc_info("Reload: one is under way: another one follows it");
     r->pending = true;
     r->change = 0;
@@ -233,8 +233,8 @@ bool mc_reload_reaped(struct mc_arbiter *a, pid_t pid, int status)
     char *text = read_loaded(r->loaded, &n);
     r->loader = 0;
     mc_fd_close(&r->loaded);
-    if (a->stopping != MC_STOP_NOT) {
-        enter(a, MC_RELOAD_NONE);
+    if (r->state != MC_RELOAD_LOADING) {
+        mc_debug("Reload: who read the configuration has ended");
     } else if (text && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         build(a, text, n);
     } else {
@@ -261,6 +261,11 @@ void mc_reload_unborn(struct mc_arbiter *a, struct mc_arb_pool *p, const struct 
         return;
     char said[sizeof(a->reload.failure)];
     snprintf(said, sizeof(said), "%s", a->reload.failure);
+    bool silent = !*said && !e->timeout && !e->pool_ready;
+    if (silent && e->signal)
+        snprintf(said, sizeof(said), "it was sent %s", mc_signals_name(e->signal));
+    else if (silent && !e->ready)
+        snprintf(said, sizeof(said), "it exited with code %d", e->code);
     const char *what = e->timeout                                              ? "a worker or its import was silent for longer than timeout"
                        : e->failed == MC_EXIT_APP || e->code == MC_EXIT_APP ? "App failed to load"
                        : e->ready                                           ? "its workers end at once"
@@ -406,7 +411,7 @@ void mc_reload_tend(struct mc_arbiter *a)
         mc_info("Reload: done, generation %u serves", a->gen->number);
         enter(a, MC_RELOAD_NONE);
     }
-    if (!r->pending || !may_begin(a))
+    if (!r->pending || r->loader != 0 || !may_begin(a)) /* one that was given up may still be there: its end wakes us */
         return;
     if (r->state == MC_RELOAD_PROVING) {
         mc_reload_note(a, "it has not proved itself yet, and the next one is asked for");

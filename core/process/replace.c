@@ -59,11 +59,19 @@ static int is_its_file(const struct replace *r)
     return fail("%s names process %ld, a monoceros with another pidfile: nothing was signalled", r->pidfile, (long)r->pid);
 }
 
+static int cannot_tell(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return fail("%s is no file", path);
+    return access(path, R_OK) == 0 ? fail("%s names no process that runs", path) : fail("cannot read %s: %s", path, strerror(errno));
+}
+
 static int identify(struct replace *r)
 {
     r->pid = mc_pidfile_owner(r->pidfile);
     if (r->pid == 0)
-        return access(r->pidfile, F_OK) == 0 ? fail("%s names no process that runs", r->pidfile) : fail("cannot read %s: %s", r->pidfile, strerror(errno));
+        return cannot_tell(r->pidfile);
     r->pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
     int rc = mc_plate_find(&r->plate, r->pid);
     if (rc == MC_DECLINED)
@@ -140,7 +148,11 @@ static int check(const struct replace *r)
     mc_plate_free_words(&w);
     if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return MC_OK;
-    return fail("the check failed: process %ld goes on as it is", (long)r->pid);
+    if (pid > 0 && WIFSIGNALED(status))
+        return fail("the check was sent %s: process %ld goes on as it is", mc_signals_name(WTERMSIG(status)), (long)r->pid);
+    if (pid < 0)
+        return fail("cannot start the check: %s", strerror(errno));
+    return fail("the check failed with code %d: process %ld goes on as it is", WEXITSTATUS(status), (long)r->pid);
 }
 
 /* ---- the steps ---- */

@@ -183,7 +183,7 @@ static void tend_older(struct mc_arbiter *a, bool all_here)
                 else
                     lives = true;
             }
-            if (!lives)
+            if (!lives && !mc_notice_needs(p))
                 dismiss_zygote(p);
         }
     }

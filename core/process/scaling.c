@@ -101,21 +101,23 @@ static struct view look(const struct mc_arb_pool *p)
 {
     const struct mc_arbiter *a = p->gen->arbiter;
     struct view v = {.settled = !a->fresh};
-    unsigned live = 0, ready = 0, sum = 0;
+    unsigned live = 0, ready = 0, all = 0, sum = 0;
     for (unsigned i = 0; i < a->nkids; i++) {
         const struct mc_kid *k = &a->kids[i];
         if (!mc_kid_live(k))
             continue;
         v.settled &= k->pool->gen == p->gen; /* or a reload is under way */
         live += k->pool == p;
-        if (k->pool != p || k->life != MC_LIFE_READY)
+        ready += k->pool == p && k->life == MC_LIFE_READY;
+        /* Older ones, too: they have their part of the load until they leave. */
+        if (k->life != MC_LIFE_READY || strcmp(k->pool->conf->name, p->conf->name) != 0)
             continue;
-        ready++;
+        all++;
         sum += busy(k);
         v.sample.waiting += bounded(mc_slot_get(k->slot->queued));
         v.idle |= mc_scaling_activity(k) == 0;
     }
-    v.sample.busy = ready ? sum / ready : 0;
+    v.sample.busy = all ? sum / all : 0;
     v.sample.waiting = bounded((uint64_t)v.sample.waiting + queues(p));
     v.settled &= ready == p->wanted && live == ready;
     return v;

@@ -5,6 +5,7 @@
 #include "core/os/fd.h"
 #include "core/process/arbiter.h"
 #include "core/process/inherit.h"
+#include "core/process/upgrade.h"
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { SETTLE_MS = 1000, AGAIN_MS = 500, MAX_SEATS = 4096 };
+enum { SETTLE_MS = 1000, AGAIN_MS = 500, MAX_SEATS = 4096, UNKNOWN = MAX_SEATS + 2 };
 
 /* The sockets of seats 1, 2, … of an address. */
 struct mc_seats {
@@ -21,9 +22,11 @@ struct mc_seats {
     char text[160];
     int *fds;
     unsigned n;
-    unsigned choice;   /* how many the kernel chooses among; 0: all */
+    unsigned choice;   /* how many the kernel chooses among; 0: all; UNKNOWN: another program may have told it */
+    unsigned common;   /* so many, the first, are the other program's of an upgrade, too */
     uint64_t quiet_ms; /* since when the last of them is too many, and empty; 0: it is not */
-    uint64_t told_ms;  /* workers were given it */
+    uint64_t lone_ms;  /* since when some seat has nobody; 0: each has somebody */
+    uint64_t told_ms;  /* workers were given one that is not theirs */
 };
 
 static bool seated(const struct mc_generation *g, size_t i)
@@ -97,7 +100,7 @@ static int open_one(const struct mc_generation *g, size_t i, struct mc_seats *s)
     }
     if (fd >= 0 && append(s, fd) == MC_OK) {
         s->quiet_ms = 0;
-        if (s->choice)
+        if (s->choice && !mc_upgrade_has_heir())
             choose(s, g->listen_fds[i], s->n + 1);
         return MC_OK;
     }
@@ -248,6 +251,70 @@ static void shrink(struct mc_arbiter *a, struct mc_seats *s, unsigned n)
     s->quiet_ms = 0;
 }
 
+/* None is too many (any more). */
+static void keep(const struct mc_arbiter *a, struct mc_seats *s, size_t i)
+{
+    int on = 1;
+    if (s->choice)
+        choose(s, a->gen->listen_fds[i], s->n + 1);
+    if (s->quiet_ms)
+        (void)setsockopt(s->fds[s->n - 1], IPPROTO_TCP, TCP_DEFER_ACCEPT, &on, sizeof(on));
+    s->quiet_ms = 0;
+}
+
+/* ---- a seat without a worker for long, as births fail: the others serve its queue ---- */
+
+static bool taken(const struct mc_arbiter *a, const struct mc_conf_pool *pool, unsigned seat)
+{
+    for (unsigned j = 0; j < a->nkids; j++) {
+        const struct mc_kid *k = &a->kids[j];
+        if (k->pool && strcmp(k->pool->conf->name, pool->name) == 0 && mc_kid_live(k) && k->seat == seat)
+            return true;
+    }
+    return false;
+}
+
+static void help(struct mc_arbiter *a, struct mc_seats *s, size_t i)
+{
+    uint64_t now = a->loop.now;
+    bool lone = false, may = s->lone_ms && now >= s->lone_ms + SETTLE_MS && now >= s->told_ms + AGAIN_MS;
+    for (unsigned seat = 0; seat <= s->n; seat++) {
+        int fd = seat ? s->fds[seat - 1] : a->gen->listen_fds[i];
+        if (taken(a, a->gen->conf->listens[i].pool, seat))
+            continue;
+        lone = true;
+        if (may && queued(fd) > 0)
+            hand_round(a, s, i, fd);
+    }
+    if (!lone)
+        s->lone_ms = 0;
+    else if (!s->lone_ms)
+        s->lone_ms = now;
+    if (lone)
+        mc_arbiter_wake_at(a, now + AGAIN_MS);
+}
+
+/* ---- what another program has, too, is not switched off ---- */
+
+static bool foreign(const struct mc_generation *g, size_t i, const struct mc_seats *s, unsigned seat)
+{
+    return g->places[i].shared && seat <= s->common;
+}
+
+bool mc_seats_own(const struct mc_kid *k, size_t i)
+{
+    const struct mc_seats *s = k->seat && seated(k->pool->gen, i) ? find(k->arbiter, &k->pool->gen->conf->listens[i].addr) : NULL;
+    return s && s->n >= k->seat && k->seat > s->common;
+}
+
+void mc_seats_share(struct mc_arbiter *a, bool shared)
+{
+    for (struct mc_seats *s = a->seats; s; s = s->next) {
+        s->common = shared ? s->n : 0;
+        s->choice = UNKNOWN;
+    }
+}
+
 /* The address is no longer ours: whoever still has its worker's socket serves that to the end. */
 static void part(struct mc_arbiter *a, struct mc_seats *s)
 {
@@ -255,10 +322,13 @@ static void part(struct mc_arbiter *a, struct mc_seats *s)
     ptrdiff_t i = -1;
     while (g && (i = listener(g, s)) < 0)
         g = g->older;
-    while (s->n > 0) {
-        if (g && !g->places[i].shared)
-            mc_listeners_refuse_fd(s->fds[s->n - 1], &g->conf->listens[i].addr);
-        mc_fd_close(&s->fds[--s->n]);
+    /* The program before us goes on, with those that it has. */
+    if (g && g->places[i].shared && mc_upgrade_pending() && g->listen_fds[i] >= 0)
+        choose(s, g->listen_fds[i], s->common + 1);
+    for (; s->n > 0; s->n--) {
+        if (g && !foreign(g, (size_t)i, s, s->n))
+            mc_listeners_refuse_fd(s->fds[s->n - 1], &g->conf->listens[i].addr, false);
+        mc_fd_close(&s->fds[s->n - 1]);
     }
 }
 
@@ -272,11 +342,21 @@ void mc_seats_tend(struct mc_arbiter *a)
         if (i < 0 || s->n == 0 || a->gen->pools[a->gen->conf->listens[i].pool->index].wanted == 0)
             continue;
         unsigned n = needed(a, s);
-        if (s->n + 1 > n)
+        bool theirs = mc_upgrade_has_heir() && foreign(a->gen, (size_t)i, s, s->n); /* who may need them all */
+        if (s->n + 1 > n && !theirs)
             shrink(a, s, n);
-        else
-            s->quiet_ms = 0;
+        else if (!mc_upgrade_has_heir())
+            keep(a, s, (size_t)i);
+        if (seated(a->gen, (size_t)i))
+            help(a, s, (size_t)i);
     }
+}
+
+void mc_seats_backlog(const struct mc_arbiter *a, const struct mc_addr *addr, int backlog)
+{
+    const struct mc_seats *s = find(a, addr);
+    for (unsigned i = 0; s && i < s->n; i++)
+        (void)listen(s->fds[i], backlog);
 }
 
 /* ---- the end, and the program after us ---- */
@@ -326,4 +406,5 @@ void mc_seats_inherit(struct mc_arbiter *a)
                 mc_fd_close(&fd);
         }
     }
+    mc_seats_share(a, mc_upgrade_pending());
 }

@@ -16,7 +16,7 @@ static bool foreign(const struct mc_generation *g, size_t i)
 static void tell(struct mc_kid *k, size_t i)
 {
     const struct mc_generation *g = k->pool->gen;
-    struct mc_msg m = {.kind = MC_MSG_SHARE, .value = (uint32_t)i, .code = foreign(g, i)};
+    struct mc_msg m = {.kind = MC_MSG_SHARE, .value = (uint32_t)i, .code = foreign(g, i) && !mc_seats_own(k, i)};
     if (k->io.fd >= 0 && k->slot && g->conf->listens[i].pool == k->pool->conf && mc_channel_send(k->io.fd, &m, NULL, 0) != MC_OK)
         mc_warn("cannot tell pid %ld whose its sockets are: %m", (long)k->pid);
 }
@@ -67,6 +67,8 @@ static struct mc_generation *first(const struct mc_arbiter *a)
 
 void mc_shares_set(struct mc_arbiter *a, const struct mc_inherit *with)
 {
+    if (!with)
+        mc_seats_share(a, true);
     for (struct mc_generation *g = first(a); g; g = g->older) {
         for (size_t i = 0; i < g->conf->nlistens; i++) {
             if (ours(g, i))
@@ -86,6 +88,7 @@ void mc_shares_end(struct mc_arbiter *a)
                 mc_listeners_admit(g, i);
         }
     }
+    mc_seats_share(a, false);
 }
 
 void mc_shares_print(const struct mc_arbiter *a, struct mc_sb *out)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CELL = 72, LAST_MIN = 12, GAP = 2 };
+enum { CELL = 72, LAST_MIN = 12, LAST_ENOUGH = 20, GAP = 2 };
 
 struct column {
     const char *title;
@@ -111,6 +111,12 @@ static void measure(const struct table *t, size_t *widths)
 /* Columns that do not fit go, the lightest first: width 0. What is left for the last one; SIZE_MAX: any length. */
 static size_t fit(const struct table *t, size_t *widths, unsigned limit)
 {
+    size_t last = LAST_MIN;
+    for (size_t r = 0; r < t->rows; r++) {
+        size_t n = t->last[r] ? strlen(t->last[r]) : 0;
+        last = n > last ? n : last;
+    }
+    last = last < LAST_ENOUGH ? last : LAST_ENOUGH;
     for (;;) {
         size_t sum = 0, lightest = t->n;
         for (size_t c = 0; c + 1 < t->n; c++) {
@@ -121,7 +127,7 @@ static size_t fit(const struct table *t, size_t *widths, unsigned limit)
         }
         if (limit == 0)
             return SIZE_MAX;
-        if (sum + LAST_MIN <= limit || lightest == t->n)
+        if (sum + last <= limit || lightest == t->n)
             return limit > sum ? limit - sum : 0;
         widths[lightest] = 0;
     }
@@ -333,7 +339,8 @@ static void fill_worker(const struct mc_status_worker *w, struct table *t, size_
     count(cell(t, row, W_CONN), CELL, w->connections);
     count(cell(t, row, W_IDLE), CELL, w->idle);
     snprintf(cell(t, row, W_CPU), CELL, "%u%%", mc_slot_get(w->slot->load) / 10 <= 99999 ? mc_slot_get(w->slot->load) / 10 : 0);
-    size(cell(t, row, W_RSS), CELL, mc_slot_get(w->slot->rss));
+    if (mc_slot_get(w->slot->rss)) /* else it has not been born yet, or not long ago */
+        size(cell(t, row, W_RSS), CELL, mc_slot_get(w->slot->rss));
     t->last[row] = deed(w);
     t->colour[row] = colour_of(w->state);
 }

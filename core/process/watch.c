@@ -228,38 +228,65 @@ void mc_watch_files(struct mc_kid *k, int fd)
 
 /* ---- reload_extra_files ---- */
 
-/* Every directory in which a match could be. */
-static void watch_tree(const char *dir, unsigned *left)
+static bool matches(const char *path)
 {
-    bool wanted = false;
-    for (size_t i = 0; i < self.npatterns; i++)
-        wanted |= mc_watch_below(self.patterns[i], dir);
-    if (!wanted || *left == 0)
-        return;
+    for (size_t i = 0; i < self.npatterns; i++) {
+        if (mc_watch_match(self.patterns[i], path))
+            return true;
+    }
+    return false;
+}
+
+/* Could a match be below? */
+static bool above_matches(const char *dir)
+{
+    for (size_t i = 0; i < self.npatterns; i++) {
+        if (mc_watch_below(self.patterns[i], dir))
+            return true;
+    }
+    return false;
+}
+
+/* Every directory in which a match could be. True: there is one. */
+static bool watch_tree(const char *dir, unsigned *left)
+{
+    bool found = false;
+    if (!above_matches(dir) || *left == 0)
+        return false;
     --*left;
     watch_app_dir(dir, MC_WATCH_APP);
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
         char path[PATH_MAX];
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || (e->d_type != DT_DIR && e->d_type != DT_UNKNOWN))
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+            (size_t)snprintf(path, sizeof(path), "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, e->d_name) >= sizeof(path))
             continue;
-        if ((size_t)snprintf(path, sizeof(path), "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, e->d_name) < sizeof(path))
-            watch_tree(path, left);
+        if (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN)
+            found |= watch_tree(path, left);
+        if (e->d_type != DT_DIR)
+            found |= matches(path);
     }
     if (d)
         closedir(d);
+    return found;
 }
 
-/* The directory before the first component with a wildcard. */
+/* The directory before the first component with a wildcard; while it is not there, the nearest one above it. */
 static void watch_pattern(const char *pattern)
 {
     char dir[PATH_MAX];
+    struct stat st;
     unsigned left = DIRECTORIES_MOST;
     size_t n = strcspn(pattern, "*?[");
     while (n > 1 && pattern[n - 1] != '/')
         n--;
     snprintf(dir, sizeof(dir), "%.*s", n > 1 ? (int)n - 1 : 1, pattern);
-    watch_tree(dir, &left);
+    (void)watch_tree(dir, &left);
+    for (char *slash; stat(dir, &st) < 0 && (slash = strrchr(dir, '/')) != NULL && slash > dir;) {
+        *slash = '\0';
+        if (stat(dir, &st) == 0)
+            watch_app_dir(dir, MC_WATCH_APP);
+    }
     if (left == 0)
         mc_warn("reload_extra_files: '%s' means more than %d directories: the rest is not watched", pattern, DIRECTORIES_MOST);
 }
@@ -342,15 +369,6 @@ static bool known_directory(const char *dir)
     return false;
 }
 
-static bool matches(const char *path)
-{
-    for (size_t i = 0; i < self.npatterns; i++) {
-        if (mc_watch_match(self.patterns[i], path))
-            return true;
-    }
-    return false;
-}
-
 static bool is_module(const char *name)
 {
     size_t n = strlen(name);
@@ -406,18 +424,17 @@ static bool changed(const char *path)
 {
     struct file *f = *find(path);
     struct stat st;
+    unsigned left = DIRECTORIES_MOST;
+    const char *name = strrchr(path, '/');
     if (f)
         return look(f);
     bool there = stat(path, &st) == 0;
-    if (there && S_ISDIR(st.st_mode)) {
-        for (size_t i = 0; i < self.npatterns; i++) { /* a new one, perhaps with matches in it */
-            if (mc_watch_below(self.patterns[i], path))
-                watch_pattern(self.patterns[i]);
-        }
-        return known_directory(path);
-    }
-    /* A module of whose coming and going nothing is left was an editor's. */
-    return there || matches(path) || known_directory(path);
+    if (there && S_ISDIR(st.st_mode)) /* a new one, perhaps with matches in it */
+        return watch_tree(path, &left) || known_directory(path);
+    if (there || matches(path) || known_directory(path))
+        return true;
+    /* A directory, which may have had matches in it; a module of whose coming and going nothing is left was an editor's. */
+    return above_matches(path) && !(name && is_module(name + 1));
 }
 
 void mc_watch_tend(struct mc_arbiter *a)

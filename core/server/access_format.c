@@ -52,12 +52,15 @@ static struct mc_access_op absent(void)
 /* {name}e, in place: HTTP_X_Y becomes the field x-y. */
 static struct mc_access_op environ_key(char *name)
 {
+    static char remote_port[] = "remote_port";
     for (char *p = name; *p; p++)
         *p = (char)mc_lower((unsigned char)*p);
     for (size_t i = 0; i < MC_COUNT(variables); i++) {
         if (strcmp(name, variables[i].name) == 0)
             return (struct mc_access_op){.what = variables[i].what};
     }
+    if (strcmp(name, remote_port) == 0)
+        return named(remote_port, MC_ATOM_VARIABLE);
     bool content = strcmp(name, "content_type") == 0 || strcmp(name, "content_length") == 0;
     if (!content && strncmp(name, "http_", 5) != 0)
         return absent();

@@ -47,6 +47,13 @@ static void tell_no_clients(struct mc_worker *w)
     }
 }
 
+static void tell_late(const struct mc_worker *w, unsigned left)
+{
+    char line[4 * MC_SLOT_TEXT];
+    size_t n = mc_str_escape(line, sizeof(line), mc_str(w->slot->busy));
+    mc_warn("graceful_timeout is over: %u connection%s cut%s%.*s", left, left == 1 ? " is" : "s are", n ? ", the oldest request is " : "", (int) n, line);
+}
+
 void mc_worker_drain_tick(struct mc_timer *t)
 {
     struct mc_worker *w = t->data;
@@ -72,9 +79,9 @@ void mc_worker_drain_tick(struct mc_timer *t)
     unsigned left = w->nconns - (w->hops_stay ? w->nhop : 0);
     bool late = w->drain_deadline && now >= w->drain_deadline;
     if (late && (open || left > 0)) {
-        mc_warn("graceful_timeout is over: %u connections are cut", left);
+        tell_late(w, left);
     } else if (late && w->nbehind > 0) {
-        mc_warn("graceful_timeout is over: work behind %u responses is cancelled", w->nbehind);
+        mc_warn("graceful_timeout is over: work behind %u response%s cancelled", w->nbehind, w->nbehind == 1 ? " is" : "s is");
     }
     left += w->hops_stay ? 0 : w->nbehind;
     if (w->hops_stay && (late || (!open && left == 0))) {

@@ -186,7 +186,25 @@ static int load(const struct mc_conf_app *app)
     return apps[app->index] ? MC_OK : MC_ERROR;
 }
 
-/* ": ModuleNotFoundError: No module named 'x'", "(FILE, line N)" behind it: where it was raised. A SyntaxError says its own. */
+/* "SyntaxError: invalid syntax (FILE, line N)" with the whole path, which its own text leaves out; NULL: it is of another kind. */
+static PyObject *describe_syntax(PyObject *type, PyObject *value)
+{
+    PyObject *text = NULL;
+    if (!PyErr_GivenExceptionMatches(type, PyExc_SyntaxError))
+        return NULL;
+    PyObject *name = PyObject_GetAttrString(type, "__name__"), *why = PyObject_GetAttrString(value, "msg");
+    PyObject *file = PyObject_GetAttrString(value, "filename"), *line = PyObject_GetAttrString(value, "lineno");
+    if (name && why && file && line && file != Py_None)
+        text = PyUnicode_FromFormat("%U: %S (%S, line %S)", name, why, file, line);
+    PyErr_Clear();
+    Py_XDECREF(line);
+    Py_XDECREF(file);
+    Py_XDECREF(why);
+    Py_XDECREF(name);
+    return text;
+}
+
+/* "ModuleNotFoundError: No module named 'x' (FILE, line N)": where it was raised. */
 static PyObject *describe(PyObject *type, PyObject *value, PyObject *tb)
 {
     PyObject *name = PyObject_GetAttrString(type, "__name__"), *text = NULL, *last = NULL, *next = tb ? Py_NewRef(tb) : NULL;
@@ -197,9 +215,10 @@ static PyObject *describe(PyObject *type, PyObject *value, PyObject *tb)
     }
     PyObject *frame = last ? PyObject_GetAttrString(last, "tb_frame") : NULL, *code = frame ? PyObject_GetAttrString(frame, "f_code") : NULL;
     PyObject *file = code ? PyObject_GetAttrString(code, "co_filename") : NULL, *line = last ? PyObject_GetAttrString(last, "tb_lineno") : NULL;
-    if (name && file && line && !PyErr_GivenExceptionMatches(type, PyExc_SyntaxError))
+    text = describe_syntax(type, value);
+    if (!text && name && file && line)
         text = PyUnicode_FromFormat("%U: %S (%S, line %S)", name, value, file, line);
-    else if (name)
+    else if (!text && name)
         text = PyUnicode_FromFormat("%U: %S", name, value);
     Py_XDECREF(line);
     Py_XDECREF(file);

@@ -28,6 +28,19 @@ static int freeze(void)
     return frozen ? MC_OK : MC_ERROR;
 }
 
+/* A fork takes one thread along. */
+static void tell_of_threads(void)
+{
+    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *count = threading ? PyObject_CallMethod(threading, "active_count", NULL) : NULL;
+    long n = count ? PyLong_AsLong(count) : 0;
+    if (n > 1)
+        mc_warn("preload_app: %ld threads of the app run already; they do not go on in workers: start them in the hook post_fork", n - 1);
+    PyErr_Clear();
+    Py_XDECREF(count);
+    Py_XDECREF(threading);
+}
+
 static int preload(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap)
 {
     int code = mc_app_import(conf, pool, err, errcap);
@@ -35,6 +48,8 @@ static int preload(const struct mc_conf *conf, const struct mc_conf_pool *pool, 
         mc_interp_log("Exception in worker process");
         return MC_EXIT_BOOT;
     }
+    if (code == MC_OK && pool->set.preload_app)
+        tell_of_threads();
     return code;
 }
 

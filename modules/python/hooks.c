@@ -210,7 +210,7 @@ bool mc_hooks_tell(enum mc_hook what, uint32_t value, const char *more)
 {
     static const char *const words[] = {
         [MC_HOOK_STARTING] = "on_starting", [MC_HOOK_READY] = "when_ready",  [MC_HOOK_BORN] = "born",       [MC_HOOK_CHILD_EXIT] = "child_exit",
-        [MC_HOOK_NWORKERS] = "nworkers_changed", [MC_HOOK_RELOAD] = "on_reload", [MC_HOOK_EXIT] = "on_exit", [MC_HOOK_PRE_EXEC] = "pre_exec",
+        [MC_HOOK_GONE] = "gone", [MC_HOOK_NWORKERS] = "nworkers_changed", [MC_HOOK_RELOAD] = "on_reload", [MC_HOOK_EXIT] = "on_exit", [MC_HOOK_PRE_EXEC] = "pre_exec",
     };
     return any && (size_t)what < MC_COUNT(words) && ask("tell", Py_BuildValue("(sks)", words[what], (unsigned long)value, more));
 }

@@ -268,6 +268,8 @@ def tell(name, value, text):
     if name == "born":
         server.WORKERS[value] = server.newborn.pop(int(text), None) or Worker(int(text))
         server.WORKERS[value].pid = value
+    elif name == "gone":
+        server.WORKERS.pop(value, None)
     elif name == "child_exit":
         gone = server.WORKERS.pop(value, None) or Worker(int(text), value)
         gone.alive = False
@@ -311,8 +313,10 @@ def watch_abort():
 
 
 def loaded(app):
-    worker.wsgi, worker.booted = app, True
-    return call("post_worker_init", worker)
+    worker.wsgi = app
+    leave = call("post_worker_init", worker)
+    worker.booted = True
+    return leave
 
 
 def interrupted():

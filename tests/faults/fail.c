@@ -1,5 +1,6 @@
 /* For LD_PRELOAD: lets one system or library call fail. FAIL=NAME names it, FAIL_ERRNO=N says how, and which calls of a process fail is
- * FAIL_NTH=N (only the Nth), FAIL_EACH=N (each Nth) or all; FAIL_WHILE=PATH: only while this file exists. Built and used by the tests. */
+ * FAIL_NTH=N (only the Nth), FAIL_EACH=N (each Nth) or all; FAIL_WHILE=PATH: only while this file exists. FAIL=clock shifts the time of day.
+ * Built and used by the tests. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -10,6 +11,9 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 void *__libc_malloc(size_t n);
@@ -86,4 +90,45 @@ void *calloc(size_t m, size_t n)
 void *realloc(void *p, size_t n)
 {
     return fails("malloc") ? NULL : __libc_realloc(p, n);
+}
+
+/* FAIL=clock: the time of day is shifted by as many seconds as FAIL_WHILE says. */
+static time_t shift(void)
+{
+    char text[32] = "";
+    if (strcmp(name, "clock") != 0)
+        return 0;
+    FILE *file = fopen(gate, "r");
+    if (file) {
+        (void)!fgets(text, sizeof(text), file);
+        fclose(file);
+    }
+    return atol(text);
+}
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    int rc = (int)syscall(SYS_clock_gettime, id, t);
+    if (rc == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
+        t->tv_sec += shift();
+    return rc;
+}
+
+time_t time(time_t *to)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    if (to)
+        *to = t.tv_sec;
+    return t.tv_sec;
+}
+
+int gettimeofday(struct timeval *t, void *zone)
+{
+    struct timespec now;
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    t->tv_sec = now.tv_sec;
+    t->tv_usec = now.tv_nsec / 1000;
+    return 0;
 }

@@ -373,7 +373,7 @@ static void serve(struct mc_worker *w)
     }
     w->left_behind = stuck;
     if (stuck > 0) {
-        mc_warn("%u threads are still inside the app: left behind", stuck);
+        mc_warn("%u thread%s still inside the app: left behind", stuck, stuck == 1 ? " is" : "s are");
     } else {
         take_back(g);
     }

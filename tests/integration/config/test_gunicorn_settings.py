@@ -1,11 +1,13 @@
 """Gunicorn's settings under Gunicorn's names: each one is known, and its default is never an error, in a file and on the command line."""
 
+import importlib
 import pathlib
 import re
 
 import pytest
 
 from lib import server as under_test
+from lib.fixtures import WORKERS
 
 HERE = pathlib.Path(__file__).parent
 SITE = 'server "s" { listen = "127.0.0.1:1"  route "r" { respond { } } }\n'
@@ -36,6 +38,31 @@ def quoted(value):
 
 def test_there_are_119():
     assert len({row[0] for row in ROWS}) == len(ROWS) == 119
+
+
+def test_the_list_is_gunicorns():
+    """Names, flags and defaults, against the table of the Gunicorn that is there; http2_cleartext came after 26.1.0."""
+    gunicorn = pytest.importorskip("gunicorn", reason="Gunicorn is not there to be compared with")
+    if gunicorn.__version__ != "26.1.0":
+        pytest.skip(f"Gunicorn {gunicorn.__version__} has another list")
+    config = importlib.import_module("gunicorn.config")
+    theirs = {setting.name: setting for setting in config.KNOWN_SETTINGS}
+    of_the_machine = {"config", "chdir", "user", "group", "control_socket", "control_socket_mode"}
+    assert {row[0] for row in ROWS} - set(theirs) == {"http2_cleartext"} and not set(theirs) - {row[0] for row in ROWS}
+    for name, kind, flags, default, _ in ROWS:
+        setting = theirs.get(name)
+        if not setting:
+            continue
+        assert flags == (setting.cli or []), name
+        assert (kind == "hook") == callable(setting.default), name
+        assert not flags or (kind == "flag") == (setting.action in ("store_true", "store_false", "store_const")), name
+        value = setting.default
+        if callable(value) or name in of_the_machine:
+            continue
+        if isinstance(value, dict):
+            value = [f"{key}: {item}" for key, item in value.items()]
+        said = ("no", "yes")[value] if isinstance(value, bool) else ",".join(value) if isinstance(value, list) else str(value or "")
+        assert default in (said, {"sendfile": "yes"}.get(name)) or str(value) == default, name
 
 
 @pytest.mark.parametrize("name", [row[0] for row in ROWS])
@@ -94,6 +121,8 @@ def test_the_guide_names_all():
 @pytest.mark.parametrize("row", [row for row in ROWS if row[4]], ids=lambda row: row[0])
 def test_what_the_guide_says_of_other_values(tmp_path, row):
     name, kind, _, _, other = row
+    if name == "threads" and "gthread" not in WORKERS:
+        pytest.skip("built without gthread")
     done = check(tmp_path, f"{name} = {quoted(other)}\n")
     word = GUIDE[name][1]
     if word in ("kept", "changed"):

@@ -5,7 +5,6 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
-from signal import SIGHUP
 
 import pytest
 
@@ -27,32 +26,6 @@ server "a" { listen = "{address} tls"
 
 def site_of(pki, more=""):
     return SITE.replace("PKI", str(pki.dir)).replace("MORE", more)
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-@pytest.mark.parametrize("size", [48, 80])
-def test_tickets_forged_with_a_key_of_zeros(monoceros, pki, context, version, size):
-    """What a key slot holds that was never filled is known to everybody: sessions under it are nobody's, before and after a reload."""
-    (pki.dir / "zero.tk").write_bytes(bytes(size))
-    forger = monoceros(config=site_of(pki, f'ticket_keys = "{pki["zero.tk"]}"'))
-    victim = monoceros(config=site_of(pki))
-    made = context(only=version)
-    with Client(forger.address, made) as c:
-        assert c.ask()[0] == 200
-        session = c.tls.session
-    with Client(forger.address, made, session=session) as c:
-        assert c.tls.session_reused
-    for reloads in (1, 2, 3):
-        for _ in range(4):
-            with Client(victim.address, made, session=session) as c:
-                assert not c.tls.session_reused and c.ask()[0] == 200
-        victim.signal(SIGHUP)
-        victim.wait_log("were read again|have not changed", reloads)
-    with Client(victim.address, made) as c:
-        assert c.ask()[0] == 200
-        own = c.tls.session
-    with Client(forger.address, made, session=own) as c:
-        assert not c.tls.session_reused
 
 
 def test_tickets_that_were_changed(monoceros, pki, context):

@@ -108,6 +108,27 @@ def test_on_starting_may_refuse_the_start(project):
     assert "on_starting asks to exit" in site.log() and "no database" in site.log()
 
 
+def test_sys_exit_ends_nothing_but_a_boot(project):
+    names = {"when_ready": 1, "pre_fork": 2, "child_exit": 2, "worker_exit": 2, "on_exit": 1, "nworkers_changed": 3, "on_reload": 1, "post_request": 4}
+    text = "\n".join(f"def {name}({', '.join('abcd'[:count])}): raise SystemExit(7)" for name, count in names.items())
+    site = project(text, expect_errors=True)
+    assert site.ask("GET", "/").status == 200
+    site.signal(signal.SIGHUP)
+    site.wait_log("Reload: done")
+    assert site.ask("GET", "/").status == 200
+    site.signal(signal.SIGTERM)
+    assert site.wait() == 0
+    for name in names:
+        assert f"[ERROR] {name} asks to exit\n" in site.log(), name
+
+
+@pytest.mark.parametrize("name, words", [("post_fork", "server, worker"), ("post_worker_init", "worker")])
+def test_sys_exit_is_a_failed_boot(project, name, words):
+    site = project(f"def {name}({words}): raise SystemExit(7)\n", expect_errors=True, ready=False)
+    assert site.wait() == 3
+    assert f"[ERROR] {name} asks to exit\n" in site.log() and "Reason: Worker failed to boot." in site.log()
+
+
 def test_a_stuck_worker_has_its_abort(project):
     site = project("timeout = 1\ndef worker_abort(worker): note('worker_abort', worker.pid, worker.age)\n"
                    "def worker_exit(server, worker): note('worker_exit')\ndef child_exit(server, worker): note('child_exit', worker.pid)\n",
@@ -182,6 +203,29 @@ def child_exit(server, worker): note("child_exit", worker.age)
     by_name = {name: [pid for pid, text in told if text.startswith(name)] for name in ("on_starting", "pre_fork", "child_exit")}
     assert len(by_name["on_starting"]) == 1 and len(set(by_name["pre_fork"])) == 2
     assert by_name["child_exit"] == by_name["on_starting"] * 2
+
+
+def test_child_exit_has_the_worker_of_pre_fork(project):
+    """After a reload, too: the zygote that forked a worker hears of its end, however long the hook takes."""
+    site = project("""
+import time
+mark = "first"
+def pre_fork(server, worker): worker.mark = (mark, worker.age)
+def child_exit(server, worker):
+    time.sleep(3 if worker.mark == ("first", 2) else 0)
+    note("child_exit", *worker.mark)
+""", "-w", "2")
+    site.wait_workers(2)
+    conf = site.place / "gunicorn.conf.py"
+    conf.write_text(conf.read_text(encoding="utf-8").replace("first", "second"), encoding="utf-8")
+    site.signal(signal.SIGHUP)
+    site.wait_log("Reload: done")
+    until(lambda: len(site.wait_note("child_exit")) == 2, "both")
+    assert [text for _, text in site.wait_note("child_exit")] == ["child_exit first 1", "child_exit first 2"]
+    until(lambda: len(site.processes()) == 3, "the old zygote to leave")
+    site.signal(signal.SIGTERM)
+    assert site.wait() == 0
+    assert sorted(text for _, text in site.wait_note("child_exit"))[2:] == ["child_exit second 3", "child_exit second 4"]
 
 
 def test_prometheus_forgets_dead_workers(project, tmp_path):

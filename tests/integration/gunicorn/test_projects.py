@@ -8,7 +8,7 @@ import socket
 
 import pytest
 from lib.fixtures import WORKERS, factory
-from lib.server import APPS, free_port, run
+from lib.server import APPS, free_port, run, without_origins
 
 pytestmark = [pytest.mark.python, pytest.mark.skipif(not {"sync", "gthread"} <= set(WORKERS), reason="the files name sync and gthread")]
 PROJECTS = APPS / "gunicorn"
@@ -77,3 +77,18 @@ def test_survey(project, convert):
     site.wait_workers(2)
     site.wait_log(r'\{"level": "INFO", "logger": "survey", "message": "a survey"\}\n')
     site.wait_log(r'\{"level": "INFO", "logger": "gunicorn.error", "message": "Worker 2 has its app: True"\}\n')
+
+
+@pytest.mark.parametrize("name", ["inventory", "documents", "survey"])
+def test_a_converted_file_is_the_same(tmp_path, name):
+    place = tmp_path / name
+    shutil.copytree(PROJECTS / name, place)
+    env = {"SITE_PORT": str(free_port()), "SITE_SOCKET": str(tmp_path / "site.sock")}
+    app = ["project.wsgi"] if name == "documents" else []
+    before = run("--print-config", *app, cwd=place, env=env)
+    done = run("--convert", "gunicorn.conf.py", cwd=place, env=env)
+    assert before.returncode == done.returncode == 0, before.stderr + done.stderr
+    (place / "monoceros.conf").write_text(done.stdout, encoding="utf-8")
+    after = run("--print-config", *app, cwd=place, env=env)
+    assert after.returncode == 0, after.stderr
+    assert without_origins(after.stdout) == without_origins(before.stdout)

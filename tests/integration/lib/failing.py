@@ -28,3 +28,8 @@ def environment(directory, call, error, **how):
     values = {"LD_PRELOAD": str(build(directory)), "FAIL": call, "FAIL_ERRNO": str(error)}
     names = {"nth": "FAIL_NTH", "each": "FAIL_EACH", "gate": "FAIL_WHILE"}
     return values | {names[key]: str(value) for key, value in how.items()}
+
+
+def clock(directory, gate):
+    """The system's clock, shifted by as many seconds as the gate says while it exists."""
+    return environment(directory, "clock", 0, gate=gate)

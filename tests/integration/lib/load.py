@@ -1,5 +1,6 @@
 """A closed-loop load client in threads: each client asks, waits for the answer, asks again. It counts what became of every request.
 
+sent      requests that went out: all of answered, wrong, lost and stale, once stop() has returned
 answered  a whole response came, and `check` was content with it
 wrong     a whole response came, and `check` was not
 lost      sent on a fresh connection, no complete answer (reset, closed, silence)
@@ -8,6 +9,7 @@ refused   the connection was not accepted: the server has stopped
 """
 
 import threading
+import time
 from collections import Counter
 
 from lib import wire
@@ -15,8 +17,9 @@ from lib.limits import patience, until
 
 
 class Load:
-    def __init__(self, address, clients=8, keep=False, request=None, method="GET", check=None):
+    def __init__(self, address, clients=8, keep=False, request=None, method="GET", check=None, tls=None):
         self.address = address
+        self.tls = tls                  # an SSLContext
         self.keep = keep
         self.request = request or wire.request(method, "/", close=not keep)
         self.method = method
@@ -46,33 +49,49 @@ class Load:
         return self
 
     def __getattr__(self, name):
-        if name in ("answered", "wrong", "lost", "stale", "refused"):
+        if name in ("sent", "answered", "wrong", "lost", "stale", "refused"):
             return self.counts[name]
         raise AttributeError(name)
+
+    def told(self):
+        return ", ".join(f"{name} {self.counts[name]}" for name in ("sent", "answered", "lost", "stale", "refused", "wrong")) + f" {self.notes}"
+
+    def nothing_lost(self):
+        """Ends it: whatever was sent was answered, and nobody was refused."""
+        self.stop()
+        assert self.sent == self.answered and not self.refused, self.told()
 
     def count(self, what, note=None):
         with self.lock:
             self.counts[what] += 1
             if note and len(self.notes) < 20:
-                self.notes.append(f"{what}: {note}")
+                self.notes.append(f"{time.strftime('%T')} {what}: {note}")
 
     def client(self):
         while not self.ending.is_set():
             try:
-                connection = wire.Connection(self.address)
+                connection = self.connect()
             except (ConnectionRefusedError, FileNotFoundError):
                 self.count("refused")
                 self.ending.wait(0.01)
                 continue
             except OSError as error:        # reset by a listener that closes while we connect
+                self.count("sent")
                 self.count("lost", repr(error))
                 continue
             with connection:
                 self.talk(connection)
 
+    def connect(self):
+        connection = wire.Connection(self.address)
+        if self.tls:
+            connection.sock = self.tls.wrap_socket(connection.sock, server_hostname="localhost", suppress_ragged_eofs=False)
+        return connection
+
     def talk(self, connection):
         fresh = True
         while not self.ending.is_set() or fresh:
+            self.count("sent")
             try:
                 connection.send(self.request)
                 response = connection.read(self.method)

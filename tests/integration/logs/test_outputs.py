@@ -61,7 +61,8 @@ def test_a_json_of_ones_own_and_places_without_lines(monoceros, tmp_path):
         {"line": 'GET /a"b', "status": 200, "to": None, "route": "all"}, {"line": "GET /end", "status": 200, "to": None, "route": "all"}]
 
 
-@pytest.mark.workers(WORKERS[0])
+@pytest.mark.python
+@pytest.mark.workers(*[name for name in WORKERS if name in ("sync", "gthread")])
 @pytest.mark.parametrize("text, why", [("%({no_such}x)s", "unknown variable 'no_such'"), ('{"a": "%(s)s}', "a string of this JSON has no end")])
 def test_formats_that_are_none(monoceros, text, why):
     site = monoceros("--access-logfile", "-", "--access-logformat", text, "basic:app", ready=False)

@@ -49,7 +49,7 @@ def test_a_thread_that_is_stuck(monoceros):
     site.wait_log(r"kit\.so\(")                       # its stack
     until(lambda: not procfs.alive(old), "the old one to leave past the stuck thread")
     assert site.ask("GET", "/sleep?1").text == "rested"
-    assert "1 threads are still inside the app: left behind" in site.stop()
+    assert "1 thread is still inside the app: left behind" in site.stop()
 
 
 @pytest.mark.workers("sync")

@@ -14,6 +14,7 @@ from lib.wire import Connection
 
 pytestmark = [pytest.mark.python, pytest.mark.workers(WORKERS[0])]
 TYPES = [name for name in ("sync", "gthread") if name in WORKERS]
+FRONTS = [name for name in ("epoll", "greenlet", "gthread", "sync") if name in WORKERS]
 
 DIRECT = """
 pool "apps" {{ worker_class = {type}  threads = 2  workers = 2  keepalive = 5 }}
@@ -28,10 +29,8 @@ HOP = 'pool "front" {{ worker_class = {front}  workers = 1  keepalive = 5 }}\n' 
 @pytest.fixture(params=TYPES)
 def both(request, monoceros):
     """Starts the same site with the app in the server's own pool, and in another one."""
-    fronts = [name for name in ("epoll", "gthread", "sync") if name in WORKERS]
-
-    def start(settings="", listen="{address}", **options):
-        values = {"type": request.param, "front": fronts[0], "chdir": APPS / "pools", "listen": listen, "settings": settings}
+    def start(settings="", listen="{address}", front=FRONTS[0], **options):
+        values = {"type": request.param, "front": front, "chdir": APPS / "pools", "listen": listen, "settings": settings}
         return [monoceros(config=text.format(**values), python=True, **options) for text in (DIRECT, HOP)]
     return start
 
@@ -95,8 +94,9 @@ def compare(sites, connect, host="site.example"):
         assert told[0] == told[1], name
 
 
-def test_over_http(both):
-    sites = both()
+@pytest.mark.parametrize("front", FRONTS)
+def test_over_http(both, front):
+    sites = both(front=front)
     compare(sites, plain)
     for site in sites:                  # each reply has been given once: one access line, one Server, no Date twice
         answer = site.ask("GET", "/environ")
@@ -160,11 +160,12 @@ class Tls(Connection):
         self.sock = context.wrap_socket(self.sock, server_hostname=name)
 
 
-@pytest.mark.parametrize("verify,sends", [("off", False), ("optional", False), ("optional", True), ("on", True)])
-def test_over_https(both, certificates, verify, sends):
+@pytest.mark.parametrize("verify,sends,front", [("off", False, FRONTS[0]), ("optional", False, FRONTS[0]), ("optional", True, FRONTS[0]),
+                                                *[("on", True, front) for front in FRONTS]])
+def test_over_https(both, certificates, verify, sends, front):
     policy = "" if verify == "off" else f'verify_client = {verify} client_ca = "{certificates["ca.pem"]}"'
     sites = both(f'tls {{ certificate "x" {{ cert = "{certificates["server.pem"]}" key = "{certificates["server.key"]}" }} {policy} }}',
-                 listen="{address} tls")
+                 listen="{address} tls", front=front)
     context = ssl.create_default_context(cafile=certificates["ca.pem"])
     if sends:
         context.load_cert_chain(certificates["joe.pem"], certificates["joe.key"])

@@ -53,12 +53,13 @@ def test_a_crash_names_signal_and_request(monoceros):
     assert site.ask("GET", "/").status == 200
 
 
-def test_an_exit_code_is_told(monoceros):
+@pytest.mark.parametrize("code", [7, 0])
+def test_an_exit_code_is_told(monoceros, code):
     site = monoceros("unruly:app", cwd=HERE)
     with site.connect() as client:
-        client.send(wire.request("GET", "/leave?code=7"))
+        client.send(wire.request("GET", f"/leave?code={code}"))
         assert client.ended()
-    site.wait_log(r"\[ERROR\] Worker \(pid:\d+\) exited with code 7\.")
+    site.wait_log(rf"\[ERROR\] Worker \(pid:\d+\) exited with code {code}\. It was in: GET /leave")
     until(lambda: site.ask("GET", "/").status == 200, "the successor")
 
 
@@ -177,6 +178,34 @@ def test_noise_in_shared_memory(monoceros):
     site.signal(signal.SIGTTIN)
     site.wait_workers(3)
     assert site.alive()
+
+
+LIMITED = """
+worker_class = {worker}  workers = 3
+app "noise" { module = "noise:app" }
+server "main" {
+    listen = "{address}"
+    route "zones" { match { exact = "/zones" }  app = noise }
+    route "rest"  { limit { key = '$arg_k'  rate = "1000/s"  burst = 1000  conns = 50  size = 64k }  app = noise }
+}
+"""
+
+
+@pytest.mark.python
+@pytest.mark.skipif("thread" in SANITIZED, reason="the noise is a race by intent, and ThreadSanitizer says so")
+def test_noise_in_zones(monoceros, load):
+    """A worker fills the shared memory of the limits while the others count there: they go on, and once it is gone the limits count again."""
+    site = monoceros(config=LIMITED, cwd=HERE, expect_errors=True)
+    before = set(site.wait_workers(3))
+    clients = load(site.address, clients=4, request=wire.request("GET", "/?k=x", close=True), check=lambda response: response.status in (200, 429, 503))
+    clients.wait_answered(50)
+    mad = int(site.ask("GET", "/zones?300").text)
+    clients.wait_answered(clients.answered + 100)
+    os.kill(mad, signal.SIGKILL)
+    until(lambda: mad not in site.workers() and len(site.workers()) == 3, "its successor")
+    assert before - {mad} <= set(site.workers())
+    until(lambda: all(site.ask("GET", f"/?k={n}").status == 200 for n in range(40)), "all to be let in")
+    clients.stop()
 
 
 def test_a_storm_is_slowed_down(monoceros, tmp_path):

@@ -25,7 +25,7 @@ SITE = """
 
 
 def write(path, text):
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(textwrap.dedent(text), encoding="utf-8")
 
 
@@ -141,6 +141,26 @@ def test_extra_files(site):
     told(place / "site.toml", 2)
     assert "c.css" not in server.log()
     assert answer(server) == b"one"
+
+
+def test_directories_of_extra_files(site):
+    """As a checkout makes them: they come, with all that is in them, and go as a whole."""
+    server = site("--reload-extra-file", "templates/**/*.html")
+    place = server.place
+    write(place / "made" / "shop" / "a.html", "x")
+    write(place / "plain" / "notes.txt", "x")
+
+    def reloads(action, number):
+        action()
+        server.wait_log(r"Reloading: ", number)
+
+    reloads(lambda: os.rename(place / "made", place / "templates"), 1)
+    os.rename(place / "plain", place / "templates" / "plain")   # nothing that matches
+    reloads(lambda: write(place / "templates" / "more" / "b.html", "x"), 2)
+    reloads(lambda: os.rename(place / "templates" / "more", place / "elsewhere"), 3)
+    reloads(lambda: os.rename(place / "elsewhere", place / "templates" / "more"), 4)
+    assert re.findall(r"Reloading: (\S+) changed", server.log())[2:] == [f"{place}/templates/more"] * 2
+    assert f"{place}/templates/plain changed" not in server.log()
 
 
 @pytest.mark.parametrize("preload", [False, True])

@@ -105,6 +105,14 @@ def test_access_log_line(monoceros):
                         r'"http://x/" "a\\"b\\x09c"', line), line
 
 
+def test_access_log_of_the_environ(monoceros, tmp_path):
+    site = monoceros("basic:app", "--access-logfile", tmp_path / "log", "--access-logformat", "%({REQUEST_METHOD}e)s %({REMOTE_PORT}e)s %({HTTP_X_A}e)s")
+    with site.connect() as client:
+        port = client.sock.getsockname()[1]
+        assert client.ask("GET", "/", headers=[("X-A", "b")]).status == 200
+    until(lambda: (tmp_path / "log").read_text() == f"GET {port} b\n", "the line")
+
+
 def test_a_log_that_cannot_be_opened(monoceros, tmp_path):
     site = native(monoceros, f'errorlog = "{tmp_path}/none/error.log"', ready=False)
     assert site.wait() == 1 and f"{tmp_path}/none/error.log" in site.log()

@@ -9,7 +9,7 @@ import pytest
 
 from lib import board, procfs, wire
 from lib.fixtures import WORKERS
-from lib.limits import until
+from lib.limits import patience, until
 from lib.server import free_port
 
 CONFIG = """
@@ -317,10 +317,12 @@ def test_a_broken_file(monoceros):
 
 
 BROKEN = {
-    "syntax": ("def app(:\n", "SyntaxError: invalid syntax (shop.py, line 1)"),
+    "syntax": ("def app(:\n", "/shop.py, line 1); generation 1"),
     "import": ("\nimport nowhere_to_be_found\n", "ModuleNotFoundError: No module named 'nowhere_to_be_found' (/"),
     "name": ("apple = 1\n\n", "App failed to load: Failed to find attribute 'app' in 'shop'."),
-    "exit": ("import os\nos._exit(7)\n", "Worker failed to boot"),
+    "exit": ("import os\nos._exit(7)\n", "Worker failed to boot: it exited with code 7"),
+    "leaves": ("import os\nos._exit(0)\n", "Worker failed to boot: it exited with code 0"),
+    "crash": ("import os\nos.kill(os.getpid(), 11)\n", "Worker failed to boot: it was sent SIGSEGV"),
 }
 
 
@@ -346,7 +348,7 @@ def test_a_broken_app(project, load, what, options):
 
 @pytest.mark.python
 def test_an_import_that_hangs(project):
-    site = project("-w", "1", "-t", "2", expect_errors=True)
+    site = project("-w", "1", "-t", str(patience(2)), expect_errors=True)
     ready(site, 1)
     project.write("import time\ntime.sleep(1000)\n")
     site.signal(signal.SIGHUP)

@@ -153,6 +153,72 @@ def test_the_arbiter_is_killed(monoceros, load):
     assert not clients.lost and not clients.wrong, (clients.counts, clients.notes)
 
 
+def serving(site):
+    """Workers that answer new connections."""
+    return {site.ask("GET", "/who").text for _ in range(60)}
+
+
+def test_a_seat_that_was_to_go_is_taken_again(monoceros):
+    """One worker fewer and, before its socket is closed, one more: the kernel chooses that socket again."""
+    site = monoceros("basic:app", "-w", "3", "--reuse-port")
+    settled(site, 3)
+    site.signal(signal.SIGTTOU)
+    site.wait_log("2 workers wanted")
+    site.signal(signal.SIGTTIN)
+    site.wait_log("3 workers wanted")
+    settled(site, 3)
+    until(lambda: len(serving(site)) == 3, "all three to serve")
+
+
+def test_a_seat_without_a_worker(monoceros, tmp_path):
+    """Births fail, and two of three seats are empty: the third one's worker serves the queues of all."""
+    app = tmp_path / "wobbly.py"
+    app.write_text("""import os
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+""")
+    site = monoceros("wobbly:app", "-w", "3", "--reuse-port", "--chdir", str(tmp_path), expect_errors=True)
+    settled(site, 3)
+    until(lambda: len(serving(site)) == 3, "all three to serve")
+    app.write_text("raise RuntimeError('not now')\n")
+    *dead, alive = site.workers()
+    for pid in dead:
+        os.kill(pid, signal.SIGKILL)
+    site.wait_log("fail to start")
+    assert serving(site) == {str(alive)}
+
+
+ROLLBACK = """
+pidfile = "{tmp}/pid"  reuse_port = yes  worker_class = {worker}  workers = 2
+app "who" { module = "basic:app" }
+server "main" { listen = {"{address}"}  route "all" { app = who } }
+"""
+
+
+@anew
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("count", ["4", "1"])
+def test_back_from_an_upgrade_under_load(monoceros, load, count, how):
+    """The new program, of more or fewer workers, leaves again: nothing is lost, and both workers of the old one serve."""
+    site = monoceros(config=ROLLBACK, expect_errors=True)
+    settled(site, 2)
+    clients = load(site.address, clients=6)
+    clients.wait_answered(50)
+    path = site.directory / "test.conf"
+    path.write_text(path.read_text(encoding="utf-8").replace("workers = 2", f"workers = {count}"), encoding="utf-8")
+    site.signal(signal.SIGUSR2)
+    pid = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready")[0][1])
+    clients.wait_answered(clients.answered + 100)
+    os.kill(pid, how)
+    until(lambda: len(sockets(site.address)) == 2, "the new one's sockets to go")
+    site.wait_log("this one goes on")
+    clients.wait_answered(clients.answered + 100)
+    clients.stop()
+    until(lambda: len(serving(site)) == 2, "both to serve")
+    assert not clients.lost and not clients.refused and not clients.wrong, (clients.counts, clients.notes)
+
+
 @anew
 @pytest.mark.parametrize("old, new", [("3 yes", "3 yes"), ("4 yes", "2 yes"), ("1 yes", "3 yes"), ("2 no", "3 yes"), ("3 yes", "2 no")])
 def test_an_upgrade_under_load(monoceros, load, old, new):

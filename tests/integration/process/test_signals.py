@@ -118,10 +118,10 @@ def test_graceful_timeout_ends_a_request_that_does_not_end(monoceros, worker_cla
             assert client.ended()
     log = site.stop()
     if worker_class == "sync":
-        assert "is not done within graceful_timeout: killed" in log
+        assert "is not done within graceful_timeout: killed (in GET /stuck for " in log
         assert "was killed by the arbiter (SIGKILL) after the end of graceful_timeout" in log
     else:
-        assert "graceful_timeout is over: 1 connections are cut" in log and "1 threads are still inside the app: left behind" in log
+        assert "graceful_timeout is over: 1 connection is cut, the oldest request is GET /stuck\n" in log and "1 thread is still inside the app: left behind" in log
 
 
 def test_a_stop_while_the_port_is_taken(monoceros):

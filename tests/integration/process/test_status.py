@@ -149,6 +149,7 @@ def test_the_pidfile_of_the_configuration(monoceros, tmp_path):
     assert done.returncode == 3 and "run.pid" in done.stderr
 
 
+@pytest.mark.python
 def test_options_that_make_no_sense(tmp_path):
     done = run("--status", cwd=tmp_path)
     assert done.returncode == 1 and "--status needs a PIDFILE" in done.stderr

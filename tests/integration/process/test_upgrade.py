@@ -258,7 +258,7 @@ def test_in_one_step_with_wrong_settings(monoceros):
     path.write_text(path.read_text(encoding="utf-8") + "\nnonsense = 1\n", encoding="utf-8")
     done = under_test.run("--upgrade", folder(site) / "pid")
     assert done.returncode == 1
-    assert "unknown setting 'nonsense'" in done.stderr and f"the check failed: process {site.pid} goes on" in done.stderr
+    assert "unknown setting 'nonsense'" in done.stderr and f"the check failed with code 1: process {site.pid} goes on" in done.stderr
     assert "usr2" not in site.log() and site.workers() == before
 
 

@@ -80,7 +80,7 @@ def test_later_workers_have_the_new_ones(monoceros, live, context):
     site = monoceros(config=config(live, workers=1))
     live("fresh")
     site.signal(signal.SIGHUP)
-    site.wait_log("were read again")
+    site.wait_log("Reload: done")
     old = site.wait_workers(1)[0]
     os.kill(old, signal.SIGKILL)
     until(lambda: site.workers() not in ([], [old]), "a successor")

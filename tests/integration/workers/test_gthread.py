@@ -179,7 +179,7 @@ def test_a_stop_does_not_wait_for_stuck_threads(monoceros, held):
     site.signal(signal.SIGTERM)
     assert clients[0].ended()
     assert site.wait() == 0
-    assert f"[{pid}] [WARNING] 1 threads are still inside the app: left behind" in site.log()
+    assert f"[{pid}] [WARNING] 1 thread is still inside the app: left behind" in site.log()
 
 
 def test_an_app_that_keeps_the_lock_is_silent(monoceros):

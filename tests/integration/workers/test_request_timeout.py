@@ -34,7 +34,7 @@ def test_504_before_the_head(monoceros, tmp_path):
     assert int(site.ask("GET", "/").text) != old
     log = site.log()
     assert re.search(r'File ".*threaded.py", line \d+ in wait_for\n', log), "the stack"
-    assert f"[{old}] [WARNING] 1 threads are still inside the app: left behind" in log
+    assert f"[{old}] [WARNING] 1 thread is still inside the app: left behind" in log
     assert '" 504 ' in log and "was killed by the arbiter" not in log
 
 

@@ -25,7 +25,9 @@ def on_reload(server):
 
 
 def when_ready(server):
-    note("when_ready", server.num_workers, server.cfg.workers, server.cfg.timeout)
+    cfg = server.cfg
+    note("when_ready", server.num_workers, cfg.workers, cfg.timeout, cfg.worker_class_str, cfg.settings["timeout"].get(), cfg.uid == os.geteuid())
+    server.log.warning("when_ready writes, too")
 
 
 def pre_fork(server, worker):
@@ -39,7 +41,9 @@ def post_fork(server, worker):
 
 
 def post_worker_init(worker):
-    note("post_worker_init", worker.age, worker.alive, callable(worker.wsgi))
+    note("post_worker_init", worker.age, worker.alive, callable(worker.wsgi), worker.booted, worker.aborted, worker.timeout, worker.cfg.graceful_timeout)
+    worker.tmp.notify()
+    worker.log.info("%s writes, too", str(worker).replace(str(worker.pid), "PID"))
 
 
 def worker_int(worker):

@@ -87,9 +87,11 @@ static void levels_filter(void **state)
     enum mc_log_level level = MC_LOG_INFO;
     assert_int_equal(mc_log_level_parse("Critical", &level), MC_OK);
     assert_int_equal(level, MC_LOG_CRITICAL);
-    assert_int_equal(mc_log_level_parse("warn", &level), MC_ERROR);
+    assert_int_equal(mc_log_level_parse("trace", &level), MC_ERROR);
     assert_int_equal(mc_log_level_parse("", &level), MC_ERROR);
     assert_int_equal(level, MC_LOG_CRITICAL);
+    assert_int_equal(mc_log_level_parse("Warn", &level), MC_OK);
+    assert_int_equal(level, MC_LOG_WARNING);
 }
 
 static void text_of_an_app_stays_as_it_is(void **state)

@@ -375,6 +375,7 @@ static void origins_are_told(void **state)
         "\n    max_requests = 5                             # MONOCEROS_CMD_ARGS: --max-requests\n",
         "\n    threads = 1                                  # default\n",
         "\nserver 's' {                                     # o.conf:5\n",
+        "\n    listen = {'127.0.0.1:8000'}                  # o.conf:5\n",
     };
     (void)state;
     store("o.conf", "\ntimeout = 40s\npool p {\nworkers = 2 }\n" SERVER);
@@ -387,6 +388,22 @@ static void origins_are_told(void **state)
             print_error("%s\nis not in\n%s", lines[i], out);
         assert_non_null(strstr(out, lines[i]));
     }
+}
+
+static void origins_of_bind_are_told(void **state)
+{
+    (void)state;
+    store("conf_b", "\nbind = \":81\"\n");
+    assert_null(load("-c", "conf_b", "m:app", "--print-config"));
+    assert_non_null(strstr(out, "\n    listen = {'0.0.0.0:81'}                      # conf_b:2\n"));
+    setenv("PORT", "83", 1);
+    assert_null(load("m:app", "--print-config", NULL, NULL));
+    assert_non_null(strstr(out, "\n    listen = {'0.0.0.0:83'}                      # environment: PORT\n"));
+    assert_null(load("m:app", "-b:82", "--print-config", NULL));
+    assert_non_null(strstr(out, "\n    listen = {'0.0.0.0:82'}                      # command line: -b\n"));
+    unsetenv("PORT");
+    assert_null(load("m:app", "--print-config", NULL, NULL));
+    assert_non_null(strstr(out, "\n    listen = {'127.0.0.1:8000'}                  # default\n"));
 }
 
 static void printed_files_are_files(void **state)
@@ -472,6 +489,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(includes_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(printed_files_are_files, setup, teardown),
         cmocka_unit_test_setup_teardown(origins_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(origins_of_bind_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(warnings_do_not_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reload_sees_the_first_time, setup, teardown),
     };
