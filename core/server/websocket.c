@@ -413,7 +413,7 @@ static void on_timer(struct mc_timer *t)
     const struct mc_values *set = set_of(ws);
     uint64_t now = loop_of(ws)->now, silent = now - ws->heard, interval = (uint64_t) set->websocket_ping_interval;
     if (ws->state == CLOSING) {
-        finish(ws);
+        ws->r->conn->broken = true; /* as if it had gone: its handler hears of it */
     } else if (ws->state == OPEN && ws->pinged && !ws->whole) { /* an app that does not take its message keeps the pong from us */
         mc_debug("connection %d: no pong in time", ws->r->conn->io.fd);
         note_end(ws, MC_WS_ABNORMAL, MC_STR_NONE);

@@ -79,7 +79,7 @@ static int call(struct mc_native_call *c, int (*fn)(struct monoceros_request *))
     int rc = fn(&c->request);
     c->inside = false;
     mc_native_noted();
-    return result(c, rc);
+    return c->ws ? mc_native_ws_result(c, rc) : result(c, rc);
 }
 
 static int start(struct mc_request *r)
@@ -91,13 +91,17 @@ static int start(struct mc_request *r)
 static int resume(struct mc_request *r, enum mc_resume why)
 {
     struct mc_native_call *c = r->hctx;
+    if (c->ws_over) { /* what comes now is only the other side's close */
+        (void)mc_ws_pump(c->ws);
+        return MC_OK;
+    }
     return call(c, why == MC_RESUME_ROOM ? c->native->app->room : c->native->app->body);
 }
 
 static void gone(struct mc_request *r)
 {
     struct mc_native_call *c = r->hctx;
-    if (!c->native->app->gone)
+    if (!c->native->app->gone || c->ws_over)
         return;
     mc_native_note(r, c->native, NULL);
     c->inside = true;
