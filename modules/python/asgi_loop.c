@@ -103,6 +103,7 @@ static PyObject *py_watch(PyObject *none, PyObject *const *args, Py_ssize_t narg
 /* While an app starts the worker is not serving: a start that hangs must look silent. */
 static void turn_for(int ms)
 {
+    mc_life_check(); /* a task that has forked: the loop is not the child's */
     self.inside = true;
     if (self.phase != STARTING)
         mc_worker_turn_for(self.w, ms);
