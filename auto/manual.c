@@ -99,10 +99,11 @@ static void code(const char *z)
     plain("`");
 }
 
-/* A line of documentation as a sentence. */
+/* A line of documentation as a sentence; a first word such as "unix://PATH," or "off:" is a value, and keeps its letters. */
 static void sentence(const char *doc)
 {
-    if (doc[0] >= 'a' && doc[0] <= 'z')
+    bool word = strcspn(doc, ",:/0123456789") >= strcspn(doc, " ");
+    if (word && doc[0] >= 'a' && doc[0] <= 'z')
         text((char[]){(char)(*doc++ - 32), '\0'});
     text(doc);
     plain(".");

@@ -35,7 +35,7 @@ static const struct mc_setting server_words[] = {
      .type = MC_SET_LIST,
      .offset = offsetof(struct mc_server_words, listen),
      .check = mc_check_filled,
-     .doc = "addresses, each with its options as words after it"},
+     .doc = "where to listen: addresses, each with its options as words after it"},
     {.name = "names",
      .type = MC_SET_LIST,
      .offset = offsetof(struct mc_server_words, names),
@@ -92,7 +92,7 @@ const struct mc_scope mc_schema_route = {
 static const struct mc_scope *const server_inner[] = {&mc_schema_route, NULL};
 const struct mc_scope mc_schema_server = {
     .name = "server", .titled = true, .where = MC_AT_SERVER, .own = server_words, .inner = server_inner,
-    .doc = "addresses, host names and the routes behind them"};
+    .doc = "a site: addresses, host names and the routes behind them"};
 const struct mc_scope mc_schema_app = {
     .name = "app", .titled = true, .where = MC_AT_APP, .own = app_words, .doc = "a web app, which a pool runs"};
 const struct mc_scope mc_schema_pool = {

@@ -51,7 +51,7 @@ const struct mc_setting mc_settings[] = {
      .flags = MC_SETF_FLAG,
      AT(json),
      .flag = "--json",
-     .doc = "--status as JSON, for scripts"},
+     .doc = "with --status: JSON, for scripts"},
     {.name = "upgrade",
      .type = MC_SET_STRING,
      .where = MC_AT_CLI,

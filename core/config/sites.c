@@ -437,7 +437,7 @@ static int check_modules(struct sites *s)
     for (size_t i = 0; mc_modules[i]; i++) {
         struct mc_conf_where at = MC_NOWHERE;
         if (mc_modules[i]->check_all && mc_modules[i]->check_all(s->c, s->b->image, &at, err, sizeof err) != MC_OK)
-            return mc_build_fail(s->b, at, "%s", err);
+            return mc_build_fail(s->b, at.file ? at : mc_resolve_where(s->from, "certfile"), "%s", err); /* Gunicorn's settings have no section */
     }
     return MC_OK;
 }

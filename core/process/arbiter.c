@@ -34,6 +34,14 @@ const char *mc_arbiter_name(const struct mc_conf *conf)
     return "monoceros";
 }
 
+void mc_arbiter_step_back(struct mc_arbiter *a)
+{
+    mc_info("graceful stop of workers");
+    mc_reload_stop(a);
+    for (size_t i = 0; i < a->gen->conf->npools; i++)
+        a->gen->pools[i].wanted = 0;
+}
+
 void mc_arbiter_step_forward(struct mc_arbiter *a)
 {
     struct mc_generation *g = a->gen;
@@ -82,15 +90,15 @@ static void change_count(struct mc_arbiter *a, int change)
 
 static void on_winch(struct mc_arbiter *a)
 {
-    if (!a->gen->conf->set.daemon && !mc_upgrade_has_heir()) {
+    enum mc_upgrade_winch may = mc_upgrade_winch();
+    if (may == MC_WINCH_LATER)
+        mc_info("SIGWINCH waits until the new master is ready");
+    else if (may == MC_WINCH_IGNORE)
+        mc_info("SIGWINCH ignored. The new master is leaving.");
+    else if (may == MC_WINCH_ALONE && !a->gen->conf->set.daemon)
         mc_debug("SIGWINCH ignored. Not daemonized, and no upgrade is under way.");
-        return;
-    }
-    mc_info("graceful stop of workers");
-    mc_reload_stop(a);
-    mc_upgrade_step_back();
-    for (size_t i = 0; i < a->gen->conf->npools; i++)
-        a->gen->pools[i].wanted = 0;
+    else
+        mc_arbiter_step_back(a);
 }
 
 static void stop_on(struct mc_arbiter *a, enum mc_stopping how)
@@ -126,6 +134,7 @@ static void on_signal(struct mc_arbiter *a, int sig)
         mc_logs_reopen(a);
         break;
     case SIGTTIN:
+        mc_upgrade_stay();
         change_count(a, +1);
         break;
     case SIGTTOU:
@@ -135,6 +144,7 @@ static void on_signal(struct mc_arbiter *a, int sig)
         on_winch(a);
         break;
     case SIGHUP:
+        mc_upgrade_stay();
         mc_reload_ask(a);
         break;
     default:

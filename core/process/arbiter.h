@@ -155,7 +155,8 @@ const char *mc_arbiter_name(const struct mc_conf *conf);
 /* KEY=VALUE words into our own environment. */
 void mc_arbiter_set_env(const struct mc_strv *words);
 void mc_arbiter_title(const struct mc_arbiter *a);
-/* After mc_upgrade_step_back(): pools without workers get them again. */
+/* WINCH: all workers leave; and the contrary: pools without workers get them again. */
+void mc_arbiter_step_back(struct mc_arbiter *a);
 void mc_arbiter_step_forward(struct mc_arbiter *a);
 /* Look again at `when` at the latest. */
 void mc_arbiter_wake_at(struct mc_arbiter *a, uint64_t when);
@@ -302,6 +303,10 @@ int mc_hops_fd(const struct mc_generation *g, const struct mc_conf_listen *l);
 int mc_hops_gather(const struct mc_arb_pool *p, struct mc_secrets *out);
 /* A graceful stop: when nobody has clients any more, those who served the others leave. On each turn. */
 void mc_hops_tend(struct mc_arbiter *a);
+/* A generation is gone: drop the sockets of pools that no other one has. */
+void mc_hops_sweep(struct mc_arbiter *a);
+/* Workers of older generations are left who may ask pools of theirs. */
+bool mc_hops_asked(const struct mc_arbiter *a);
 void mc_hops_close(struct mc_arbiter *a);
 
 /* ---- spawn.c ---- */

@@ -103,7 +103,7 @@ static void on_message(const struct mc_msg *m, int fds[2])
     if (m->kind == MC_MSG_SECRETS && m->nfds == 1)
         (void)take_secrets(fds[0]); /* a failure changes nothing */
     if (m->kind == MC_MSG_LISTEN && m->nfds == 1) {
-        mc_worker_empty(&self.worker, m->value, fds[0]);
+        mc_worker_empty(&self.worker, m->value, fds[0], m->code != 0);
         return;
     }
     for (int i = 0; i < m->nfds; i++)

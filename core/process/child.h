@@ -43,7 +43,7 @@ enum mc_msg_kind {
     /* up */
     MC_MSG_FILES, /* worker: files that it has loaded, one fd: see mc_watch_files() */
     /* down */
-    MC_MSG_LISTEN, /* worker, one fd: accept here, too (a listener of the index in `value`), until nothing comes any more; before its birth: its own */
+    MC_MSG_LISTEN, /* worker, one fd: accept here, too (a listener of the index in `value`), until nothing comes any more, code 1: another program has it, too; before its birth: its own */
     MC_MSG_KINDS
 };
 

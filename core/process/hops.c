@@ -117,6 +117,37 @@ int mc_hops_fd(const struct mc_generation *g, const struct mc_conf_listen *l)
     return fd;
 }
 
+static bool wanted(const struct mc_generation *g, const char *name)
+{
+    const struct mc_arb_pool *p = g ? mc_generation_pool(g, name) : NULL;
+    return p && p->conf->hops;
+}
+
+void mc_hops_sweep(struct mc_arbiter *a)
+{
+    for (struct mc_arb_hop **at = &a->hops, *h; (h = *at);) {
+        bool any = wanted(a->fresh, h->pool);
+        for (const struct mc_generation *g = a->gen; g; g = g->older)
+            any |= wanted(g, h->pool);
+        if (any) {
+            at = &h->next;
+            continue;
+        }
+        *at = h->next;
+        drop(h);
+    }
+}
+
+bool mc_hops_asked(const struct mc_arbiter *a)
+{
+    for (unsigned i = 0; i < a->nkids; i++) {
+        const struct mc_kid *k = &a->kids[i];
+        if (k->life != MC_LIFE_NONE && k->pool->gen != a->gen && !k->pool->conf->hops)
+            return true;
+    }
+    return false;
+}
+
 void mc_hops_close(struct mc_arbiter *a)
 {
     while (a->hops) {

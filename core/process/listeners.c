@@ -248,7 +248,7 @@ static int keep(struct mc_generation *g, size_t i, size_t j)
     const struct mc_generation *from = g->older;
     const struct mc_conf_listen *l = &g->conf->listens[i];
     int fd = from->listen_fds[j] < 0 ? -1 : fcntl(from->listen_fds[j], F_DUPFD_CLOEXEC, 3);
-    if (fd >= 0 && l->addr.fd < 0 && g->conf->set.backlog != from->conf->set.backlog) {
+    if (fd >= 0 && !l->hop && l->addr.fd < 0 && g->conf->set.backlog != from->conf->set.backlog) {
         listen(fd, (int)g->conf->set.backlog);
         mc_seats_backlog(g->arbiter, &l->addr, (int)g->conf->set.backlog);
     }
@@ -262,14 +262,14 @@ int mc_listeners_inherit(struct mc_generation *g, char *err, size_t errcap)
         const struct mc_conf_listen *l = &g->conf->listens[i];
         size_t j = find(g->older->conf, g->conf, i);
         bool given = false;
-        g->listen_fds[i] = j != SIZE_MAX ? keep(g, i, j) : take_inherited(l, &given);
-        if (j == SIZE_MAX && g->listen_fds[i] < 0)
+        g->listen_fds[i] = j != SIZE_MAX ? keep(g, i, j) : l->hop ? mc_hops_fd(g, l) : take_inherited(l, &given);
+        if (j == SIZE_MAX && !l->hop && g->listen_fds[i] < 0)
             g->listen_fds[i] = bind_one(g, l);
         if (g->listen_fds[i] < 0) {
             snprintf(err, errcap, errno == EADDRINUSE ? "Connection in use: %s" : "cannot listen at %s: %m", l->text);
             return MC_ERROR;
         }
-        if (j != SIZE_MAX)
+        if (j != SIZE_MAX || l->hop)
             continue;
         g->places[i] = place_of(path_of(&l->addr));
         g->places[i].given = given;
@@ -284,7 +284,7 @@ void mc_listeners_part(struct mc_generation *g)
         const struct mc_conf_listen *l = &g->conf->listens[i];
         if (g->listen_fds[i] < 0)
             continue;
-        if (!mc_listeners_has(g->arbiter->gen->conf, g->conf, i)) {
+        if (!l->hop && !mc_listeners_has(g->arbiter->gen->conf, g->conf, i)) {
             mc_info("Reload: no longer listening at %s", l->text);
             unlink_path(g, i);
             if (!g->places[i].shared && !g->places[i].given)

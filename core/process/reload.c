@@ -362,6 +362,7 @@ static void sweep(struct mc_arbiter *a)
         mc_debug("Reload: generation %u is gone", g->number);
         *at = g->older;
         mc_generation_free(&g);
+        mc_hops_sweep(a);
     }
 }
 

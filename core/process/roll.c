@@ -145,11 +145,28 @@ static void retire_older(const struct mc_arb_pool *p)
         retire(first);
 }
 
+/* The older ones of that name are asked by other pools, and these are not: one of them stays while there is somebody who may ask. */
+static bool older_asked(const struct mc_arb_pool *p)
+{
+    const struct mc_arbiter *a = p->gen->arbiter;
+    if (p->conf->hops || !mc_hops_asked(a))
+        return false;
+    for (const struct mc_generation *g = p->gen->older; g; g = g->older) {
+        const struct mc_arb_pool *older = mc_generation_pool(g, p->conf->name);
+        if (older && older->conf->hops)
+            return true;
+    }
+    return false;
+}
+
 /* One in, one out: how many births there may be, after those who may go were told to. */
 static unsigned roll(const struct mc_arb_pool *p, unsigned wanted, struct census *c)
 {
     struct mc_policy_roll r = {wanted, (unsigned)p->conf->set.reload_surge, c->live, c->ready, c->older, c->older_ready};
-    for (unsigned n = mc_policy_roll_retire(&r); n > 0; n--) {
+    unsigned n = mc_policy_roll_retire(&r);
+    if (n > 0 && n == r.old_live && older_asked(p))
+        n--;
+    for (; n > 0; n--) {
         retire_older(p);
         r.old_live--;
     }
@@ -167,13 +184,14 @@ static void dismiss_zygote(struct mc_arb_pool *p)
     mc_kid_leave(z, MC_MSG_STOP, MC_POLICY_QUICK_MS, MC_KILL_QUICK);
 }
 
-/* Pools of older generations: without a successor of their name they go when all successors of the others are there; without workers their zygote goes. */
+/* Pools of older generations: without a successor of their name they go when all successors of the others are there, and those that others ask when those
+ * have gone; without workers their zygote goes. */
 static void tend_older(struct mc_arbiter *a, bool all_here)
 {
     for (struct mc_generation *g = a->gen->older; g; g = g->older) {
         for (size_t i = 0; i < g->conf->npools; i++) {
             struct mc_arb_pool *p = &g->pools[i];
-            bool lives = false, orphan = !mc_generation_pool(a->gen, p->conf->name);
+            bool lives = false, orphan = !mc_generation_pool(a->gen, p->conf->name) && !(p->conf->hops && mc_hops_asked(a));
             for (unsigned j = 0; j < a->nkids; j++) {
                 struct mc_kid *k = &a->kids[j];
                 if (k->pool != p || !mc_kid_live(k))

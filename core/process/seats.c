@@ -215,10 +215,17 @@ static unsigned queued(int fd)
     return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 ? info.tcpi_unacked : 0;
 }
 
-/* Every ready worker of the address may empty it. */
-static void hand_round(struct mc_arbiter *a, struct mc_seats *s, size_t i, int fd)
+/* Another program has this one, too. */
+static bool foreign(const struct mc_generation *g, size_t i, const struct mc_seats *s, unsigned seat)
 {
-    struct mc_msg m = {.kind = MC_MSG_LISTEN, .value = (uint32_t)i};
+    return g->places[i].shared && seat <= s->common;
+}
+
+/* Every ready worker of the address may empty it. */
+static void hand_round(struct mc_arbiter *a, struct mc_seats *s, size_t i, unsigned seat)
+{
+    struct mc_msg m = {.kind = MC_MSG_LISTEN, .value = (uint32_t)i, .code = foreign(a->gen, i, s, seat)};
+    int fd = seat ? s->fds[seat - 1] : a->gen->listen_fds[i];
     for (unsigned j = 0; j < a->nkids; j++) {
         struct mc_kid *k = &a->kids[j];
         if (k->life == MC_LIFE_READY && k->pool->gen == a->gen && a->gen->conf->listens[i].pool == k->pool->conf &&
@@ -241,7 +248,7 @@ static void shrink(struct mc_arbiter *a, struct mc_seats *s, unsigned n)
     if (queued(*last) > 0) {
         s->quiet_ms = now;
         if (now >= s->told_ms + AGAIN_MS)
-            hand_round(a, s, (size_t)i, *last);
+            hand_round(a, s, (size_t)i, s->n);
     }
     mc_arbiter_wake_at(a, now + AGAIN_MS / 10);
     if (now < s->quiet_ms + SETTLE_MS)
@@ -284,7 +291,7 @@ static void help(struct mc_arbiter *a, struct mc_seats *s, size_t i)
             continue;
         lone = true;
         if (may && queued(fd) > 0)
-            hand_round(a, s, i, fd);
+            hand_round(a, s, i, seat);
     }
     if (!lone)
         s->lone_ms = 0;
@@ -295,11 +302,6 @@ static void help(struct mc_arbiter *a, struct mc_seats *s, size_t i)
 }
 
 /* ---- what another program has, too, is not switched off ---- */
-
-static bool foreign(const struct mc_generation *g, size_t i, const struct mc_seats *s, unsigned seat)
-{
-    return g->places[i].shared && seat <= s->common;
-}
 
 bool mc_seats_own(const struct mc_kid *k, size_t i)
 {

@@ -1,7 +1,7 @@
 /* An upgrade without a pause: USR2 starts the program anew, as we were started, with our listeners. While both live, both serve the same sockets;
  * who leaves takes nothing with him that the other has. The two talk over a pair of sockets in texts, so that versions may differ:
- * up "took ADDRESS=FD;…" (listeners that the new one serves), "ready"; down "main" (the service manager was told that the new one is its main
- * process). Its end is the end of the other. Never waits. Arbiter. */
+ * up "took ADDRESS=FD;…" (listeners that the new one serves), "ready", "leaving"; down "main" (the old one leaves, the service manager was told that
+ * the new one is its main process). Its end is the end of the other. Never waits. Arbiter. */
 #include "core/process/upgrade.h"
 #include "core/os/fd.h"
 #include "core/os/proc.h"
@@ -30,7 +30,9 @@ static struct {
     bool direct;            /* the parent is really our parent: nobody stands in between */
     struct mc_io up, down;  /* the channels to them; fd -1: none */
     bool heir_ready, told;  /* told: the one before us knows that we are ready */
+    bool heir_leaves;
     bool stepped_back;      /* our workers left for the heir */
+    bool winch;             /* they will when it is ready */
 } self = {.plate.shm.fd = -1, .up.fd = -1, .down.fd = -1};
 
 /* ---- which program ---- */
@@ -154,8 +156,10 @@ static void on_parent(struct mc_io *io)
     struct mc_arbiter *a = io->data;
     bool end;
     while (hear(io, text, sizeof(text), &end)) {
-        if (strcmp(text, "main") == 0)
-            mc_notify_promote(a->loop.now);
+        if (strcmp(text, "main") != 0)
+            continue;
+        mc_notify_promote(a->loop.now);
+        mc_shares_end(a); /* it leaves them alone from now on */
     }
     if (end)
         promote(a);
@@ -267,6 +271,26 @@ static void on_took(struct mc_arbiter *a, const char *text)
     mc_inherit_close(&took);
 }
 
+static void on_ready(struct mc_arbiter *a)
+{
+    self.heir_ready = true;
+    note(MC_HEIR_READY, 0, "");
+    mc_info("The new master (pid:%ld) is ready. TERM ends this one; HUP and then TERM to the new one go back", (long)self.heir);
+    self.stepped_back |= self.winch;
+    if (self.winch && a->stopping == MC_STOP_NOT)
+        mc_arbiter_step_back(a);
+    self.winch = false;
+}
+
+/* The sockets are ours alone again, and our workers come back while its own still finish what they have. */
+static void come_back(struct mc_arbiter *a)
+{
+    mc_shares_end(a);
+    if (self.stepped_back)
+        mc_arbiter_step_forward(a);
+    self.stepped_back = self.winch = false;
+}
+
 static void on_heir(struct mc_io *io)
 {
     static char text[MAX_TEXT];
@@ -276,9 +300,11 @@ static void on_heir(struct mc_io *io)
         if (strncmp(text, "took ", 5) == 0) {
             on_took(a, text + 5);
         } else if (strcmp(text, "ready") == 0 && !self.heir_ready) {
-            self.heir_ready = true;
-            note(MC_HEIR_READY, 0, "");
-            mc_info("The new master (pid:%ld) is ready. TERM ends this one; HUP and then TERM to the new one go back", (long)self.heir);
+            on_ready(a);
+        } else if (strcmp(text, "leaving") == 0) {
+            self.heir_leaves = true;
+            if (a->stopping == MC_STOP_NOT)
+                come_back(a);
         }
     }
     /* What it means is said when it is reaped. */
@@ -397,7 +423,7 @@ static int start_heir(struct mc_arbiter *a)
         return MC_ERROR;
     }
     self.heir = pid;
-    self.heir_ready = false;
+    self.heir_ready = self.heir_leaves = self.winch = false;
     /* Without its words it is a heir all the same. */
     if (listen_to(a, &self.down, pair[0], on_heir) != MC_OK)
         mc_warn("cannot hear the new master: %m");
@@ -425,9 +451,20 @@ void mc_upgrade_begin(struct mc_arbiter *a)
     note(MC_HEIR_REFUSED, 0, "It could not be started.");
 }
 
-void mc_upgrade_step_back(void)
+enum mc_upgrade_winch mc_upgrade_winch(void)
 {
-    self.stepped_back = true;
+    if (!self.heir)
+        return MC_WINCH_ALONE;
+    if (self.heir_leaves)
+        return MC_WINCH_IGNORE;
+    self.winch = !self.heir_ready;
+    self.stepped_back |= self.heir_ready;
+    return self.heir_ready ? MC_WINCH_NOW : MC_WINCH_LATER;
+}
+
+void mc_upgrade_stay(void)
+{
+    self.winch = false;
 }
 
 static void say_end(int status)
@@ -455,16 +492,19 @@ bool mc_upgrade_reaped(struct mc_arbiter *a, pid_t pid, int status)
         mc_pidfile_remove(path, pid);
     if (a->stopping != MC_STOP_NOT)
         return true;
-    mc_shares_end(a);
-    if (self.stepped_back)
-        mc_arbiter_step_forward(a);
-    self.stepped_back = false;
+    come_back(a);
     return true;
 }
 
+/* What the other one said in this moment counts: of two that leave the second one serves the queues to their end. */
 bool mc_upgrade_leave(void)
 {
-    if (!self.heir)
+    if (self.up.fd >= 0)
+        on_parent(&self.up);
+    say(&self.up, "leaving");
+    if (self.down.fd >= 0)
+        on_heir(&self.down);
+    if (!self.heir || self.heir_leaves)
         return false;
     mc_notify_main(self.heir);
     say(&self.down, "main");

@@ -27,9 +27,13 @@ void mc_upgrade_listening(struct mc_arbiter *a);
 void mc_upgrade_tend(struct mc_arbiter *a);
 /* A child that is no kid: true when it was the one after us. */
 bool mc_upgrade_reaped(struct mc_arbiter *a, pid_t pid, int status);
-/* The workers were told to leave for the sake of the one after us (WINCH): should that one end, they come back. */
-void mc_upgrade_step_back(void);
-/* We begin to leave: true when the one after us is told, and the service manager, that the place is its. */
+/* May our workers leave for the sake of the one after us (WINCH)? There is none; it leaves itself; now: should that one end, they come back; later:
+ * when it is ready mc_arbiter_step_back() is called. */
+enum mc_upgrade_winch { MC_WINCH_ALONE, MC_WINCH_IGNORE, MC_WINCH_NOW, MC_WINCH_LATER };
+enum mc_upgrade_winch mc_upgrade_winch(void);
+/* Not later, either: more workers are asked for. */
+void mc_upgrade_stay(void);
+/* We begin to leave: the one before us is told; true when the one after us is told, and the service manager, that the place is its. */
 bool mc_upgrade_leave(void);
 /* The pidfile of this configuration instead of the one that there is, with ".2" behind its name while the program before us lives. MC_OK or MC_ERROR
  * with err: all is as before. */

@@ -13,12 +13,12 @@ static struct mc_listener *find(struct mc_worker *w, unsigned index, bool extra)
     return NULL;
 }
 
-void mc_worker_empty(struct mc_worker *w, unsigned index, int fd)
+void mc_worker_empty(struct mc_worker *w, unsigned index, int fd, bool shared)
 {
-    struct mc_listener *own = find(w, index, false), *l = find(w, index, true);
+    struct mc_listener *own = w->draining ? NULL : find(w, index, false), *l = own ? find(w, index, true) : NULL;
     if (!l && own && w->nlisteners < w->conf->nlistens * (1 + MC_WORKER_EXTRAS))
         l = &w->listeners[w->nlisteners++];
-    if (!l || !own || w->draining) {
+    if (!l) {
         mc_fd_close(&fd); /* the arbiter still has it, and sees when nobody empties it */
         return;
     }
@@ -31,6 +31,7 @@ void mc_worker_empty(struct mc_worker *w, unsigned index, int fd)
         .nopening = l->nopening,
         .addr = own->addr,
         .extra = true,
+        .shared = shared,
         .last_accept = w->loop.now,
     };
     mc_io_init(&l->io, fd, own->io.fn, l);

@@ -156,8 +156,8 @@ void mc_worker_ask_retire(struct mc_worker *w);
 void mc_worker_recycle(struct mc_worker *w, const char *why);
 /* A listener by its index in conf->listens belongs to others, too, or no longer: its queue is left to them when this worker leaves. */
 void mc_worker_share(struct mc_worker *w, unsigned index, bool shared);
-/* A further socket of a listener, which becomes this worker's: accepted from until nothing came for a while, then closed. */
-void mc_worker_empty(struct mc_worker *w, unsigned index, int fd);
+/* A further socket of a listener, which becomes this worker's: accepted from until nothing came for a while, then closed. shared: as above. */
+void mc_worker_empty(struct mc_worker *w, unsigned index, int fd, bool shared);
 void mc_worker_empty_tick(struct mc_worker *w);
 /* Leave the queue to the other workers: stop accepting now, then as drain. Also turns a drain into this. */
 void mc_worker_retire(struct mc_worker *w);

@@ -128,3 +128,10 @@ def test_flags_of_the_readme_exist():
     told = under_test.run("--help").stdout
     flags = set(re.findall(r"(?<=`)--?[a-z][a-z-]*(?=[`= ])", README)) - {"--without-python", "--add-module"}
     assert flags and [flag for flag in flags if not re.search(rf"(?<![\w-]){flag}(?![\w-])", told) and "--with" not in flag] == []
+
+
+def test_tests_of_the_promises_exist():
+    text = (under_test.ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", text))
+    there = {name for path in (under_test.ROOT / "tests").rglob("test_*.py") for name in re.findall(r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.M)}
+    assert len(named) > 80 and named <= there, named - there

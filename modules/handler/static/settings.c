@@ -17,7 +17,7 @@ const struct mc_setting mc_static_settings[] = {
     {.name = "fallthrough", .type = MC_SET_BOOL, .offset = AT(fallthrough), .dflt = "no", .doc = "what is not there, and methods but GET and HEAD, are the next route's: an app behind its files"},
     {.name = "listing", .type = MC_SET_BOOL, .offset = AT(listing), .dflt = "no", .doc = "a directory without index is answered with a page of its names"},
     {.name = "hidden", .type = MC_SET_BOOL, .offset = AT(hidden), .dflt = "no", .doc = "serve names that begin with a dot, too (.well-known always)"},
-    {.name = "symlinks", .type = MC_SET_STRING, .offset = AT(symlinks), .dflt = "beneath", .meta = "WHICH", .doc = "followed: beneath (relative ones that stay below root), no, any"},
+    {.name = "symlinks", .type = MC_SET_STRING, .offset = AT(symlinks), .dflt = "beneath", .meta = "WHICH", .doc = "which are followed: beneath (relative ones that stay below root), no, any"},
     {.name = "precompressed", .type = MC_SET_LIST, .offset = AT(precompressed), .meta = "CODING", .doc = "send NAME.br, NAME.zst or NAME.gz in place of NAME to clients that take it: br, zstd, gzip, the preferred first"},
     {.name = "expires", .type = MC_SET_STRING, .offset = AT(expires), .meta = "TIME", .doc = "how long clients may keep it: a duration, max (ten years), epoch (ask each time), off (say nothing)"},
     {.name = "cache_control", .type = MC_SET_STRING, .offset = AT(cache_control), .meta = "TEXT", .doc = "more words for Cache-Control: public, immutable"},

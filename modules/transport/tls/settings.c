@@ -55,7 +55,7 @@ static int check_url(const char *value, char *err, size_t cap)
 #define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 static const struct mc_setting tls_settings[] = {
-    {.name = "protocols", .type = MC_SET_LIST, AT(protocols), .dflt = "TLSv1.2, TLSv1.3", .check = check_protocol, .doc = "versions: TLSv1.2, TLSv1.3"},
+    {.name = "protocols", .type = MC_SET_LIST, AT(protocols), .dflt = "TLSv1.2, TLSv1.3", .check = check_protocol, .doc = "which versions: TLSv1.2, TLSv1.3"},
     {.name = "ciphers", .type = MC_SET_STRING, AT(ciphers), .dflt = CIPHERS, .check = mc_check_filled, .doc = "ciphers of TLS 1.2, as OpenSSL writes them"},
     {.name = "ciphersuites", .type = MC_SET_STRING, AT(ciphersuites), .dflt = SUITES, .check = mc_check_filled, .doc = "ciphers of TLS 1.3"},
     {.name = "groups", .type = MC_SET_STRING, AT(groups), .check = mc_check_filled,

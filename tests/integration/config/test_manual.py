@@ -47,6 +47,17 @@ def test_every_setting_is_there(tmp_path, file):
     assert not re.search(r"^@\w+@$|@[A-Z_]+@", text, re.M)
 
 
+@pytest.mark.skipif(not shutil.which("man"), reason="there is no man")
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_a_terminal(name):
+    done = subprocess.run(["man", "-l", OBJS / name], capture_output=True, text=True, check=True,
+                          env={**os.environ, "MANWIDTH": "80", "MANPAGER": "cat", "GROFF_NO_SGR": "1", "MAN_KEEP_FORMATTING": ""})
+    lines = re.sub(".\x08", "", done.stdout).splitlines()
+    assert len(lines) > 300
+    assert [line for line in lines if len(line) > 80] == []
+    assert not re.search(r"\b(Unix://|Rfc5424)", done.stdout)                # values keep their letters
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_groff_and_mandoc_have_nothing_to_say(name):
     tools = [["mandoc", "-T", "lint", "-W", "warning"], ["groff", "-man", "-Tutf8", "-ww", "-z"]]

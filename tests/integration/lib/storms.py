@@ -23,11 +23,14 @@ server "main" { listen = {"{address}", "unix:{tmp}/http.sock"}  {server}  route 
 """
 
 APP = """
-import time
+import os, time
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    if environ["QUERY_STRING"]:
-        time.sleep(int(environ["QUERY_STRING"]) / 1000)
+    query = environ["QUERY_STRING"]
+    while query.startswith("/") and not os.path.exists(query):
+        time.sleep(0.01)
+    if query.isdigit():
+        time.sleep(int(query) / 1000)
     return [b"%s"]
 """
 
@@ -47,10 +50,16 @@ class Site:
         app = f'app "it" {{ type = wsgi  module = "shop:app"  chdir = "{directory}" }}' if self.python else \
             f'app "it" {{ type = native  module = "{KIT}" }}' if self.kit else ""
         handler = "app = it" if app else 'respond { body = "one" }'
-        self.text = SITE
-        for name, value in {"top": top, "count": count, "pool": pool, "app": app, "server": server, "handler": handler}.items():
-            self.text = self.text.replace("{" + name + "}", str(value))
+        self.words = {"top": top, "count": count, "pool": pool, "app": app, "server": server, "handler": handler}
+        self.text = self.fill(self.words)
         self.count = count
+
+    @staticmethod
+    def fill(words):
+        text = SITE
+        for name, value in words.items():
+            text = text.replace("{" + name + "}", str(value))
+        return text
 
     def start(self, **options):
         server = self.monoceros(config=self.text, python=self.python, **options)
@@ -59,6 +68,7 @@ class Site:
         return server
 
     def target(self, ms):
+        """Milliseconds; an app in Python takes a file, too, whose coming ends the request."""
         return f"/?{ms}" if self.python else f"/sleep?{ms}" if self.kit else "/"
 
     def write(self, body):
@@ -134,3 +144,20 @@ def reload(server):
     done = server.log().count("Reload: done")
     server.signal(SIGHUP)
     until(lambda: server.log().count("Reload: done") > done, "the reload", 60)
+
+
+def other_settings(server, dice, spare):
+    """Writes a configuration that differs in anything but its main address; spare: ports that may be listened at, too."""
+    site, python = server.storm, server.storm.python
+    words = dict(site.words)
+    words["count"] = dice.randrange(1, 4)
+    words["top"] = "\n".join([f"reuse_port = {dice.choice(['yes', 'no'])}", f"backlog = {dice.choice([64, 512, 2048])}",
+                              f"accesslog = \"{server.directory}/{dice.choice(['one', 'two'])}.access\"", f"proc_name = p{dice.randrange(9)}",
+                              f"reload_surge = {dice.randrange(1, 4)}", f"preload_app = {dice.choice(['yes', 'no'])}" if python else ""])
+    words["pool"] = f"max_requests = {dice.choice([0, 30])}  worker_connections = {dice.choice([100, 1000])}"
+    listens = "".join(f', "127.0.0.1:{port}"' for port in spare if dice.random() < 0.5)
+    text = site.fill(words).replace('"unix:{tmp}/http.sock"', ('"unix:{tmp}/http.sock"' if dice.random() < 0.5 else '"unix:{tmp}/other.sock"') + listens)
+    text = text.replace('"web"', dice.choice(['"web"', '"wild"']))
+    for name, value in {"address": f"127.0.0.1:{server.address[1]}", "tmp": server.directory, "worker": site.worker_class}.items():
+        text = text.replace("{" + name + "}", str(value))
+    file(server).write_text(text)

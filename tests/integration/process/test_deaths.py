@@ -182,7 +182,7 @@ def test_noise_in_shared_memory(monoceros):
 
 LIMITED = """
 worker_class = {worker}  workers = 3
-app "noise" { module = "noise:app" }
+app "noise" { type = wsgi  module = "noise:app" }
 server "main" {
     listen = "{address}"
     route "zones" { match { exact = "/zones" }  app = noise }

@@ -348,7 +348,7 @@ def test_a_broken_app(project, load, what, options):
 
 @pytest.mark.python
 def test_an_import_that_hangs(project):
-    site = project("-w", "1", "-t", str(patience(2)), expect_errors=True)
+    site = project("-w", "1", "-t", str(patience(5)), expect_errors=True)
     ready(site, 1)
     project.write("import time\ntime.sleep(1000)\n")
     site.signal(signal.SIGHUP)

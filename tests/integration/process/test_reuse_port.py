@@ -191,7 +191,7 @@ def app(environ, start_response):
 
 ROLLBACK = """
 pidfile = "{tmp}/pid"  reuse_port = yes  worker_class = {worker}  workers = 2
-app "who" { module = "basic:app" }
+app "who" { type = wsgi  module = "basic:app" }
 server "main" { listen = {"{address}"}  route "all" { app = who } }
 """
 

@@ -1,6 +1,7 @@
 """HUP under load, at bad moments and beside other signals: outside clients count what they sent and what was answered. tests/soak goes on for longer."""
 
 import os
+import random
 import shutil
 import signal
 import time
@@ -10,6 +11,7 @@ import pytest
 from lib import procfs, storms, wire
 from lib.fixtures import NATIVE, WORKERS
 from lib.limits import until
+from lib.server import free_port
 from tls.conftest import context, pki  # noqa: F401  fixtures
 
 one_type = pytest.mark.workers(WORKERS[0])
@@ -43,6 +45,28 @@ def test_hup_after_hup(storm, load):
     storms.answered(clients, 10)
     storms.nothing_lost(clients)
     storms.calm(site, before)
+    assert "Reload failed" not in site.log()
+
+
+@few
+def test_other_settings_each_time(storm, load):
+    """Pools by other names, of more and fewer workers, a socket for each or one for all, listeners that come and go: the address that stays loses nothing."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    site = storm().start()
+    clients = site.storm.crowd(load, site)
+    spare = [free_port() for _ in range(2)]
+    for number in range(8):
+        storms.answered(clients, 3)
+        site.storm.write(str(number))
+        storms.other_settings(site, dice, spare)
+        site.signal(signal.SIGHUP)
+        if dice.random() < 0.7:
+            site.wait_log("Reload: done", site.log().count("Reload: done") + 1)
+    storms.reload(site)
+    storms.answered(clients, 3)
+    storms.nothing_lost(clients)
     assert "Reload failed" not in site.log()
 
 
@@ -136,14 +160,12 @@ def test_the_number_changes_meanwhile(storm, load):
     for number in range(3):
         site.storm.write_late(0.3, str(number))
         site.signal(signal.SIGHUP)
-        for wanted in (signal.SIGTTIN, signal.SIGTTIN, signal.SIGTTOU):
-            time.sleep(0.05)
+        for count, wanted in enumerate((signal.SIGTTIN, signal.SIGTTIN, signal.SIGTTOU), 1):
             site.signal(wanted)
-        site.wait_log("Handling signal: tt(in|ou)", 3 * (number + 1))
-    until(lambda: "is under way" not in site.log().rpartition("Reload: done")[2] and site.log().count("Reload: done"), "the reloads to end")
+            site.wait_log("Handling signal: tt(in|ou)", 3 * number + count)     # two that wait together are one
     storms.answered(clients, 10)
+    storms.reload(site)
     storms.nothing_lost(clients)
-    hup(site, site.log().count("Reload: done") + 1)
     site.wait_workers(2)
 
 
@@ -174,6 +196,32 @@ def test_hup_beside_an_upgrade(storm, load, to):
 
 
 @few
+def test_an_upgrade_that_fails(storm, load):
+    """By its settings, its log, its app: the old one goes on, and the next one succeeds."""
+    site = storm().start(expect_errors=True)
+    clients = site.storm.crowd(load, site)
+    good = storms.file(site).read_text()
+    bad = ["nonsense = {", f'errorlog = "{site.directory}/none/log"\n' + good]
+    for number, text in enumerate([*bad, good] if site.storm.python else bad, 1):
+        storms.file(site).write_text(text)
+        if text is good:
+            site.storm.write("import nowhere_to_be_found\n")
+        storms.answered(clients, 5)
+        site.signal(signal.SIGUSR2)
+        site.wait_log(r"The new master \(pid:\d+\) exited with code \d before it was ready; this one goes on", number)
+    storms.file(site).write_text(good)
+    site.storm.write("two")
+    site.signal(signal.SIGUSR2)
+    new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
+    site.signal(signal.SIGTERM)
+    assert site.wait() == 0
+    storms.answered(clients, 5)
+    storms.nothing_lost(clients)
+    os.kill(new, signal.SIGTERM)
+    until(lambda: not procfs.alive(new), "the new one to end")
+
+
+@few
 def test_winch_and_hup(storm, load):
     """The old one of an upgrade has sent its workers away: HUP brings them back, and the new one may go."""
     site = storm().start()
@@ -192,6 +240,54 @@ def test_winch_and_hup(storm, load):
     storms.answered(clients, 10)
     storms.nothing_lost(clients)
     site.wait_workers(2)
+
+
+@few
+def test_winch_before_the_new_one_is_ready(storm, load, tmp_path):
+    """It waits for that; and when the new one leaves, the old one's workers come back while the new one still has a long request."""
+    site = storm().start()
+    clients = site.storm.crowd(load, site)
+    storms.answered(clients, 5)
+    site.storm.write_late(0.7, "two")
+    site.signal(signal.SIGUSR2)
+    site.wait_log("Upgrade: starting")
+    site.signal(signal.SIGWINCH)
+    new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
+    assert "SIGWINCH waits until the new master is ready" in site.log() or not site.storm.python
+    until(lambda: not site.workers(), "the old workers to leave")
+    storms.answered(clients, 5)
+    with site.connect() as client:
+        client.send(wire.request("GET", site.storm.target(tmp_path / "end" if site.storm.python else 100), close=True))
+        storms.answered(clients, 5)
+        os.kill(new, signal.SIGTERM)
+        until(lambda: len(storms.ready(site)) == 2, "the old one's workers")
+        storms.answered(clients, 5)
+        assert procfs.alive(new) or not site.storm.python
+        (tmp_path / "end").touch()
+        assert client.read().status == 200
+    site.wait_log(r"The new master \(pid:\d+\) has left; this one goes on")
+    storms.nothing_lost(clients)
+
+
+@few
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_both_of_an_upgrade_leave(storm, load, first):
+    """Who leaves second serves what is queued."""
+    site = storm().start()
+    clients = site.storm.crowd(load, site)
+    storms.answered(clients, 5)
+    site.signal(signal.SIGUSR2)
+    new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
+    storms.answered(clients, 5)
+    one, other = (site.pid, new) if first == "old" else (new, site.pid)
+    os.kill(one, signal.SIGTERM)
+    site.wait_log("Handling signal: term")
+    os.kill(other, signal.SIGTERM)
+    assert site.wait() == 0
+    until(lambda: not procfs.alive(new), "the new one to end")
+    for one in clients:
+        one.stop()
+        assert one.sent == one.answered + one.stale and not one.wrong, one.told()
 
 
 @few
@@ -365,10 +461,22 @@ server "main" { listen = "{address}"  pool = front  route "all" { app = it } }
 """
 
 
+def another_name(text, number):
+    old, new = ("apps", "other") if number % 2 == 0 else ("other", "apps")
+    return text.replace(f'pool "{old}"', f'pool "{new}"').replace(f"pool = {old}", f"pool = {new}")
+
+
+def no_longer_asked(text, number):
+    """The app's own pool has the clients; then the other one again."""
+    old, new = ("front", "apps") if number % 2 == 0 else ("apps", "front")
+    return text.replace(f"pool = {old}  route", f"pool = {new}  route")
+
+
 @pytest.mark.python
 @an_app
-def test_pools(monoceros, load, worker_class, tmp_path):
-    """Requests from pool to pool while both are replaced."""
+@pytest.mark.parametrize("change", [another_name, no_longer_asked])
+def test_pools(monoceros, load, worker_class, tmp_path, change):
+    """Requests from pool to pool while both are replaced, and who is asked changes each time."""
     made = storms.Site(monoceros, worker_class, tmp_path)
     front = "epoll" if "epoll" in WORKERS else worker_class
     site = monoceros(config=HOP.replace("{front}", front).replace("{place}", str(tmp_path)), python=True)
@@ -378,8 +486,31 @@ def test_pools(monoceros, load, worker_class, tmp_path):
     before = storms.facts(site)
     for number in range(6):
         made.write(str(number))
+        storms.file(site).write_text(change(storms.file(site).read_text(), number))
         site.signal(signal.SIGHUP)
         time.sleep(0.5)
     storms.answered(clients, 10)
     storms.nothing_lost(clients)
     storms.calm(site, before)
+
+
+@pytest.mark.python
+@an_app
+def test_a_late_request_to_a_pool_that_is_no_longer_asked(monoceros, worker_class, tmp_path):
+    """The request of an old worker is there when all others are new: somebody is still there for it."""
+    storms.Site(monoceros, worker_class, tmp_path)
+    front = "epoll" if "epoll" in WORKERS else worker_class
+    site = monoceros(config=HOP.replace("{front}", front).replace("{place}", str(tmp_path)), python=True)
+    until(lambda: len(storms.ready(site)) == 4, "four ready workers")
+    old = set(site.workers())
+    with site.connect() as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+        until(lambda: sum(slot.connections for slot in storms.ready(site)) >= 1, "the request to begin")
+        storms.file(site).write_text(no_longer_asked(storms.file(site).read_text(), 0))
+        site.signal(signal.SIGHUP)
+        until(lambda: len(old & set(site.workers())) == 2, "one old worker of each pool")
+        time.sleep(1)
+        client.send(b"cd")
+        assert client.read().body == b"one"
+    until(lambda: not old & set(site.workers()), "the old ones to leave")
+    site.wait_log("Reload: done")

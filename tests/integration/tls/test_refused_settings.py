@@ -43,3 +43,14 @@ def test_ticket_keys_of_zeros(pki, tmp_path, size):
         assert done.returncode == 1 and "is all zeros, which anybody can guess" in done.stderr and name in done.stderr, done.stderr
     done = check(tmp_path, secure('tls { %s  ticket_keys = {"good"} }' % pair))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.python
+@pytest.mark.parametrize("text, words", [
+    ("\ncertfile = 'none.pem'\n", "site.py:2: tls: cannot read certificate none.pem: No such file or directory"),
+    ("certfile = '{cert}'\ncert_reqs = 2\n", "site.py:1: cert_reqs needs ca_certs"),
+])
+def test_the_line_of_gunicorns_settings(pki, tmp_path, text, words):
+    (tmp_path / "site.py").write_text(text.replace("{cert}", pki["ec.pem"]), encoding="utf-8")
+    done = run("-c", "site.py", "--check-config", "site_app:app", cwd=tmp_path)
+    assert done.returncode == 1 and words in done.stderr, done.stderr

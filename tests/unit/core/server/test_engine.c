@@ -1,11 +1,13 @@
 /* The connection engine over a scripted transport and a fake clock: states, timeouts, buffering, both kinds of handlers. */
 #include "tests/unit/lib/rig.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <cmocka.h>
 
 /* ---- handlers of the tests ---- */
@@ -630,6 +632,43 @@ static void drain_has_a_limit(void **state)
     assert_true(g->w.stopped);
 }
 
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+static int listening(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_true(fd >= 0 && listen(fd, 8) == 0);
+    return fd;
+}
+
+/* A further socket comes: to a worker that leaves already, and to one that is left by the other program of an upgrade, too. */
+static void sockets_to_be_emptied(void **state)
+{
+    struct rig *g = *state;
+    struct mc_listener places[1 + MC_WORKER_EXTRAS] = { { .worker = &g->w, .conf = &g->listen, .io.fd = -1, .done = true } };
+    g->listen.addr.fd = -1;
+    g->w.listeners = places;
+    g->w.nlisteners = 1;
+    int ours = listening(), shared = listening(), late = listening();
+    mc_worker_empty(&g->w, 0, ours, false);
+    mc_worker_empty(&g->w, 0, shared, true);
+    rig_turn(g);
+    assert_int_equal(g->w.nlisteners, 3);
+    mc_worker_drain(&g->w);
+    assert_true(is_open(ours));
+    assert_false(is_open(shared));
+    mc_worker_empty(&g->w, 0, late, false);
+    rig_turn(g);
+    assert_int_equal(g->w.nlisteners, 3);
+    assert_false(is_open(late));
+    mc_worker_close_listener(&places[1]);
+    g->w.listeners = NULL;
+    g->w.nlisteners = 0;
+}
+
 static void counters(void **state)
 {
     struct rig *g = *state;
@@ -655,7 +694,7 @@ int main(void)
         CASE(streamed_body_has_back_pressure), CASE(idle_connections_end), CASE(request_in_the_last_moment_is_served),
         CASE(slow_head_408), CASE(slow_body_408), CASE(silent_client_is_dropped), CASE(lingering_is_bounded),
         CASE(failure_in_the_middle_cuts), CASE(cut_without_framing_resets), CASE(short_response_closes), CASE(long_response_is_cut),
-        CASE(head_has_no_body), CASE(drain_serves_once_more), CASE(drain_ends_idle_connections), CASE(drain_has_a_limit),
+        CASE(head_has_no_body), CASE(drain_serves_once_more), CASE(drain_ends_idle_connections), CASE(drain_has_a_limit), CASE(sockets_to_be_emptied),
         CASE(counters),
     };
     mc_log_init(2, MC_LOG_ERROR);
