@@ -418,6 +418,8 @@ int mc_asgi_open(struct mc_worker *w)
         int64_t grace = w->pool->set.graceful_timeout;
         w->reserve = grace > 10 * RESERVE_MAX_MS ? RESERVE_MAX_MS : (uint64_t)grace / 10;
         w->drive = drive;
+        if (mc_hooks_wanted)
+            mc_warn("The hooks pre_request and post_request are not called for ASGI apps");
         return MC_OK;
     }
     if (rc == MC_ERROR)
