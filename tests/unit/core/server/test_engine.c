@@ -649,6 +649,7 @@ static void sockets_to_be_emptied(void **state)
 {
     struct rig *g = *state;
     struct mc_listener places[1 + MC_WORKER_EXTRAS] = { { .worker = &g->w, .conf = &g->listen, .io.fd = -1, .done = true } };
+    struct mc_listener *own = g->w.listeners;
     g->listen.addr.fd = -1;
     g->w.listeners = places;
     g->w.nlisteners = 1;
@@ -665,7 +666,7 @@ static void sockets_to_be_emptied(void **state)
     assert_int_equal(g->w.nlisteners, 3);
     assert_false(is_open(late));
     mc_worker_close_listener(&places[1]);
-    g->w.listeners = NULL;
+    g->w.listeners = own;
     g->w.nlisteners = 0;
 }
 
