@@ -296,6 +296,13 @@ static int finished(struct mc_conn *c)
     return MC_OK;
 }
 
+static void fail_body(struct mc_conn *c, struct mc_request *r, int status)
+{
+    r->body.failed = true;
+    r->body.status = status;
+    c->session.close = c->linger = true;
+}
+
 /* Body bytes for a handler that takes them as they come. MC_OK: there is something new (or the end), MC_AGAIN: not yet. */
 static int pull_body(struct mc_conn *c, struct mc_request *r)
 {
@@ -314,18 +321,23 @@ static int pull_body(struct mc_conn *c, struct mc_request *r)
             continue;
         }
         news = true;
-        if (ev.kind == MC_IN_DATA) {
-            r->body.failed = mc_body_store(r, ev.data) != MC_OK;
-        } else if (ev.kind == MC_IN_END) {
-            r->body.complete = true;
-        } else {
-            r->body.failed = true;
-        }
-        if (r->body.failed) {
-            c->session.close = c->linger = true;
+        int status = ev.kind == MC_IN_DATA ? mc_body_store(r, ev.data) : ev.kind == MC_IN_END ? MC_OK : ev.kind == MC_IN_ERROR ? ev.status : 400;
+        r->body.complete = ev.kind == MC_IN_END;
+        if (status != MC_OK) {
+            fail_body(c, r, status);
         }
     }
     return news ? MC_OK : MC_AGAIN;
+}
+
+/* It is the client's turn: more of a body is to come. */
+static bool awaits_body(const struct mc_request *r)
+{
+    if (r->state != MC_REQ_RUNNING || r->body.mode != MC_BODY_STREAMED || r->body.complete || r->body.failed || r->resp.switched) {
+        return false;
+    }
+    bool asked = !r->head.expect_continue || r->sent_continue || r->body.received > 0 || mc_response_started(r);
+    return asked && mc_body_has_room(r);
 }
 
 /* A loop handler with its whole body is at work: all that may still come is the next request, or the client's end. */
@@ -421,8 +433,12 @@ static int step_run(struct mc_conn *c)
     if (out == MC_AGAIN) {
         return wait_moving(c, mc_request_set(r)->send_timeout, progress, &c->moved_out);
     }
-    bool body = r->body.mode == MC_BODY_STREAMED && !r->body.complete && !r->resp.switched && mc_body_has_room(r);
-    return wait_for(c, body ? mc_request_set(r)->body_timeout : 0, true);
+    if (!awaits_body(r)) {
+        return wait_for(c, 0, true);
+    }
+    int64_t ms = mc_request_set(r)->body_timeout;
+    /* With an answer under way it is a dialogue, which may have its pauses. */
+    return mc_response_started(r) ? wait_for(c, ms, true) : wait_moving(c, ms, true, &c->moved_in);
 }
 
 /* ---- closing ---- */
@@ -518,6 +534,19 @@ void mc_conn_step(struct mc_conn *c)
     mc_conn_again(c);
 }
 
+/* The handler that takes the body as it comes hears that no more will: it answers, or that is done for it. */
+static bool late_body(struct mc_conn *c)
+{
+    struct mc_request *r = c->request;
+    if (!awaits_body(r) || mc_response_started(r)) {
+        return false;
+    }
+    fail_body(c, r, 408);
+    mc_request_result(r, r->handler->resume(r, MC_RESUME_BODY));
+    mc_conn_step(c);
+    return true;
+}
+
 void mc_conn_expire(struct mc_conn *c)
 {
     switch (c->state) {
@@ -536,8 +565,14 @@ void mc_conn_expire(struct mc_conn *c)
         }
         mc_conn_step(c);
         return;
+    case MC_CONN_RUN:
+        if (late_body(c)) {
+            return;
+        }
+        break;
     default:
-        mc_debug("connection %d: timed out in state %s", c->io.fd, mc_conn_state_name(c->state));
+        break;
     }
+    mc_debug("connection %d: timed out in state %s", c->io.fd, mc_conn_state_name(c->state));
     mc_conn_close(c);
 }
