@@ -56,6 +56,7 @@ struct mc_section {
 enum {
     MC_NEED_BLOCKING = 1, /* its handler may block: executed by the worker module */
     MC_NEED_PYTHON = 2,   /* lives in _monoceros.abi3.so: the pool gets a zygote */
+    MC_NEED_ITS_LOOP = 4, /* has an event loop of its own, which turns the worker's (mc_worker.drive) */
 };
 
 /* A kind of app: `app "x" { type = wsgi … }`. ops is NULL in the product that cannot run it. */

@@ -54,6 +54,26 @@ int mc_check_header_map(const char *value, char *err, size_t cap)
     return say(err, cap, "drop, refuse or dangerous", value);
 }
 
+int mc_check_asgi_loop(const char *value, char *err, size_t cap)
+{
+    static const char *const names[] = {"auto", "asyncio", "uvloop", NULL};
+    return among(value, names) ? MC_OK : say(err, cap, "auto, asyncio or uvloop", value);
+}
+
+int mc_check_lifespan(const char *value, char *err, size_t cap)
+{
+    static const char *const names[] = {"auto", "on", "off", NULL};
+    return among(value, names) ? MC_OK : say(err, cap, "auto, on or off", value);
+}
+
+int mc_check_root_path(const char *value, char *err, size_t cap)
+{
+    size_t n = strlen(value);
+    if (n == 0 || (value[0] == '/' && n > 1 && value[n - 1] != '/'))
+        return mc_check_text(value, err, cap);
+    return say(err, cap, "a path that begins with '/' and does not end with one", value);
+}
+
 int mc_check_env(const char *value, char *err, size_t cap)
 {
     const char *eq = strchr(value, '=');

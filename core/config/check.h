@@ -9,6 +9,9 @@ int mc_check_target(const char *value, char *err, size_t cap);    /* os/target.h
 int mc_check_facility(const char *value, char *err, size_t cap);  /* of syslog */
 int mc_check_syslog_format(const char *value, char *err, size_t cap);
 int mc_check_header_map(const char *value, char *err, size_t cap);
+int mc_check_asgi_loop(const char *value, char *err, size_t cap);
+int mc_check_lifespan(const char *value, char *err, size_t cap);
+int mc_check_root_path(const char *value, char *err, size_t cap); /* "" or "/…" without a '/' at its end */
 int mc_check_env(const char *value, char *err, size_t cap);
 int mc_check_cidr(const char *value, char *err, size_t cap);
 int mc_check_field(const char *value, char *err, size_t cap);      /* "NAME: value" */

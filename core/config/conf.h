@@ -60,11 +60,16 @@ struct mc_values {
     const char *hooks; /* file with Gunicorn's hooks: absolute path, or "python:MODULE"; NULL: none */
     const char *logconfig, *logconfig_dict, *logconfig_json; /* of Python's logging; absolute path, JSON text, absolute path */
     struct mc_strv pythonpath; /* comma list */
+    const char *asgi_loop, *asgi_lifespan; /* auto, asyncio, uvloop; auto, on, off */
+    int64_t asgi_disconnect_grace_period;  /* ms */
+    const char *root_path;                 /* NULL or "/…" */
     /* HTTP (MAIN, SERVER; those marked R also ROUTE) */
     int64_t limit_request_line, limit_request_fields, limit_request_field_size, limit_request_head; /* bytes or counts */
     int64_t limit_request_body;                                                                     /* R bytes, 0 = off */
     int64_t header_timeout, body_timeout, send_timeout;                                             /* ms, 0 = off; body and send R */
     int64_t body_buffer, response_buffer, response_buffer_file;                                     /* R bytes */
+    int64_t websocket_max_message_size, websocket_ping_interval, websocket_ping_timeout;            /* R bytes, ms */
+    bool websocket_deflate;                                                                         /* R */
     bool permit_unconventional_http_method;
     const char *server_tokens; /* Server field: "on" (monoceros/VERSION), "off" (none), "name" (monoceros) or any other text as it stands */
     /* command line only */
@@ -95,6 +100,7 @@ struct mc_conf_pool {
     struct mc_values set;
     const struct mc_module *worker; /* set.worker_class resolved */
     bool python;                    /* one of its apps lives in Python: the pool gets a zygote */
+    const char *apps;               /* what its apps are where they do not say: "asgi" when worker_class is a word for that, or runs nothing else; or NULL */
     bool hops;                      /* servers of other pools ask for its apps: it has a listener for them */
     uid_t uid;
     gid_t gid; /* of set.user, set.group; -1: unchanged */

@@ -109,39 +109,39 @@ static int main_values(struct mc_build *b, struct mc_resolve_from *from, struct 
     return mc_resolve_identity(b, &who, &c->set, &c->uid, &c->gid);
 }
 
-/* What people write for worker_class, and what it is here, or what it would need that is not here yet. */
+/* What people write for worker_class, and what it is here (with what it says of the apps), or what it would need that is not here yet. */
 static const struct {
-    const char *word, *name, *needs;
+    const char *word, *name, *needs, *apps;
 } worker_words[] = {
-    {"gunicorn.workers.sync.SyncWorker", "sync", NULL},
-    {"SyncWorker", "sync", NULL},
-    {"egg:gunicorn#sync", "sync", NULL},
-    {"gunicorn.workers.gthread.ThreadWorker", "gthread", NULL},
-    {"egg:gunicorn#gthread", "gthread", NULL},
-    {"gevent", NULL, "gevent"},
-    {"egg:gunicorn#gevent", NULL, "gevent"},
-    {"gevent_wsgi", NULL, "gevent"},
-    {"gevent_pywsgi", NULL, "gevent"},
-    {"gunicorn.workers.ggevent.GeventWorker", NULL, "gevent"},
-    {"gunicorn.workers.ggevent.GeventPyWSGIWorker", NULL, "gevent"},
-    {"eventlet", NULL, "eventlet"},
-    {"egg:gunicorn#eventlet", NULL, "eventlet"},
-    {"gunicorn.workers.geventlet.EventletWorker", NULL, "eventlet"},
-    {"asgi", NULL, "ASGI apps"},
-    {"gunicorn.workers.gasgi.ASGIWorker", NULL, "ASGI apps"},
-    {"uvicorn.workers.UvicornWorker", NULL, "ASGI apps"},
-    {"uvicorn.workers.UvicornH11Worker", NULL, "ASGI apps"},
-    {"uvicorn_worker.UvicornWorker", NULL, "ASGI apps"},
-    {"uvicorn_worker.UvicornH11Worker", NULL, "ASGI apps"},
-    {"tornado", NULL, "Tornado"},
-    {"egg:gunicorn#tornado", NULL, "Tornado"},
-    {"gunicorn.workers.gtornado.TornadoWorker", NULL, "Tornado"},
-    {"aiohttp.GunicornWebWorker", NULL, "aiohttp"},
-    {"aiohttp.GunicornUVLoopWebWorker", NULL, "aiohttp"},
-    {"aiohttp.worker.GunicornWebWorker", NULL, "aiohttp"},
-    {"gthread", "gthread", NULL},
-    {"greenlet", "greenlet", NULL},
-    {"epoll", "epoll", NULL},
+    {"gunicorn.workers.sync.SyncWorker", "sync", NULL, NULL},
+    {"SyncWorker", "sync", NULL, NULL},
+    {"egg:gunicorn#sync", "sync", NULL, NULL},
+    {"gunicorn.workers.gthread.ThreadWorker", "gthread", NULL, NULL},
+    {"egg:gunicorn#gthread", "gthread", NULL, NULL},
+    {"gevent", NULL, "gevent", NULL},
+    {"egg:gunicorn#gevent", NULL, "gevent", NULL},
+    {"gevent_wsgi", NULL, "gevent", NULL},
+    {"gevent_pywsgi", NULL, "gevent", NULL},
+    {"gunicorn.workers.ggevent.GeventWorker", NULL, "gevent", NULL},
+    {"gunicorn.workers.ggevent.GeventPyWSGIWorker", NULL, "gevent", NULL},
+    {"eventlet", NULL, "eventlet", NULL},
+    {"egg:gunicorn#eventlet", NULL, "eventlet", NULL},
+    {"gunicorn.workers.geventlet.EventletWorker", NULL, "eventlet", NULL},
+    {"asgi", "epoll", NULL, "asgi"},
+    {"gunicorn.workers.gasgi.ASGIWorker", "epoll", NULL, "asgi"},
+    {"uvicorn.workers.UvicornWorker", "epoll", NULL, "asgi"},
+    {"uvicorn.workers.UvicornH11Worker", "epoll", NULL, "asgi"},
+    {"uvicorn_worker.UvicornWorker", "epoll", NULL, "asgi"},
+    {"uvicorn_worker.UvicornH11Worker", "epoll", NULL, "asgi"},
+    {"tornado", NULL, "Tornado", NULL},
+    {"egg:gunicorn#tornado", NULL, "Tornado", NULL},
+    {"gunicorn.workers.gtornado.TornadoWorker", NULL, "Tornado", NULL},
+    {"aiohttp.GunicornWebWorker", NULL, "aiohttp", NULL},
+    {"aiohttp.GunicornUVLoopWebWorker", NULL, "aiohttp", NULL},
+    {"aiohttp.worker.GunicornWebWorker", NULL, "aiohttp", NULL},
+    {"gthread", "gthread", NULL, NULL},
+    {"greenlet", "greenlet", NULL, NULL},
+    {"epoll", "epoll", NULL, NULL},
 };
 
 static const char *built_workers(struct mc_build *b)
@@ -173,6 +173,7 @@ static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_co
             continue;
         known = true;
         needs = worker_words[i].needs;
+        pool->apps = worker_words[i].apps;
         name = worker_words[i].name ? worker_words[i].name : word;
     }
     if (strcmp(name, "sync") == 0 && pool->set.threads > 1) {
@@ -185,6 +186,8 @@ static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_co
         pool->worker = default_worker();
     if (pool->worker) {
         pool->set.worker_class = pool->worker->name;
+        if (!pool->apps && pool->worker->takes & MC_NEED_ITS_LOOP && !(pool->worker->takes & MC_NEED_BLOCKING))
+            pool->apps = "asgi";
         return MC_OK;
     }
     flag = mc_module_absent_flag("worker", name);
@@ -284,19 +287,18 @@ struct mc_conf_pool *mc_resolve_pool(struct mc_build *b, struct mc_conf *c, cons
 static const struct mc_app_type *app_type(struct mc_build *b, struct mc_conf_where at, const char *name)
 {
     const struct mc_app_type *type = mc_module_app_type(name);
-    const char *flag = strcmp(name, "wsgi") == 0 ? mc_module_absent_flag("handler", "python") : NULL;
+    bool python = strcmp(name, "wsgi") == 0 || strcmp(name, "asgi") == 0;
+    const char *flag = python ? mc_module_absent_flag("handler", "python") : NULL;
     if (type)
         return type;
     if (!flag)
         flag = mc_module_absent_flag("handler", name);
     if (flag)
         (void)mc_build_fail(b, at, "apps of type '%s' were left out of this build: configure it with %s", name, flag);
-    else if (strcmp(name, "wsgi") == 0)
-        (void)mc_build_fail(b, at, "apps of type 'wsgi' were left out of this build: configure it with --with-python");
+    else if (python)
+        (void)mc_build_fail(b, at, "apps of type '%s' were left out of this build: configure it with --with-python", name);
     else if (strcmp(name, "native") == 0)
         (void)mc_build_fail(b, at, "apps of type 'native' were left out of this build: configure it with --with-native");
-    else if (strcmp(name, "asgi") == 0)
-        (void)mc_build_fail(b, at, "apps of type '%s' are not built yet in this version", name);
     else
         (void)mc_build_fail(b, at, "unknown app type '%.80s'; there are wsgi, asgi and native", name);
     return NULL;
@@ -313,7 +315,9 @@ static int check_fit(struct mc_build *b, const struct mc_conf_app *app)
 {
     const struct mc_module *worker = app->pool->worker;
     unsigned missing = app->type->needs & ~worker->takes;
-    const char *others = "", *why = missing & MC_NEED_BLOCKING ? ", which may block" : ": Python cannot run on its coroutines";
+    const char *others = "", *why = missing & MC_NEED_BLOCKING   ? ", which may block"
+                                    : missing & MC_NEED_ITS_LOOP ? ", whose event loop would have to be the worker's"
+                                                                 : ": Python cannot run on its coroutines";
     if (missing == 0)
         return MC_OK;
     for (const struct mc_module *const *m = mc_modules; *m && others; m++) {
@@ -358,11 +362,12 @@ static int one_app(struct mc_build *b, struct mc_conf *c, const struct mc_block 
         return MC_ERROR;
     *app = (struct mc_conf_app){
         .name = block->title, .index = (unsigned)c->napps, .module = words.module, .symbol = words.symbol, .home = words.home, .at = block->at};
-    app->type = app_type(b, place(block, "type"), words.type);
-    if (app->type && check_words(b, app, block) != MC_OK)
+    app->pool = mc_resolve_pool(b, c, mc_tree_given(block->given, "pool"));
+    if (!app->pool)
         return MC_ERROR;
-    app->pool = app->type ? mc_resolve_pool(b, c, mc_tree_given(block->given, "pool")) : NULL;
-    if (!app->pool || check_fit(b, app) != MC_OK)
+    bool said = mc_tree_given(block->given, "type") || !app->pool->apps;
+    app->type = app_type(b, place(block, "type"), said ? words.type : app->pool->apps);
+    if (!app->type || check_words(b, app, block) != MC_OK || check_fit(b, app) != MC_OK)
         return MC_ERROR;
     app->chdir = words.chdir ? directory(b, place(block, "chdir"), "chdir", c->cwd, words.chdir) : c->cwd;
     if (!app->chdir)
@@ -384,7 +389,7 @@ static int plain_app(struct mc_build *b, const struct mc_resolve_from *from, str
     }
     *app = (struct mc_conf_app){
         .name = "default", .index = (unsigned)c->napps, .module = from->app, .chdir = c->cwd, .pool = &c->pools[0], .at = from->app_at};
-    app->type = app_type(b, from->app_at, is_path(from->app) ? "native" : "wsgi");
+    app->type = app_type(b, from->app_at, is_path(from->app) ? "native" : app->pool->apps ? app->pool->apps : "wsgi");
     if (!app->type || check_fit(b, app) != MC_OK)
         return MC_ERROR;
     app->set = app->pool->set;

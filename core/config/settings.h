@@ -13,7 +13,6 @@
 #define MEGA         (INT64_C(1) << 20)
 #define REFUSED      .where = MAIN, .flags = MC_SETF_REFUSED
 #define REFUSED_FLAG .where = MAIN, .flags = MC_SETF_REFUSED | MC_SETF_FLAG
-#define YET          "is not built yet in this version"
 #define IGNORED      .where = MAIN, .flags = MC_SETF_IGNORED
 #define IGNORED_FLAG .where = MAIN, .flags = MC_SETF_IGNORED | MC_SETF_FLAG
 

@@ -91,6 +91,18 @@ bool mc_body_has_room(const struct mc_request *r)
     return r->body.data.total < mc_request_set(r)->body_buffer || r->body.data.total == 0;
 }
 
+void mc_body_want(struct mc_request *r)
+{
+    bool waits = r->head.expect_continue && r->head.framing != MC_BODY_NONE && !r->sent_continue && r->resp.state < MC_RESP_HEAD;
+    if (!waits || r->body.received > 0 || r->session->in.pos < r->session->in.len) {
+        return;
+    }
+    r->sent_continue = true;
+    if (r->session->ops->interim(r, 100, NULL) != MC_OK || mc_conn_flush(r->conn) == MC_ERROR) {
+        r->conn->broken = true;
+    }
+}
+
 int64_t mc_body_available(const struct mc_request *r)
 {
     return r->body.data.total;

@@ -18,6 +18,16 @@ struct mc_coding_io {
     size_t out_n;
 };
 
+/* Single messages as raw DEFLATE (RFC 7692 §7.2), none of which needs another one. */
+struct mc_message_coding {
+    void *(*open)(bool inflate); /* NULL: out of memory */
+    void (*reset)(void *stream); /* before each message */
+    /* All input is taken, and with `last` all of the message comes out: of a deflater with the four bytes 00 00 FF FF at its end, which are not sent;
+     * an inflater does without. MC_OK; MC_AGAIN: more room is needed; MC_ERROR: what is to be inflated is broken. */
+    int (*run)(void *stream, struct mc_coding_io *io, bool last);
+    void (*close)(void *stream);
+};
+
 struct mc_coding_ops {
     const char *coding; /* the word of Accept-Encoding */
     int level, least, most; /* how hard it tries: by default, and the bounds */
@@ -26,6 +36,7 @@ struct mc_coding_ops {
     /* MC_OK: all input is taken and what op asks for is out; MC_AGAIN: more room is needed; MC_ERROR. */
     int (*run)(void *stream, struct mc_coding_io *io, enum mc_coding_op op);
     void (*close)(void *stream);
+    const struct mc_message_coding *messages; /* NULL: it has no such thing */
 };
 
 #endif

@@ -5,6 +5,7 @@
 #include "core/server/hop.h"
 #include "core/server/mux.h"
 #include "core/server/upstream.h"
+#include "core/server/websocket.h"
 
 #include <string.h>
 
@@ -58,6 +59,9 @@ void mc_worker_drain_tick(struct mc_timer *t)
 {
     struct mc_worker *w = t->data;
     uint64_t now = w->loop.now;
+    if (w->stopped) { /* what still turns the loop is the end of the apps */
+        return;
+    }
     for (size_t i = 0; i < w->nlisteners; i++) {
         struct mc_listener *l = &w->listeners[i];
         if (l->done || stays(l)) {
@@ -77,7 +81,10 @@ void mc_worker_drain_tick(struct mc_timer *t)
     bool late = w->drain_deadline && now >= w->drain_deadline;
     if (late && (open || left > 0)) {
         tell_late(w, left);
+    } else if (late && w->nbehind > 0) {
+        mc_warn("graceful_timeout is over: work behind %u response%s cancelled", w->nbehind, w->nbehind == 1 ? " is" : "s is");
     }
+    left += w->hops_stay ? 0 : w->nbehind;
     if (w->hops_stay && (late || (!open && left == 0))) {
         tell_no_clients(w);
         return;
@@ -87,6 +94,13 @@ void mc_worker_drain_tick(struct mc_timer *t)
         return;
     }
     mc_timer_set(&w->loop, t, DRAIN_TICK_MS);
+}
+
+/* Until when requests may go on; 0: without end. */
+static uint64_t deadline(const struct mc_worker *w)
+{
+    uint64_t grace = (uint64_t) w->pool->set.graceful_timeout;
+    return grace ? w->loop.now + grace - (w->reserve < grace ? w->reserve : grace) : 0;
 }
 
 static void begin(struct mc_worker *w)
@@ -99,10 +113,10 @@ static void begin(struct mc_worker *w)
     mc_slot_set(w->slot->state, MC_SLOT_DRAINING);
     mc_loop_refresh(&w->loop);
     w->drain_start = w->loop.now;
-    int64_t grace = w->pool->set.graceful_timeout;
     mc_upstream_close_idle(w);
     mc_hop_trim(w);
-    w->drain_deadline = grace > 0 ? w->drain_start + (uint64_t) grace : 0;
+    mc_ws_drain();
+    w->drain_deadline = deadline(w);
     /* A socket that we were given (fd://) stays with its owner, queue and all; nobody stops the clients there. */
     for (size_t i = 0; i < w->nlisteners; i++) {
         if (w->listeners[i].conf->addr.fd >= 0 || w->listeners[i].shared) {
@@ -164,12 +178,11 @@ void mc_worker_share(struct mc_worker *w, unsigned index, bool shared)
 
 void mc_worker_end_hops(struct mc_worker *w)
 {
-    int64_t grace = w->pool->set.graceful_timeout;
     if (!w->hops_stay) {
         return;
     }
     mc_loop_refresh(&w->loop);
-    w->drain_deadline = grace > 0 ? w->loop.now + (uint64_t) grace : 0;
+    w->drain_deadline = deadline(w);
     mc_worker_retire(w);
 }
 

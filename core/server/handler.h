@@ -67,6 +67,8 @@ static inline bool mc_response_started(const struct mc_request *r) { return r->r
 /* ---- request body ---- */
 /* Copy out up to n bytes: > 0; 0 = end; MC_AGAIN (streamed, loop handlers); MC_ERROR: cut off, timed out. */
 ssize_t mc_body_read(struct mc_request *r, void *p, size_t n);
+/* The body is wanted: a client that waits to be told so is (RFC 9110 §10.1.1). Done before start(), unless prepare() sets r->body.on_demand. */
+void mc_body_want(struct mc_request *r);
 /* Bytes that can be read without waiting (all of them for a buffered body). */
 int64_t mc_body_available(const struct mc_request *r);
 /* Copy out bytes from offset `off` of what was received and not yet read, and leave them there: > 0, 0 behind the last one, MC_ERROR. */

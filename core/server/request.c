@@ -164,11 +164,8 @@ static int settle(struct mc_request *r, int rc)
     if (limit > 0 && r->head.content_length > limit) {
         return refuse_later(r, 413);
     }
-    if (r->head.expect_continue && r->head.framing != MC_BODY_NONE && r->session->in.pos == r->session->in.len) {
-        r->sent_continue = true;
-        if (r->session->ops->interim(r, 100, NULL) != MC_OK || mc_conn_flush(r->conn) == MC_ERROR) {
-            r->conn->broken = true;
-        }
+    if (!r->body.on_demand) {
+        mc_body_want(r);
     }
     return MC_OK;
 }

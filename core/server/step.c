@@ -316,6 +316,13 @@ static int finished(struct mc_conn *c)
     return MC_OK;
 }
 
+static void fail_body(struct mc_conn *c, struct mc_request *r, int status)
+{
+    r->body.failed = true;
+    r->body.status = status;
+    c->session.close = c->linger = true;
+}
+
 /* Body bytes for a handler that takes them as they come. MC_OK: there is something new (or the end), MC_AGAIN: not yet. */
 static int pull_body(struct mc_conn *c, struct mc_request *r)
 {
@@ -334,18 +341,23 @@ static int pull_body(struct mc_conn *c, struct mc_request *r)
             continue;
         }
         news = true;
-        if (ev.kind == MC_IN_DATA) {
-            r->body.failed = mc_body_store(r, ev.data) != MC_OK;
-        } else if (ev.kind == MC_IN_END) {
-            r->body.complete = true;
-        } else {
-            r->body.failed = true;
-        }
-        if (r->body.failed) {
-            c->session.close = c->linger = true;
+        int status = ev.kind == MC_IN_DATA ? mc_body_store(r, ev.data) : ev.kind == MC_IN_END ? MC_OK : ev.kind == MC_IN_ERROR ? ev.status : 400;
+        r->body.complete = ev.kind == MC_IN_END;
+        if (status != MC_OK) {
+            fail_body(c, r, status);
         }
     }
     return news ? MC_OK : MC_AGAIN;
+}
+
+/* It is the client's turn: more of a body is to come. */
+static bool awaits_body(const struct mc_request *r)
+{
+    if (r->state != MC_REQ_RUNNING || r->body.mode != MC_BODY_STREAMED || r->body.complete || r->body.failed || r->resp.switched) {
+        return false;
+    }
+    bool asked = !r->head.expect_continue || r->sent_continue || r->body.received > 0 || mc_response_started(r);
+    return asked && mc_body_has_room(r);
 }
 
 /* A loop handler is at work. With its whole body all that may still come is the next request, or the client's end; before, only the end of both
@@ -448,8 +460,12 @@ static int step_run(struct mc_conn *c)
     if (out == MC_AGAIN) {
         return mc_conn_wait_moving(c, mc_request_set(r)->send_timeout, progress, &c->moved_out);
     }
-    bool body = r->body.mode == MC_BODY_STREAMED && !r->body.complete && !r->resp.switched && mc_body_has_room(r);
-    return mc_conn_wait(c, body ? mc_request_set(r)->body_timeout : 0, true);
+    if (!awaits_body(r)) {
+        return mc_conn_wait(c, 0, true);
+    }
+    int64_t ms = mc_request_set(r)->body_timeout;
+    /* With an answer under way it is a dialogue, which may have its pauses. */
+    return mc_response_started(r) ? mc_conn_wait(c, ms, true) : mc_conn_wait_moving(c, ms, true, &c->moved_in);
 }
 
 /* ---- closing ---- */
@@ -546,6 +562,19 @@ void mc_conn_step(struct mc_conn *c)
     mc_conn_again(c);
 }
 
+/* The handler that takes the body as it comes hears that no more will: it answers, or that is done for it. */
+static bool late_body(struct mc_conn *c)
+{
+    struct mc_request *r = c->request;
+    if (!awaits_body(r) || mc_response_started(r)) {
+        return false;
+    }
+    fail_body(c, r, 408);
+    mc_request_result(r, r->handler->resume(r, MC_RESUME_BODY));
+    mc_conn_step(c);
+    return true;
+}
+
 void mc_conn_expire(struct mc_conn *c)
 {
     switch (c->state) {
@@ -567,11 +596,17 @@ void mc_conn_expire(struct mc_conn *c)
         }
         mc_conn_step(c);
         return;
-    default:
-        mc_debug("connection %d: timed out in state %s", c->io.fd, mc_conn_state_name(c->state));
-        if (c->on) {
-            mc_mux_stalled(c);
+    case MC_CONN_RUN:
+        if (late_body(c)) {
+            return;
         }
+        break;
+    default:
+        break;
+    }
+    mc_debug("connection %d: timed out in state %s", c->io.fd, mc_conn_state_name(c->state));
+    if (c->on && !(c->state == MC_CONN_RUN && awaits_body(c->request))) {
+        mc_mux_stalled(c);
     }
     mc_conn_close(c);
 }

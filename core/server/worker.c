@@ -392,9 +392,14 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
 
 void mc_worker_turn(struct mc_worker *w, bool wait)
 {
+    mc_worker_turn_for(w, wait ? -1 : 0);
+}
+
+void mc_worker_turn_for(struct mc_worker *w, int ms)
+{
     int64_t timeout = w->pool->set.timeout;
     int max = timeout > 0 && timeout / 2 < TICK_MS ? (int) (timeout / 2) : TICK_MS;
-    if (mc_loop_turn(&w->loop, wait ? max : 0) < 0) {
+    if (mc_loop_turn(&w->loop, ms < 0 || ms > max ? max : ms) < 0) {
         mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %s", w->loop.ops->name, strerror(errno));
     }
     if (w->mux_news) {
@@ -406,8 +411,9 @@ void mc_worker_turn(struct mc_worker *w, bool wait)
 
 void mc_worker_run(struct mc_worker *w)
 {
-    if (w->ops->serve) {
-        w->ops->serve(w);
+    void (*other)(struct mc_worker *) = w->drive ? w->drive : w->ops->serve;
+    if (other) {
+        other(w);
         return;
     }
     while (!w->stopped) {

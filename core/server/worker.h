@@ -129,6 +129,10 @@ struct mc_worker {
     void (*recycle)(const char *why); /* ask the arbiter for a successor; NULL: leave at once */
     bool recycling;            /* asked already */
     char failure[240];         /* why it could not be opened, in one line, if somebody knows */
+    /* In place of the plain loop of mc_worker_run(), until w->stopped: an interpreter's event loop, which turns ours; NULL: none. May wait. */
+    void (*drive)(struct mc_worker *w);
+    unsigned nbehind;          /* work that goes on behind responses: a drain waits for it as for connections */
+    uint64_t reserve;          /* ms of graceful_timeout that requests do not get: the end of the apps needs them */
     void *data;                /* the worker module's */
     void *python;              /* modules/python's */
 };
@@ -199,6 +203,8 @@ void mc_request_return(struct mc_request *r);  /* on the loop: unlend and go on 
 void mc_worker_backtrace(void);                /* the caller's stack, to the error log */
 /* One turn of the loop and the worker's own housekeeping. wait: false = look only. May sleep. */
 void mc_worker_turn(struct mc_worker *w, bool wait);
+/* The same; waits for at most `ms` (-1: as long as the loop likes). */
+void mc_worker_turn_for(struct mc_worker *w, int ms);
 
 /* ---- for handlers ---- */
 /* From inside a blocking handler: wait for a descriptor of the app's own, whatever the worker type; contract as wait_fd() above. May wait. */

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 static const char source[] =
-    "import ast, importlib, os, sys\n"
+    "import ast, functools, importlib, inspect, os, sys\n"
     "\n"
     "class AppImportError(Exception):\n"
     "    pass\n"
@@ -20,7 +20,7 @@ static const char source[] =
     "    folders = list(dict.fromkeys(map(os.path.abspath, folders)))\n"
     "    sys.path[:] = folders + [path for path in sys.path if path not in folders]\n"
     "\n"
-    "def load(spec):\n"
+    "def load(spec, kind):\n"
     "    name, colon, text = spec.partition(':')\n"
     "    text = text if colon else 'application'\n"
     "    try:\n"
@@ -56,7 +56,35 @@ static const char source[] =
     "        raise AppImportError(f'Failed to find application object: {text!r}')\n"
     "    if not callable(app):\n"
     "        raise AppImportError('Application object must be callable.')\n"
+    "    return (as_asgi if kind == 'asgi' else as_wsgi)(app, spec)\n"
+    "\n"
+    "def is_async(app):\n"
+    "    while isinstance(app, functools.partial):\n"
+    "        app = app.func\n"
+    "    return inspect.iscoroutinefunction(app) or not inspect.isclass(app) and inspect.iscoroutinefunction(getattr(app, '__call__', None))\n"
+    "\n"
+    "def as_wsgi(app, spec):\n"
+    "    if is_async(app):\n"
+    "        raise AppImportError(f'{spec} is an ASGI application: it needs worker_class asgi')\n"
     "    return app\n"
+    "\n"
+    "def as_asgi(app, spec):\n"
+    "    if is_async(app) or takes(app, 3):\n"
+    "        return app\n"
+    "    if not takes(app, 1):\n"
+    "        raise AppImportError(f'{spec} is not an ASGI application; if it is WSGI, it needs worker_class sync or gthread')\n"
+    "    async def single(scope, receive, send):\n" /* ASGI 2: app(scope)(receive, send) */
+    "        await app(scope)(receive, send)\n"
+    "    return single\n"
+    "\n"
+    "def takes(app, n):\n"
+    "    try:\n"
+    "        inspect.signature(app).bind(*range(n))\n"
+    "    except TypeError:\n"
+    "        return False\n"
+    "    except ValueError:\n" /* it has no signature: it may take anything */
+    "        return n == 3\n"
+    "    return True\n"
     "\n"
     "def make(factory, call, text):\n"
     "    try:\n"
@@ -142,7 +170,7 @@ static int prepare(const struct mc_conf *conf, const struct mc_conf_pool *pool)
 /* Each app is imported in its own directory; the process stays in that of the last one (there is only one, mostly). */
 static int load(const struct mc_conf_app *app)
 {
-    PyObject *spec;
+    PyObject *spec, *kind;
     if (apps[app->index])
         return MC_OK; /* preloaded */
     if (chdir(app->chdir) != 0) {
@@ -150,8 +178,10 @@ static int load(const struct mc_conf_app *app)
         return MC_ERROR;
     }
     spec = PyUnicode_DecodeFSDefault(app->module);
-    apps[app->index] = spec ? PyObject_CallFunctionObjArgs(tool("load"), spec, NULL) : NULL;
+    kind = PyUnicode_FromString(app->type->name);
+    apps[app->index] = spec && kind ? PyObject_CallFunctionObjArgs(tool("load"), spec, kind, NULL) : NULL;
     mc_life_check();
+    Py_XDECREF(kind);
     Py_XDECREF(spec);
     return apps[app->index] ? MC_OK : MC_ERROR;
 }

@@ -340,15 +340,14 @@ struct walk {
     bool careful; /* a name with '_' was let in: it may share its key with one that has '-', so stamps do not tell repeats any more */
 };
 
-/* 'X_Y' and 'X-Y' become the same key, so a client could pass off the one as the other. MC_OK: let in; MC_DECLINED: dropped; or a status. */
-static int admit(struct walk *w, const struct mc_field *f)
+int mc_environ_admit(struct mc_request *r, const struct mc_field *f, struct mc_str *mount)
 {
-    const struct mc_values *values = &w->r->server->set;
-    if (listed(&values->forwarder_headers, f->name) && mc_forwarded_trusted(w->r)) {
+    const struct mc_values *values = &r->server->set;
+    if (listed(&values->forwarder_headers, f->name) && mc_forwarded_trusted(r)) {
         if (mc_str_eq_nocase(f->name, MC_STR("script_name"))) {
-            w->mount = f->value;
-            while (w->mount.n && w->mount.p[w->mount.n - 1] == '/')
-                w->mount.n--;
+            *mount = f->value;
+            while (mount->n && mount->p[mount->n - 1] == '/')
+                mount->n--;
         }
         return MC_OK;
     }
@@ -360,7 +359,7 @@ static int admit(struct walk *w, const struct mc_field *f)
 static int add_unusual(struct walk *w, const struct mc_field *f, PyObject *known, int *status)
 {
     if (memchr(f->name.p, '_', f->name.n)) {
-        int rc = admit(w, f);
+        int rc = mc_environ_admit(w->r, f, &w->mount);
         if (rc != MC_OK) {
             *status = rc > 0 ? rc : MC_OK;
             return rc > 0 ? -1 : 0;

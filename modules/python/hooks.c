@@ -19,7 +19,7 @@ static bool any;        /* there is a hooks file */
 
 /* ---- what hooks.py gets from us ---- */
 
-static PyObject *py_write(PyObject *self, PyObject *args)
+PyObject *mc_hooks_write(PyObject *self, PyObject *args)
 {
     long level = PyLong_AsLong(PyTuple_GetItem(args, 0));
     PyObject *text = PyTuple_GetItem(args, 1), *bytes = NULL;
@@ -63,7 +63,7 @@ static PyObject *py_fatal(PyObject *self, PyObject *none)
 }
 
 static PyMethodDef tools[] = {
-    {"write", py_write, METH_VARARGS, NULL},
+    {"write", mc_hooks_write, METH_VARARGS, NULL},
     {"requests", py_requests, METH_NOARGS, NULL},
     {"log_fd", py_log_fd, METH_NOARGS, NULL},
     {"fatal", py_fatal, METH_NOARGS, NULL},

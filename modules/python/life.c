@@ -1,6 +1,6 @@
 /* The interpreter's part in a worker's life: imports the apps, holds the GIL but for a poll that really sleeps, lets Python's signal handlers
  * run, dumps Python's stacks when the process dies, and keeps processes that the app forks off what is the worker's. Worker side. */
-#include "modules/python/python.h"
+#include "modules/python/asgi.h"
 #include "core/os/fd.h"
 #include "core/server/conn.h"
 
@@ -96,11 +96,16 @@ static void run_signal_handlers(struct mc_worker *w)
         mc_worker_ask_retire(w);
 }
 
+void mc_life_look(struct mc_worker *w)
+{
+    run_signal_handlers(w);
+    mc_dev_look(w);
+}
+
 static void after_sleep(void *data)
 {
     PyEval_RestoreThread(saved);
-    run_signal_handlers(data);
-    mc_dev_look(data);
+    mc_life_look(data);
 }
 
 /* Before the apps: a crash or a time-out while they are imported has its traceback, too. It chains to the handlers that are there already. */
@@ -179,8 +184,7 @@ static void visit(struct mc_worker *w)
 {
     mc_interp_take_back();
     w->lock_beat = mc_clock_ms();
-    run_signal_handlers(w);
-    mc_dev_look(w);
+    mc_life_look(w);
     mc_interp_give();
 }
 
@@ -250,13 +254,14 @@ int mc_life_init_worker(struct mc_worker *w)
     w->loop.before_sleep = before_sleep;
     w->loop.after_sleep = after_sleep;
     w->loop.sleep_data = w;
-    return MC_OK;
+    return broken ? MC_OK : mc_asgi_open(w);
 }
 
 void mc_life_exit_worker(struct mc_worker *w)
 {
     if (!w->pool->python)
         return;
+    mc_asgi_close(w);
     mc_hooks_leaving();
     mc_errors_flush();
     mc_environ_fini();

@@ -3,6 +3,7 @@
 #include "modules/python/wsgi.h"
 
 #pragma weak mc_wsgi_handler
+#pragma weak mc_asgi_handler
 #pragma weak mc_life_init_worker
 #pragma weak mc_life_exit_worker
 
@@ -10,6 +11,7 @@ extern const struct mc_module mc_module_handler_python;
 
 static const struct mc_app_type apps[] = {
     {.name = "wsgi", .needs = MC_NEED_BLOCKING | MC_NEED_PYTHON, .ops = &mc_wsgi_handler},
+    {.name = "asgi", .needs = MC_NEED_PYTHON | MC_NEED_ITS_LOOP, .ops = &mc_asgi_handler},
     {.name = NULL},
 };
 

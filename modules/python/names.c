@@ -1,5 +1,5 @@
-/* Header names to environ keys: 'X-Forwarded-For' to an interned 'HTTP_X_FORWARDED_FOR', made once. The common names are there from the start,
- * others are learned up to a bound, because a client can send any name. Worker side, GIL held. */
+/* Header names to what apps get of them: 'X-Forwarded-For' to an interned 'HTTP_X_FORWARDED_FOR' and to b'x-forwarded-for', made once. The common
+ * names are there from the start, others are learned up to a bound, because a client can send any name. Worker side, GIL held. */
 #include "modules/python/python.h"
 
 #include <stdlib.h>
@@ -95,13 +95,23 @@ PyObject *mc_names_key(struct mc_arena *a, struct mc_str name)
     return PyUnicode_DecodeLatin1(buf, (Py_ssize_t)(5 + name.n), NULL);
 }
 
+PyObject *mc_names_lower(struct mc_str name)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(name.p, (Py_ssize_t)name.n);
+    char *p = bytes ? PyBytes_AsString(bytes) : NULL;
+    for (size_t i = 0; p && i < name.n; i++)
+        p[i] = (char)mc_lower((unsigned char)p[i]);
+    return bytes;
+}
+
 static struct mc_name *learn(struct mc_str name, uint32_t hash)
 {
     if (filled >= LEARNED_MAX || name.n > NAME_MAX_BYTES)
         return NULL;
     struct mc_name *e = malloc(sizeof(*e) + name.n);
-    PyObject *key = e ? mc_names_key(NULL, name) : NULL;
-    if (!key) {
+    PyObject *key = e ? mc_names_key(NULL, name) : NULL, *lower = key ? mc_names_lower(name) : NULL;
+    if (!lower) {
+        Py_XDECREF(key);
         PyErr_Clear(); /* the caller goes on without an entry, and meets the lack of memory there */
         free(e);
         return NULL;
@@ -110,7 +120,7 @@ static struct mc_name *learn(struct mc_str name, uint32_t hash)
     char *copy = (char *)(e + 1);
     memcpy(copy, name.p, name.n);
     *e = (struct mc_name){
-        .key = key, .spelling = copy, .n = (uint32_t)name.n, .hash = hash, .underscore = memchr(name.p, '_', name.n) != NULL};
+        .key = key, .lower = lower, .spelling = copy, .n = (uint32_t)name.n, .hash = hash, .underscore = memchr(name.p, '_', name.n) != NULL};
     filled++;
     return e;
 }

@@ -45,6 +45,8 @@ int mc_interp_hold(struct mc_request *r, PyObject *o);
 /* ---- life.c ---- */
 /* After each call into the app: a process that the app has forked and that came back here ends, with the current exception's exit code. */
 void mc_life_check(void);
+/* Between two turns of a loop: signal handlers of the app, and what is looked at now and then. */
+void mc_life_look(struct mc_worker *w);
 
 /* ---- extension.c ---- */
 /* What ends an interpreter: threads joined, exit functions called, streams flushed. */
@@ -67,7 +69,8 @@ void mc_dev_look(struct mc_worker *w);
 
 /* ---- names.c: header names to environ keys ---- */
 struct mc_name {
-    PyObject *key; /* interned 'HTTP_X_Y' */
+    PyObject *key;   /* interned 'HTTP_X_Y' */
+    PyObject *lower; /* b'x-y' */
     const char *spelling;
     uint32_t n, hash;
     bool underscore; /* the name has a '_': subject to header_map */
@@ -78,8 +81,13 @@ int mc_names_init(void);
 struct mc_name *mc_names_find(struct mc_str name, uint32_t hash);
 /* 'HTTP_X_Y' of any name. */
 PyObject *mc_names_key(struct mc_arena *a, struct mc_str name);
+/* b'x-y' of any name. */
+PyObject *mc_names_lower(struct mc_str name);
 
 /* ---- environ.c ---- */
+/* A field whose name has a '_', which is the same key as one with a '-' to most apps. MC_OK: let in, and *mount is set when it is SCRIPT_NAME;
+ * MC_DECLINED: dropped; or a status. */
+int mc_environ_admit(struct mc_request *r, const struct mc_field *f, struct mc_str *mount);
 int mc_environ_init(struct mc_worker *w);
 void mc_environ_fini(void);
 /* The environ of r. input: NULL when the request has no body. NULL with *status > 0: answer that instead (no exception). */
@@ -111,6 +119,9 @@ static inline bool mc_file_wrapper_check(PyObject *o)
 int mc_file_wrapper_open(PyObject *o, struct mc_file **file, off_t *off, off_t *len);
 
 /* ---- responder.c: start_response, write, early hints ---- */
+/* What a refused field is refused for, as an exception; item: what the app gave. MC_ERROR. */
+int mc_responder_refuse(struct mc_str name, struct mc_str value, PyObject *item);
+void mc_responder_dropped(struct mc_str name); /* a field of the connection: the server owns framing */
 struct mc_responder {
     PyObject_HEAD struct mc_request *r; /* NULL: no request */
     PyObject *write;                    /* borrowed from mc_calls */
@@ -143,6 +154,8 @@ int mc_hooks_open(const struct mc_conf *conf, const struct mc_conf_pool *pool, p
 /* In a zygote: what the arbiter says (child.h). What a hook raises is logged. True: on_starting asks to give up. */
 bool mc_hooks_tell(enum mc_hook what, uint32_t value, const char *more);
 void mc_hooks_before_fork(unsigned age);
+/* For texts of ours: write(level, text) to the error log; level as in `logging`. */
+PyObject *mc_hooks_write(PyObject *none, PyObject *args);
 /* In a worker, in this order. True: the hook asks to give up. */
 bool mc_hooks_born(void);
 bool mc_hooks_loaded(PyObject *app);

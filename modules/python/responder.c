@@ -43,7 +43,7 @@ static int pair(struct mc_request *r, PyObject *item, struct mc_str *name, struc
     return slice(r, key, name) == MC_OK ? slice(r, text, value) : MC_ERROR;
 }
 
-static int refuse_field(struct mc_str name, struct mc_str value, PyObject *item)
+int mc_responder_refuse(struct mc_str name, struct mc_str value, PyObject *item)
 {
     if (!mc_field_name_ok(name))
         PyErr_Format(PyExc_ValueError, "invalid HTTP header name: %R", item);
@@ -56,8 +56,8 @@ static int refuse_field(struct mc_str name, struct mc_str value, PyObject *item)
     return MC_ERROR;
 }
 
-/* Connection-specific fields are dropped with a word, as Gunicorn drops them: the server owns framing. */
-static void tell_dropped(struct mc_str name)
+/* With a word, as Gunicorn drops them. */
+void mc_responder_dropped(struct mc_str name)
 {
     static struct mc_log_limit limit;
     unsigned missed;
@@ -105,8 +105,8 @@ static int take_fields(struct mc_responder *self)
         if (mc_likely(rc == MC_OK))
             continue;
         if (rc != MC_DECLINED)
-            return refuse_field(name, value, item);
-        tell_dropped(name);
+            return mc_responder_refuse(name, value, item);
+        mc_responder_dropped(name);
     }
     return MC_OK;
 }
@@ -261,7 +261,7 @@ static PyObject *early_hints(PyObject *o, PyObject *headers)
         if (pair(self->r, item, &name, &value) != MC_OK)
             return NULL;
         if (!mc_field_name_ok(name) || !mc_field_value_ok(value) || mc_fields_add(&fields, &self->r->arena, name, value) != MC_OK) {
-            refuse_field(name, value, item);
+            mc_responder_refuse(name, value, item);
             return NULL;
         }
     }

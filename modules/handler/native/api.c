@@ -106,7 +106,7 @@ static bool header_at(struct monoceros_request *q, size_t i, struct monoceros_st
 static ssize_t body_read(struct monoceros_request *q, void *p, size_t n)
 {
     struct mc_native_call *c = mc_native_call(q);
-    ssize_t got = mc_body_read(c->r, p, n);
+    ssize_t got = c->ws ? MC_ERROR : mc_body_read(c->r, p, n);
     if (got > 0)
         done(c, MC_OK); /* there is room for more of it */
     return got;
@@ -189,7 +189,7 @@ static int write_(struct monoceros_request *q, const void *p, size_t n)
     struct mc_native_call *c = mc_native_call(q);
     if (c->r->resp.paused)
         return MONOCEROS_BUSY;
-    if (c->together)
+    if (c->together || c->ws)
         return MONOCEROS_ERROR;
     return done(c, mc_response_write(c->r, p, n));
 }
@@ -201,7 +201,7 @@ static int sendfile_(struct monoceros_request *q, int fd, off_t off, int64_t n)
     struct stat st;
     if (c->r->resp.paused)
         return MONOCEROS_BUSY;
-    if (c->together || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || off < 0 || off > st.st_size || n < -1 || n > st.st_size - off)
+    if (c->together || c->ws || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || off < 0 || off > st.st_size || n < -1 || n > st.st_size - off)
         return MONOCEROS_ERROR;
     int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     struct mc_file *file = own >= 0 ? mc_file_new(own) : NULL;
@@ -218,14 +218,14 @@ static int sendfile_(struct monoceros_request *q, int fd, off_t off, int64_t n)
 static int flush(struct monoceros_request *q)
 {
     struct mc_native_call *c = mc_native_call(q);
-    int rc = c->together ? MONOCEROS_ERROR : mc_response_head(c->r);
+    int rc = c->together || c->ws ? MONOCEROS_ERROR : mc_response_head(c->r);
     return done(c, rc == MC_OK ? mc_response_flush(c->r) : rc);
 }
 
 static int end(struct monoceros_request *q, const void *p, size_t n)
 {
     struct mc_native_call *c = mc_native_call(q);
-    return c->together ? MONOCEROS_ERROR : done(c, mc_response_end(c->r, p, n));
+    return c->together || c->ws ? MONOCEROS_ERROR : done(c, mc_response_end(c->r, p, n));
 }
 
 static int early_hints(struct monoceros_request *q, const struct monoceros_field *fields, size_t n)
@@ -291,4 +291,9 @@ const struct monoceros_api mc_native_api = {
     .post = mc_native_post,
     .vlog = vlog,
     .together = mc_native_together,
+    .ws_asked = mc_native_ws_asked,
+    .ws_accept = mc_native_ws_accept,
+    .ws_read = mc_native_ws_read,
+    .ws_send = mc_native_ws_send,
+    .ws_close = mc_native_ws_close,
 };

@@ -93,7 +93,7 @@ struct monoceros_app {
     int (*request)(struct monoceros_request *req);
 
     /* The rest is for loop apps; body() and room() return the same as request(). */
-    /* More of the request's body can be read, or it has ended. Where this is NULL (and for blocking apps), the server reads the whole body first. */
+    /* More of the request's body can be read, or it has ended; of a WebSocket: a message, or its end. Where this is NULL (and for blocking apps), the server reads the whole body first. */
     int (*body)(struct monoceros_request *req);
     /* After a write returned MONOCEROS_AGAIN: the client has caught up. */
     int (*room)(struct monoceros_request *req);
@@ -144,6 +144,13 @@ struct monoceros_timer {
     const struct monoceros_api *api; /* the rest is the server's */
 };
 
+/* A message of a WebSocket, or how it ended. */
+struct monoceros_message {
+    struct monoceros_str data; /* of a text: UTF-8 */
+    bool text;
+    int code; /* of the end: what the client or the server closed with; 1005: without a code; 1006: the client just left */
+};
+
 /* The server's functions. Call them through the inline functions below, which tell what they do. */
 struct monoceros_api {
     uint32_t abi, size;
@@ -181,6 +188,12 @@ struct monoceros_api {
     int (*post)(struct monoceros_worker *worker, void (*fn)(void *data), void *data);
     void (*vlog)(struct monoceros_worker *worker, enum monoceros_level level, const char *format, va_list arguments);
     int (*together)(struct monoceros_request *req, void (*fn)(void *data), void *const *data, size_t n);
+
+    int (*ws_asked)(struct monoceros_request *req);
+    int (*ws_accept)(struct monoceros_request *req, const char *subprotocol, const struct monoceros_field *fields, size_t n);
+    int (*ws_read)(struct monoceros_request *req, struct monoceros_message *message);
+    int (*ws_send)(struct monoceros_request *req, bool text, const void *p, size_t n);
+    int (*ws_close)(struct monoceros_request *req, int code, const char *reason);
 };
 
 /* ---- the request: both kinds, while it is valid. All that they return lives as long as the request. ---- */
@@ -362,6 +375,39 @@ static inline int monoceros_early_hints(struct monoceros_request *req, const str
 static inline void monoceros_abort(struct monoceros_request *req)
 {
     req->api->abort(req);
+}
+
+/* ---- WebSockets: loop apps that have body(). The server checks frames and texts, joins fragments, inflates, and answers pings. ---- */
+
+/* Does the client ask for a WebSocket? MONOCEROS_OK; MONOCEROS_IGNORED: it does not; 400, 426: it does, but wrongly (fit to be returned). */
+static inline int monoceros_ws_asked(struct monoceros_request *req)
+{
+    return req->api->ws_asked(req);
+}
+/* Agree, instead of a response: with this subprotocol (one of those in Sec-WebSocket-Protocol; NULL: none) and n further headers. From then on only
+ * monoceros_ws_read(), _send() and _close() may be used for writing and reading; body() tells that there is something to read, room() as ever.
+ * MONOCEROS_OK; MONOCEROS_ERROR: nobody asked, too late, no body(), bad headers, the client is gone. */
+static inline int monoceros_ws_accept(struct monoceros_request *req, const char *subprotocol, const struct monoceros_field *fields, size_t n)
+{
+    return req->api->ws_accept(req, subprotocol, fields, n);
+}
+/* The next message, valid until the next call or until the callback returns. MONOCEROS_OK; MONOCEROS_AGAIN: none is there, body() will be called;
+ * MONOCEROS_ERROR: it is over, message->code says how: req is over afterwards, do not touch it again. A message that is not read stays with the
+ * client. */
+static inline int monoceros_ws_read(struct monoceros_request *req, struct monoceros_message *message)
+{
+    return req->api->ws_read(req, message);
+}
+/* Send a message; a text must be UTF-8. Returns as monoceros_write(); MONOCEROS_ERROR also when the other side has closed: reading tells. */
+static inline int monoceros_ws_send(struct monoceros_request *req, bool text, const void *p, size_t n)
+{
+    return req->api->ws_send(req, text, p, n);
+}
+/* Close with a code (1000 to 1003, 1007 to 1014, 3000 to 4999) and a reason of at most 123 bytes (NULL: none). req is over afterwards, do not touch it
+ * again. MONOCEROS_OK; MONOCEROS_ERROR: not such a code, or no WebSocket; then nothing was done. */
+static inline int monoceros_ws_close(struct monoceros_request *req, int code, const char *reason)
+{
+    return req->api->ws_close(req, code, reason);
 }
 
 /* ---- waiting: blocking apps only, inside request() (loop apps get MONOCEROS_ERROR with errno EDEADLK). ms is the most that they wait, in

@@ -48,7 +48,9 @@ static int result(const struct mc_native_call *c, int rc)
         mc_error("app \"%s\" returned %d: neither MONOCEROS_OK nor an error status", c->native->conf->name, rc);
     else if (!mc_native_blocking(c->native) && (rc == MONOCEROS_AGAIN || rc == MONOCEROS_BUSY))
         return MC_OK; /* it waits for room */
-    return mc_response_started(c->r) || c->r->gone ? MC_ERROR : 500;
+    if (mc_response_started(c->r) || c->r->gone)
+        return MC_ERROR;
+    return c->r->body.failed && c->r->body.status ? c->r->body.status : 500;
 }
 
 static struct mc_native_call *begin(struct mc_request *r)
@@ -79,7 +81,7 @@ static int call(struct mc_native_call *c, int (*fn)(struct monoceros_request *))
     int rc = fn(&c->request);
     c->inside = false;
     mc_native_noted();
-    return result(c, rc);
+    return c->ws ? mc_native_ws_result(c, rc) : result(c, rc);
 }
 
 static int start(struct mc_request *r)
@@ -91,13 +93,17 @@ static int start(struct mc_request *r)
 static int resume(struct mc_request *r, enum mc_resume why)
 {
     struct mc_native_call *c = r->hctx;
+    if (c->ws_over) { /* what comes now is only the other side's close */
+        (void)mc_ws_pump(c->ws);
+        return MC_OK;
+    }
     return call(c, why == MC_RESUME_ROOM ? c->native->app->room : c->native->app->body);
 }
 
 static void gone(struct mc_request *r)
 {
     struct mc_native_call *c = r->hctx;
-    if (!c->native->app->gone)
+    if (!c->native->app->gone || c->ws_over)
         return;
     mc_native_note(r, c->native, NULL);
     c->inside = true;

@@ -3,6 +3,7 @@
 #define MC_NATIVE_NATIVE_H
 
 #include "core/server/conn.h"
+#include "core/server/websocket.h"
 #include "modules/handler/native/app.h"
 
 /* An app in this worker. */
@@ -20,6 +21,8 @@ struct mc_native_call {
     struct mc_request *r;
     struct mc_native *native;
     bool inside; /* in a callback for this request: the connection is looked at afterwards anyway */
+    struct mc_ws *ws;  /* once it is accepted */
+    bool ws_over;      /* the app has closed it, or knows that it is closed: it is not called any more */
     unsigned together; /* in so many mc_native_together(): the response is nobody's meanwhile */
 };
 
@@ -47,6 +50,15 @@ int mc_native_connect(struct monoceros_request *q, const struct sockaddr *to, so
 ssize_t mc_native_recv(struct monoceros_request *q, int fd, void *p, size_t n, int64_t ms);
 int mc_native_send(struct monoceros_request *q, int fd, const void *p, size_t n, int64_t ms);
 int mc_native_together(struct monoceros_request *q, void (*fn)(void *data), void *const *data, size_t n);
+
+/* ---- ws.c: of monoceros_api ---- */
+int mc_native_ws_asked(struct monoceros_request *q);
+int mc_native_ws_accept(struct monoceros_request *q, const char *subprotocol, const struct monoceros_field *fields, size_t n);
+int mc_native_ws_read(struct monoceros_request *q, struct monoceros_message *message);
+int mc_native_ws_send(struct monoceros_request *q, bool text, const void *p, size_t n);
+int mc_native_ws_close(struct monoceros_request *q, int code, const char *reason);
+/* What the app returned from a callback of such a request: what the server is to hear. */
+int mc_native_ws_result(struct mc_native_call *c, int rc);
 
 /* ---- loop.c: of monoceros_api, and its start and end in a worker ---- */
 int mc_native_loop_open(struct mc_worker *w);

@@ -1,5 +1,5 @@
-/* Worker type `epoll`: loop handlers only. Nothing blocks, so the loop is all there is; a pool with a blocking app is refused when the
- * configuration is read. Worker side. */
+/* Worker type `epoll`: loop handlers only. Nothing blocks, so the loop is all there is, or that of an interpreter, which turns ours (worker.h, drive);
+ * a pool with a blocking app is refused when the configuration is read. Worker side. */
 #include "core/server/worker.h"
 
 static int start(struct mc_worker *w)
@@ -33,5 +33,5 @@ const struct mc_module mc_module_worker_epoll = {
     .name = "epoll",
     .kind = MC_MODULE_WORKER,
     .ops.worker = &ops,
-    .takes = MC_NEED_PYTHON,
+    .takes = MC_NEED_PYTHON | MC_NEED_ITS_LOOP,
 };

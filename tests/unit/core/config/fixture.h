@@ -52,8 +52,11 @@ static const struct mc_module handler_respond = {
 };
 
 #ifndef MC_TEST_OWN_MODULES
-static const struct mc_app_type app_types[] = {{.name = "wsgi", .needs = MC_NEED_BLOCKING | MC_NEED_PYTHON}, {.name = NULL}};
-static const struct mc_module worker_epoll = {.abi = MC_MODULE_ABI, .name = "epoll", .kind = MC_MODULE_WORKER, .takes = MC_NEED_BLOCKING | MC_NEED_PYTHON};
+static const struct mc_app_type app_types[] = {{.name = "wsgi", .needs = MC_NEED_BLOCKING | MC_NEED_PYTHON},
+                                               {.name = "asgi", .needs = MC_NEED_PYTHON | MC_NEED_ITS_LOOP},
+                                               {.name = NULL}};
+static const struct mc_module worker_epoll = {
+    .abi = MC_MODULE_ABI, .name = "epoll", .kind = MC_MODULE_WORKER, .takes = MC_NEED_BLOCKING | MC_NEED_PYTHON | MC_NEED_ITS_LOOP};
 static const struct mc_module handler_python = {.abi = MC_MODULE_ABI, .name = "python", .kind = MC_MODULE_HANDLER, .apps = app_types};
 /* They take the place of those that configure made. */
 const struct mc_module *const mc_modules[] = {&worker_epoll, &worker_sync, &handler_python, &handler_respond, NULL};

@@ -180,7 +180,7 @@ static void wrong_words_are_usage_errors(void **state)
         {{"-c", ""}, "-c: must not be empty"},
         {{"--spew"}, "--spew: setting 'spew' does not exist here: use python -m trace, or a profiler"},
         {{"--cert-reqs", "3"}, "--cert-reqs: "},
-        {{"--asgi-loop=x"}, "--asgi-loop: setting 'asgi_loop' is not built yet in this version"},
+        {{"--asgi-loop=x"}, "--asgi-loop: expected auto, asyncio or uvloop, not 'x'"},
     };
     for (size_t i = 0; i < MC_COUNT(wrong); i++) {
         char *argv[4];

@@ -135,7 +135,6 @@ static void worker_classes_have_many_names(void **state)
         {"gunicorn.workers.gthread.ThreadWorker", "worker_class 'gthread' was left out of this build"},
         {"gevent", "worker_class 'gevent' is for gevent, and that is not built yet in this version; there is epoll, sync"},
         {"greenlet", "worker_class 'greenlet' is not built yet in this version"},
-        {"uvicorn.workers.UvicornWorker", "is for ASGI apps, and that is not built yet in this version"},
         {"my.Worker", "unknown worker_class 'my.Worker'; there is epoll, sync"},
     };
     for (size_t i = 0; i < MC_COUNT(wrong); i++) {
@@ -149,6 +148,28 @@ static void worker_classes_have_many_names(void **state)
     expect_error("pool p {\n worker_class = magic }\n" SERVER, "t.conf:2: unknown worker_class 'magic'");
     struct mc_conf *c = configure(NULL, 0, OPTIONS(W("m"), W("-k"), W("epoll"), W("--threads=4")));
     assert_non_null(c);
+    mc_conf_free(&c);
+}
+
+/* Who names a worker type for ASGI means that his apps are that. */
+static void some_worker_classes_say_what_apps_are(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"asgi", "gunicorn.workers.gasgi.ASGIWorker", "uvicorn.workers.UvicornWorker", "uvicorn_worker.UvicornH11Worker"};
+    for (size_t i = 0; i < MC_COUNT(words); i++) {
+        struct mc_conf *c = configure(NULL, 0, OPTIONS(W("m"), W("-k"), W(words[i])));
+        assert_non_null(c);
+        assert_string_equal(c->pools[0].set.worker_class, "epoll");
+        assert_string_equal(c->apps[0].type->name, "asgi");
+        mc_conf_free(&c);
+    }
+    struct mc_conf *c = from_text("pool a { worker_class = asgi }\npool b { }\napp one { module = m asgi_lifespan = off }\napp two { module = n pool = b }\n"
+                                  "root_path = '/x'\n" SERVER);
+    assert_non_null(c);
+    assert_string_equal(c->apps[0].type->name, "asgi");
+    assert_string_equal(c->apps[0].set.asgi_lifespan, "off");
+    assert_string_equal(c->apps[0].set.root_path, "/x");
+    assert_string_equal(c->apps[1].type->name, "wsgi");
     mc_conf_free(&c);
 }
 
@@ -289,7 +310,12 @@ static const struct {
     {"server s { listen = \":1\" route r { respond {\n status = 99 } } }\n", "t.conf:2: status: '99' is out of range, 200 to 599"},
     {"app a { }\n" SERVER, "t.conf:1: app \"a\" needs module"},
     {"app a { module = m\n type = php }\n" SERVER, "t.conf:2: unknown app type 'php'"},
-    {"app a { module = m type = asgi }\n" SERVER, "t.conf:1: apps of type 'asgi' are not built yet in this version"},
+    {"app a { module = m type = asgi }\n" SERVER,
+     "t.conf:1: worker_class 'sync' cannot run app \"a\" of type asgi, whose event loop would have to be the worker's; worker types that can: epoll"},
+    {"asgi_loop = trio\n" SERVER, "t.conf:1: asgi_loop: expected auto, asyncio or uvloop, not 'trio'"},
+    {"asgi_lifespan = yes\n" SERVER, "t.conf:1: asgi_lifespan: expected auto, on or off, not 'yes'"},
+    {"root_path = api\n" SERVER, "t.conf:1: root_path: expected a path that begins with '/'"},
+    {"root_path = '/api/'\n" SERVER, "t.conf:1: root_path: expected a path that begins with '/'"},
     {"app a { module = m\n pool = x }\n" SERVER, "t.conf:2: there is no pool 'x'"},
     {"app a { module = m\n chdir = '/no/such/dir' }\n" SERVER, "t.conf:2: chdir: there is no directory /no/such/dir"},
     {"chdir = '/no/such/dir'\n" SERVER, "t.conf:1: chdir: there is no directory /no/such/dir"},
@@ -390,6 +416,7 @@ int main(void)
         cmocka_unit_test(zero_limits_mean_the_most),
         cmocka_unit_test(auto_counts_processors),
         cmocka_unit_test(worker_classes_have_many_names),
+        cmocka_unit_test(some_worker_classes_say_what_apps_are),
         cmocka_unit_test(servers_share_listeners),
         cmocka_unit_test(routes_keep_their_order),
         cmocka_unit_test(patterns_match_bytes),

@@ -1,0 +1,482 @@
+/* Python's event loop round the worker's. asyncio's sleeps in a selector of ours (asgi.py), whose select() turns the worker's loop: clients are served in
+ * there, and only descriptors of apps come out of it. uvloop watches the worker's epoll descriptor instead and turns the loop when there is something.
+ * Also the start and end of both: lifespans, tasks that are left. Never serves a request itself (asgi.c). Worker side, GIL held. */
+#include "modules/python/asgi.h"
+#include "core/base/clock.h"
+#include "modules/python/asgi.py.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    TURNS_MAX = 64,  /* of ours in one of Python's: its callbacks get their turn even when we do not see them */
+    TICK_MS = 1000,
+    LEAVE_QUICK_MS = 1500, /* a quick stop kills 2 s after it began */
+    LEAVE_MIN_MS = 300,
+    RESERVE_MAX_MS = 3000,
+};
+
+enum phase { CLOSED, STARTING, SERVING, LEAVING };
+
+struct foreign {
+    struct mc_io io;
+};
+
+static struct {
+    enum phase phase;
+    struct mc_worker *w;
+    PyObject *names;  /* of asgi.py */
+    PyObject *loop;
+    PyObject *ready;  /* asyncio: the deque of what it will call next; NULL: uvloop */
+    PyObject *keys;   /* asyncio: its selector's, by descriptor */
+    PyObject *begin;  /* makes tasks */
+    PyObject *stop, *future, *call_soon, *call_later, *turn; /* of the loop; turn is ours */
+    PyObject *scheduled_name, *blocking_name, *set_result_name, *done_name;
+    PyObject *events; /* what select() will return */
+    struct foreign **foreign; /* by descriptor */
+    size_t nforeign;
+    bool inside, kicked, told_stop;
+    PyObject *timer;  /* uvloop: what turns us next */
+    uint64_t timer_at;
+    struct mc_asgi_app *apps; /* by index of the configuration */
+    size_t napps;
+} self;
+
+/* ---- descriptors of apps ---- */
+
+static void on_foreign(struct mc_io *io)
+{
+    PyObject *fd = self.events ? PyLong_FromLong(io->fd) : NULL;
+    PyObject *key = fd ? PyDict_GetItemWithError(self.keys, fd) : NULL; /* borrowed */
+    PyObject *pair = key ? Py_BuildValue("(Oi)", key, io->ready & io->want) : NULL;
+    if (!pair || PyList_Append(self.events, pair) < 0)
+        PyErr_Clear(); /* it is still ready in the next turn */
+    Py_XDECREF(pair);
+    Py_XDECREF(fd);
+}
+
+static struct foreign *foreign_of(int fd)
+{
+    if ((size_t)fd >= self.nforeign) {
+        size_t n = (size_t)fd + 64;
+        struct foreign **more = realloc(self.foreign, n * sizeof(struct foreign *));
+        if (!more)
+            return NULL;
+        memset(more + self.nforeign, 0, (n - self.nforeign) * sizeof(struct foreign *));
+        self.foreign = more;
+        self.nforeign = n;
+    }
+    struct foreign *f = self.foreign[fd];
+    if (!f && (f = calloc(1, sizeof(*f)))) {
+        mc_io_init(&f->io, fd, on_foreign, f);
+        f->io.level = true;
+        self.foreign[fd] = f;
+    }
+    return f;
+}
+
+/* watch(fd, events): 1 to read, 2 to write, as in `selectors`; 0: no more. */
+static PyObject *py_watch(PyObject *none, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)none;
+    (void)nargs;
+    long fd = PyLong_AsLong(args[0]), want = PyLong_AsLong(args[1]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (!self.w || fd < 0)
+        return Py_NewRef(Py_None); /* the loop outlives its worker in what atexit calls */
+    struct foreign *f = foreign_of((int)fd);
+    if (!f)
+        return PyErr_NoMemory();
+    if (want == 0) {
+        mc_io_unwatch(&self.w->loop, &f->io);
+        return Py_NewRef(Py_None);
+    }
+    if (mc_io_watch(&self.w->loop, &f->io, (unsigned)want & (MC_WANT_READ | MC_WANT_WRITE)) == MC_OK)
+        return Py_NewRef(Py_None);
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+/* ---- turns ---- */
+
+/* While an app starts the worker is not serving: a start that hangs must look silent. */
+static void turn_for(int ms)
+{
+    mc_life_check(); /* a task that has forked: the loop is not the child's */
+    self.inside = true;
+    if (self.phase != STARTING)
+        mc_worker_turn_for(self.w, ms);
+    else if (mc_loop_turn(&self.w->loop, ms < 0 || ms > TICK_MS ? TICK_MS : ms) < 0)
+        mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %s", self.w->loop.ops->name, strerror(errno));
+    self.inside = false;
+    if (self.phase == SERVING && self.w->stopped && !self.told_stop) {
+        PyObject *done = PyObject_CallNoArgs(self.stop);
+        self.told_stop = done != NULL;
+        Py_XDECREF(done);
+        PyErr_Clear();
+    }
+}
+
+/* The next of asyncio's timers; borrowed, only to be compared. */
+static const void *first_timer(void)
+{
+    PyObject *heap = PyObject_GetAttr(self.loop, self.scheduled_name);
+    const void *first = heap && PyList_Check(heap) && PyList_Size(heap) > 0 ? PyList_GetItem(heap, 0) : NULL;
+    Py_XDECREF(heap);
+    PyErr_Clear();
+    return first;
+}
+
+static int64_t milliseconds(PyObject *timeout)
+{
+    if (timeout == Py_None)
+        return -1;
+    double s = PyFloat_AsDouble(timeout);
+    if (s <= 0 || PyErr_Occurred())
+        return 0;
+    return s > 86400 ? INT64_C(86400000) : (int64_t)(s * 1000 + 0.999);
+}
+
+/* Requests that are answered at once leave nothing for Python's loop to do: then we go on. Else it must come back: to call what is ready, to look at a
+ * descriptor, or because a timer was set that it did not know of when it said how long. */
+static PyObject *py_select(PyObject *none, PyObject *timeout)
+{
+    (void)none;
+    int64_t ms = milliseconds(timeout);
+    uint64_t until = ms < 0 ? UINT64_MAX : mc_clock_ms() + (uint64_t)ms;
+    PyObject *events = self.w && !PyErr_Occurred() ? PyList_New(0) : NULL;
+    if (!events)
+        return PyErr_Occurred() ? NULL : PyList_New(0);
+    const void *timer = first_timer();
+    self.events = events;
+    for (unsigned n = 0; n < TURNS_MAX; n++) {
+        turn_for(ms > 0 ? (int)(until - self.w->loop.now) : (int)ms);
+        if (ms == 0 || PyList_Size(events) > 0 || PyObject_Size(self.ready) != 0 || first_timer() != timer)
+            break;
+        if (self.told_stop || self.w->loop.now >= until)
+            break;
+    }
+    self.events = NULL;
+    PyErr_Clear();
+    return events;
+}
+
+/* ---- uvloop ---- */
+
+/* uvloop sees nothing of our posts. */
+static void kick(void)
+{
+    if (self.ready || self.inside || self.kicked || !self.w)
+        return;
+    PyObject *handle = PyObject_CallFunctionObjArgs(self.call_soon, self.turn, NULL);
+    self.kicked = handle != NULL;
+    Py_XDECREF(handle);
+    PyErr_Clear();
+}
+
+static void arm(void)
+{
+    int ms = mc_loop_timeout(&self.w->loop, TICK_MS);
+    if (ms == 0) {
+        kick();
+        return;
+    }
+    uint64_t at = self.w->loop.now + (uint64_t)ms;
+    if (self.timer && self.timer_at <= at)
+        return; /* it comes early enough, and early is no harm */
+    PyObject *done = self.timer ? PyObject_CallMethod(self.timer, "cancel", NULL) : NULL;
+    Py_XDECREF(done);
+    Py_CLEAR(self.timer);
+    self.timer = PyObject_CallFunction(self.call_later, "dO", ms / 1000.0, self.turn);
+    self.timer_at = at;
+    PyErr_Clear();
+}
+
+static PyObject *py_turn(PyObject *none, PyObject *none_too)
+{
+    (void)none;
+    (void)none_too;
+    if (!self.w || self.inside)
+        return Py_NewRef(Py_None);
+    self.kicked = false;
+    turn_for(0);
+    if (self.timer && self.timer_at <= self.w->loop.now)
+        Py_CLEAR(self.timer);
+    arm();
+    mc_life_look(self.w);
+    return Py_NewRef(Py_None);
+}
+
+void mc_asgi_touch(struct mc_request *r)
+{
+    if (self.inside)
+        return;
+    mc_request_wake(r);
+    kick();
+}
+
+/* ---- tasks and futures ---- */
+
+PyObject *mc_asgi_task(PyObject *coro, PyObject *context)
+{
+    PyObject *args[3] = {NULL, coro, context};
+    MC_ASSERT(self.inside);
+    PyObject *task = mc_interp.vectorcall(self.begin, args + 1, 2 | (size_t)1 << (8 * sizeof(size_t) - 1), NULL);
+    Py_DECREF(coro);
+    return task;
+}
+
+PyObject *mc_asgi_future(void)
+{
+    PyObject *future = PyObject_CallNoArgs(self.future);
+    if (future && PyObject_SetAttr(future, self.blocking_name, Py_True) < 0)
+        Py_CLEAR(future);
+    return future;
+}
+
+void mc_asgi_wake(PyObject *future)
+{
+    PyObject *done = PyObject_CallMethodObjArgs(future, self.done_name, NULL);
+    PyObject *set = done == Py_False ? PyObject_CallMethodObjArgs(future, self.set_result_name, Py_None, NULL) : NULL;
+    Py_XDECREF(set);
+    Py_XDECREF(done);
+    PyErr_Clear();
+}
+
+const struct mc_asgi_app *mc_asgi_app(const struct mc_conf_app *app)
+{
+    MC_ASSERT(app->index < self.napps && self.apps[app->index].call);
+    return &self.apps[app->index];
+}
+
+/* ---- serving ---- */
+
+static void drive(struct mc_worker *w)
+{
+    self.phase = SERVING;
+    kick();
+    while (!w->stopped) {
+        PyObject *done = PyObject_CallMethod(self.loop, "run_forever", NULL);
+        mc_life_check();
+        if (done) {
+            Py_DECREF(done); /* told to stop, or an app has stopped it: then it goes on */
+            continue;
+        }
+        bool exiting = mc_interp_exiting();
+        mc_interp_log(exiting ? "An app asks its worker to exit" : "Exception in the event loop");
+        if (!exiting)
+            mc_fatal(MC_EXIT_FAIL, "The event loop of this worker's apps cannot go on");
+        mc_worker_ask_retire(w);
+    }
+    self.phase = LEAVING;
+}
+
+/* ---- opening ---- */
+
+static PyMethodDef tools[] = {
+    {"watch", (PyCFunction)(void (*)(void))py_watch, METH_FASTCALL, NULL},
+    {"select", py_select, METH_O, NULL},
+    {"turn", py_turn, METH_NOARGS, NULL},
+    {"write", mc_hooks_write, METH_VARARGS, NULL},
+};
+
+static int run_text(void)
+{
+    self.names = PyDict_New();
+    int bad = !self.names || PyDict_SetItemString(self.names, "__builtins__", PyEval_GetBuiltins()) < 0;
+    PyObject *name = bad ? NULL : PyUnicode_FromString("monoceros.asgi");
+    bad = !name || PyDict_SetItemString(self.names, "__name__", name) < 0;
+    Py_XDECREF(name);
+    for (size_t i = 0; i < MC_COUNT(tools) && !bad; i++) {
+        PyObject *f = PyCFunction_New(&tools[i], NULL);
+        bad = !f || PyDict_SetItemString(self.names, tools[i].ml_name, f) < 0;
+        Py_XDECREF(f);
+    }
+    PyObject *code = bad ? NULL : Py_CompileString(embedded, "<monoceros asgi>", Py_file_input);
+    PyObject *done = code ? PyEval_EvalCode(code, self.names, self.names) : NULL;
+    Py_XDECREF(code);
+    Py_XDECREF(done);
+    self.turn = done ? PyDict_GetItemString(self.names, "turn") : NULL; /* borrowed */
+    return done ? MC_OK : MC_ERROR;
+}
+
+static PyObject *name_of(const char *name)
+{
+    return PyDict_GetItemString(self.names, name); /* borrowed */
+}
+
+static PyObject *given(PyObject *tuple, Py_ssize_t i)
+{
+    PyObject *o = PyTuple_GetItem(tuple, i);
+    return o == Py_None ? NULL : Py_NewRef(o);
+}
+
+static int open_loop(struct mc_worker *w)
+{
+    PyObject *seen = PyObject_CallFunction(name_of("open_loop"), "si", w->pool->set.asgi_loop, w->loop.ops->fd(&w->loop));
+    if (!seen)
+        return MC_ERROR;
+    self.loop = given(seen, 0);
+    self.ready = given(seen, 1);
+    self.keys = given(seen, 2);
+    self.begin = given(seen, 3);
+    Py_DECREF(seen);
+    self.stop = PyObject_GetAttrString(self.loop, "stop");
+    self.future = PyObject_GetAttrString(self.loop, "create_future");
+    self.call_soon = PyObject_GetAttrString(self.loop, "call_soon");
+    self.call_later = PyObject_GetAttrString(self.loop, "call_later");
+    self.scheduled_name = PyUnicode_InternFromString("_scheduled");
+    self.blocking_name = PyUnicode_InternFromString("_asyncio_future_blocking");
+    self.set_result_name = PyUnicode_InternFromString("set_result");
+    self.done_name = PyUnicode_InternFromString("done");
+    return PyErr_Occurred() ? MC_ERROR : MC_OK;
+}
+
+static bool is_asgi(const struct mc_worker *w, size_t i)
+{
+    const struct mc_conf_app *app = &w->conf->apps[i];
+    return app->pool == w->pool && app->type->needs & MC_NEED_ITS_LOOP;
+}
+
+/* [(app, mode, name), …] for start() of asgi.py. */
+static PyObject *list_apps(const struct mc_worker *w)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list && i < w->conf->napps; i++) {
+        const struct mc_conf_app *app = &w->conf->apps[i];
+        if (!is_asgi(w, i))
+            continue;
+        self.apps[i].call = mc_app_get(app);
+        self.apps[i].grace = app->set.asgi_disconnect_grace_period;
+        PyObject *row = Py_BuildValue("(Oss)", self.apps[i].call, app->set.asgi_lifespan, app->name);
+        if (!row || PyList_Append(list, row) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(row);
+    }
+    PyObject *tuple = list ? PyList_AsTuple(list) : NULL;
+    Py_XDECREF(list);
+    return tuple;
+}
+
+static void take_states(const struct mc_worker *w, PyObject *list)
+{
+    Py_ssize_t k = 0;
+    for (size_t i = 0; i < w->conf->napps; i++) {
+        if (!is_asgi(w, i))
+            continue;
+        PyObject *pair = PyList_GetItem(list, k++);
+        self.apps[i].state = Py_NewRef(PyTuple_GetItem(pair, 0));
+        self.apps[i].context = Py_NewRef(PyTuple_GetItem(pair, 1));
+    }
+}
+
+/* The last line of a failure says the most; the log has it all. */
+static void tell(struct mc_worker *w, PyObject *text)
+{
+    PyObject *bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+    const char *z = bytes ? PyBytes_AsString(bytes) : "the startup of an app failed", *last = strrchr(z, '\n');
+    mc_error("%s", z);
+    snprintf(w->failure, sizeof(w->failure), "%s", last && last[1] ? last + 1 : z);
+    Py_XDECREF(bytes);
+    PyErr_Clear();
+}
+
+static int start_apps(struct mc_worker *w)
+{
+    PyObject *apps = list_apps(w), *states = NULL;
+    if (apps)
+        states = PyObject_Call(name_of("start"), apps, NULL);
+    mc_life_check();
+    Py_XDECREF(apps);
+    if (!states)
+        return MC_ERROR;
+    bool failed = PyUnicode_Check(states);
+    if (failed)
+        tell(w, states);
+    else
+        take_states(w, states);
+    Py_DECREF(states);
+    return failed ? MC_EXIT_BOOT : MC_OK;
+}
+
+int mc_asgi_open(struct mc_worker *w)
+{
+    bool any = false;
+    for (size_t i = 0; i < w->conf->napps; i++)
+        any |= is_asgi(w, i);
+    if (!any)
+        return MC_OK;
+    self.w = w;
+    self.phase = STARTING;
+    self.napps = w->conf->napps;
+    self.apps = calloc(self.napps, sizeof(*self.apps));
+    bool made = self.apps && mc_asgi_init() == MC_OK && mc_asgi_wait_init() == MC_OK && mc_asgi_send_init() == MC_OK && mc_asgi_ws_init() == MC_OK &&
+                mc_scope_init(w) == MC_OK;
+    int rc = made && run_text() == MC_OK && open_loop(w) == MC_OK ? start_apps(w) : MC_ERROR;
+    if (rc == MC_OK) {
+        int64_t grace = w->pool->set.graceful_timeout;
+        w->reserve = grace > 10 * RESERVE_MAX_MS ? RESERVE_MAX_MS : (uint64_t)grace / 10;
+        w->drive = drive;
+        if (mc_hooks_wanted)
+            mc_warn("The hooks pre_request and post_request are not called for ASGI apps");
+        return MC_OK;
+    }
+    if (rc == MC_ERROR)
+        mc_interp_log("Exception in worker process");
+    return MC_EXIT_BOOT;
+}
+
+/* ---- closing ---- */
+
+/* What is left of the worker's time, ms. */
+static uint64_t time_left(const struct mc_worker *w)
+{
+    if (!w->drain_start || !w->interrupted) /* it has been called */
+        return LEAVE_QUICK_MS;
+    uint64_t grace = (uint64_t)w->pool->set.graceful_timeout, end = w->drain_start + grace, now = mc_clock_ms();
+    if (grace == 0)
+        return TICK_MS * 30;
+    return end > now + LEAVE_MIN_MS ? end - now : LEAVE_MIN_MS;
+}
+
+static void forget(struct mc_worker *w)
+{
+    mc_asgi_forget();
+    mc_scope_fini();
+    for (size_t i = 0; i < self.nforeign; i++) {
+        if (self.foreign[i])
+            mc_io_unwatch(&w->loop, &self.foreign[i]->io);
+        free(self.foreign[i]);
+    }
+    free(self.foreign);
+    for (size_t i = 0; i < self.napps; i++) {
+        Py_XDECREF(self.apps[i].state);
+        Py_XDECREF(self.apps[i].context);
+    }
+    free(self.apps);
+    self.foreign = NULL;
+    self.apps = NULL;
+    self.nforeign = self.napps = 0;
+    self.phase = CLOSED;
+    self.w = NULL; /* the rest stays for what the interpreter's end may call */
+}
+
+void mc_asgi_close(struct mc_worker *w)
+{
+    if (!self.w)
+        return;
+    self.phase = LEAVING;
+    PyObject *tasks = mc_asgi_tasks();
+    PyObject *done = tasks ? PyObject_CallFunction(name_of("leave"), "Od", tasks, (double)time_left(w) / 1000) : NULL;
+    mc_life_check();
+    if (!done)
+        mc_interp_log("Exception while the apps of this worker shut down");
+    Py_XDECREF(done);
+    Py_XDECREF(tasks);
+    PyObject *closed = PyObject_CallMethod(self.loop, "close", NULL);
+    if (!closed)
+        mc_interp_log("Exception while the event loop is closed");
+    Py_XDECREF(closed);
+    forget(w);
+}
