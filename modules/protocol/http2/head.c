@@ -8,54 +8,62 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-enum { FIELD_COST = 32 /* RFC 9113 6.5.2 */, BOMB = 4 /* times the limit: the connection ends */, TEXT_MAX = 64 << 20 };
+enum { FIELD_COST = 32 /* RFC 9113 6.5.2 */, BOMB = 4 /* times the limit: the connection ends */, FIELDS_FEW = 32, TEXT_SHORT = 496 };
 
 void mc_http2_head_begin(struct mc_http2 *h)
 {
-    mc_http2_head_free(h); /* idle connections hold no memory for it */
-    mc_sb_init(&h->head.text, TEXT_MAX);
+    mc_http2_head_free(h);
     h->head.n = 0;
-    h->head.size = 0;
+    h->head.text_n = h->head.size = 0;
     h->head.status = 0;
     h->head.continuations = 0;
 }
 
+/* Idle connections hold no memory for it. */
 void mc_http2_head_free(struct mc_http2 *h)
 {
-    mc_sb_fini(&h->head.text);
-    free(h->head.v);
+    mc_small_put(h->head.text);
+    mc_small_put(h->head.v);
+    h->head.text = NULL;
     h->head.v = NULL;
+    h->head.text_cap = 0;
     h->head.cap = 0;
 }
 
-static int grow(struct mc_http2 *h)
+static int grow(struct mc_http2 *h, size_t text)
 {
-    uint32_t cap = h->head.cap ? h->head.cap * 2 : 32;
-    void *v = realloc(h->head.v, cap * sizeof(*h->head.v));
+    uint32_t cap = h->head.n < h->head.cap ? h->head.cap : h->head.cap ? h->head.cap * 2 : FIELDS_FEW;
+    size_t text_cap = h->head.text_cap ? h->head.text_cap : TEXT_SHORT;
+    while (text_cap < h->head.text_n + text)
+        text_cap *= 2;
+    void *v = cap == h->head.cap ? h->head.v : mc_small_resize(h->head.v, cap * sizeof(*h->head.v));
     if (!v)
         return MC_ERROR;
     h->head.v = v;
     h->head.cap = cap;
+    void *p = text_cap == h->head.text_cap ? h->head.text : mc_small_resize(h->head.text, text_cap);
+    if (!p)
+        return MC_ERROR;
+    h->head.text = p;
+    h->head.text_cap = text_cap;
     return MC_OK;
 }
 
 int mc_http2_head_add(struct mc_http2 *h, struct mc_str name, struct mc_str value)
 {
-    h->head.size += name.n + value.n + FIELD_COST;
+    size_t n = name.n + value.n;
+    h->head.size += n + FIELD_COST;
     if (h->head.size > h->list_max || h->head.n > h->limits.fields + 4) { /* with the pseudo-header fields */
         h->head.status = 431;
         return h->head.size > BOMB * h->list_max ? MC_ERROR : MC_OK;
     }
-    if (h->head.n == h->head.cap && grow(h) != MC_OK) {
+    if ((h->head.n == h->head.cap || h->head.text_cap - h->head.text_n < n) && grow(h, n) != MC_OK) {
         h->head.status = 503;
         return MC_OK;
     }
-    mc_sb_add(&h->head.text, name.p, name.n);
-    mc_sb_add(&h->head.text, value.p, value.n);
-    if (h->head.text.bad)
-        h->head.status = 503;
-    h->head.v[h->head.n].name = (uint32_t)name.n;
-    h->head.v[h->head.n++].value = (uint32_t)value.n;
+    memcpy(mempcpy(h->head.text + h->head.text_n, name.p, name.n), value.p, value.n);
+    h->head.text_n += n;
+    h->head.v[h->head.n++] = (struct mc_http2_lengths){(uint32_t)name.n, (uint32_t)value.n};
     return MC_OK;
 }
 
@@ -150,7 +158,7 @@ static int put_line(struct mc_request *r, const struct pseudo *p)
 
 static int split(struct mc_http2 *h, struct mc_request *r, struct pseudo *p)
 {
-    struct mc_str all = mc_arena_dup(&r->arena, (struct mc_str){h->head.text.p, h->head.text.n});
+    struct mc_str all = mc_arena_dup(&r->arena, (struct mc_str){h->head.text, h->head.text_n});
     const char *at = all.p;
     if (!all.p)
         return 503;
@@ -248,10 +256,10 @@ static int believe_scheme(struct mc_request *r, const struct pseudo *p)
 
 static struct mc_http2_stream *add_stream(struct mc_http2 *h, int32_t id, bool ended)
 {
-    struct mc_http2_stream *st = calloc(1, sizeof(*st));
+    struct mc_http2_stream *st = mc_small_get(sizeof(*st));
     struct mc_session *s = st ? h->s->stream_new(h->s) : NULL;
     if (!s) {
-        free(st);
+        mc_small_put(st);
         return NULL;
     }
     *st = (struct mc_http2_stream){.h = h, .s = s, .id = id, .ended = ended};
@@ -308,12 +316,12 @@ int mc_http2_head_trailers(struct mc_http2 *h, struct mc_http2_stream *st)
         return MC_ERROR;
     if (h->head.n == 0)
         return MC_OK;
-    st->trailers = malloc(lengths + h->head.text.n);
+    st->trailers = malloc(lengths + h->head.text_n);
     if (!st->trailers)
         return MC_ERROR;
-    memcpy(mempcpy(st->trailers, h->head.v, lengths), h->head.text.p, h->head.text.n);
+    memcpy(mempcpy(st->trailers, h->head.v, lengths), h->head.text, h->head.text_n);
     st->trailers_n = h->head.n;
-    st->trailers_text = h->head.text.n;
+    st->trailers_text = h->head.text_n;
     return MC_OK;
 }
 

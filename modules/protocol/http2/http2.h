@@ -4,6 +4,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/small.h"
 #include "core/http/protocol.h"
 
 #include <nghttp2/nghttp2.h>
@@ -36,7 +37,8 @@ struct mc_http2 {
     bool over;               /* ended by us: nothing more is read */
     /* The header block that is arriving; there is but one at a time. */
     struct {
-        struct mc_sb text;   /* names and values, back to back */
+        char *text;          /* names and values, back to back */
+        size_t text_n, text_cap;
         struct mc_http2_lengths *v;
         uint32_t n, cap;
         size_t size;         /* as SETTINGS_MAX_HEADER_LIST_SIZE counts */
