@@ -6,7 +6,6 @@
 #include "core/http/chunk.h"
 
 #include <stdlib.h>
-#include <sys/random.h>
 
 enum { FIELD_COST = 32 /* RFC 9113 6.5.2 */, BOMB = 4 /* times the limit: the connection ends */, FIELDS_FEW = 32, TEXT_SHORT = 496 };
 
@@ -182,7 +181,7 @@ static int gather(struct mc_http2 *h, struct mc_request *r, struct pseudo *p)
         return 503;
     int rc = split(h, r, p);
     if (!rc && p->protocol.n)
-        p->method = MC_STR("GET"); /* see switches() */
+        p->method = MC_STR("GET"); /* see tunnel.c */
     if (!rc)
         rc = put_line(r, p); /* the log wants it, whatever comes next */
     if (!rc)
@@ -194,29 +193,6 @@ static int gather(struct mc_http2 *h, struct mc_request *r, struct pseudo *p)
         f->n--;
     }
     return rc ? rc : join_cookies(r);
-}
-
-/* Extended CONNECT (RFC 8441) is what HTTP/1.1 says with GET and Upgrade, so handlers are told that; mc_response_switch() answers it with 200. */
-static int switches(struct mc_request *r, struct mc_str protocol)
-{
-    struct mc_fields *f = &r->head.fields;
-    if (!mc_field_name_ok(protocol)) /* a token, too */
-        return 400;
-    if (mc_fields_add(f, &r->arena, MC_STR("upgrade"), protocol) != MC_OK || mc_fields_add(f, &r->arena, MC_STR("connection"), MC_STR("upgrade")) != MC_OK)
-        return 503;
-    r->head.upgrade = true;
-    if (!mc_str_eq_nocase(protocol, MC_STR("websocket")) || mc_fields_find(f, MC_STR("sec-websocket-key")))
-        return MC_OK;
-    /* RFC 6455 wants a nonce, against caches that do not know of WebSockets; there is none in HTTP/2. */
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    unsigned char nonce[21];
-    char *key = mc_arena_alloc(&r->arena, 24);
-    if (!key || getrandom(nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
-        return 503;
-    for (size_t i = 0; i < sizeof(nonce); i++)
-        key[i] = digits[nonce[i] & 63];
-    memcpy(key + sizeof(nonce), "A==", 3); /* 16 bytes end so */
-    return mc_fields_add(f, &r->arena, MC_STR("sec-websocket-key"), (struct mc_str){key, 24}) == MC_OK ? MC_OK : 503;
 }
 
 /* RFC 9113 8.3.1: a path unless the method is CONNECT; what is said of the body must fit the frames. */
@@ -231,7 +207,7 @@ static int check(struct mc_http2_stream *st, const struct pseudo *p)
         return 400;
     int rc = mc_head_check(&st->h->limits, !st->ended && p->protocol.n == 0, &r->head);
     if (!rc && p->protocol.n)
-        rc = switches(r, p->protocol);
+        rc = mc_http2_tunnel_ask(r, p->protocol);
     if (rc)
         return rc;
     r->uri = r->head.uri;

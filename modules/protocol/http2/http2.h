@@ -105,6 +105,12 @@ int mc_http2_head_trailers(struct mc_http2 *h, struct mc_http2_stream *st);
 int mc_http2_head_take_trailers(struct mc_http2_stream *st);
 void mc_http2_head_free(struct mc_http2 *h);
 
+/* ---- tunnel.c: extended CONNECT, and the handshake of WebSockets */
+/* The request asks for a tunnel of this protocol: MC_OK or a status. */
+int mc_http2_tunnel_ask(struct mc_request *r, struct mc_str protocol);
+/* Has who answers it with these fields (NULL: none) read the request? */
+bool mc_http2_tunnel_accepted(const struct mc_request *r, const struct mc_fields *answer);
+
 /* ---- stream.c: the codec of a stream's session */
 extern const struct mc_protocol_ops mc_http2_stream_ops;
 

@@ -285,7 +285,7 @@ static int switch_to(struct mc_request *r, struct mc_str upgrade, const struct m
     struct mc_http2_stream *st = s->proto;
     struct mc_fields kept = {.n = 0};
     (void)upgrade;
-    if (!st->tunnel || st->r != r || st->step != MC_H2_WAIT)
+    if (!st->tunnel || st->r != r || st->step != MC_H2_WAIT || !mc_http2_tunnel_accepted(r, fields))
         return MC_ERROR;
     for (uint32_t i = 0; fields && i < fields->n; i++) {
         const struct mc_field *f = &fields->v[i];
@@ -354,4 +354,5 @@ const struct mc_protocol_ops mc_http2_stream_ops = {
     .switch_to = switch_to,
     .finish = finish,
     .close = close_session,
+    .any_trailers = true,
 };
