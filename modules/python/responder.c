@@ -199,7 +199,7 @@ static int take_trailers(struct mc_responder *self)
         if (pair(r, item, &name, &value) != MC_OK)
             return MC_ERROR;
         if (!mc_field_name_ok(name) || !mc_field_value_ok(value))
-            return refuse_field(name, value, item);
+            return mc_responder_refuse(name, value, item);
         int rc = mc_response_trailer(r, name, value);
         if (rc == MC_DECLINED)
             return MC_OK;
