@@ -19,7 +19,7 @@ built = pytest.mark.skipif(not (APPS / "kit.so").exists(), reason="no native app
 SITE = """
 http2_cleartext = prior-knowledge
 TOP
-pool "main" { worker_class = {worker}  workers = 1  keepalive = 30s  threads = 4  worker_connections = 2000  MORE }
+pool "main" { worker_class = {worker}  workers = 1  keepalive = 30s  {threads}  worker_connections = 2000  MORE }
 app "it" { type = native  module = "MODULE" }
 server "main" { listen = "{address}"  limit_request_body = 1g  route "all" { app = it } }
 """
