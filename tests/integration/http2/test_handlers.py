@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib import server as under_test
-from lib.frames import DATA, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, RST_STREAM, frame, rst, window
+from lib.frames import DATA, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, PRIORITY_UPDATE, REFUSED_STREAM, RST_STREAM, frame, rst, window
 from lib.limits import patience
 from lib.upstream import Upstream, serving
 from proxy.proxy_site import site as proxy_site
@@ -183,6 +183,57 @@ server "a" {{ listen = "{{address}}"  route "all" {{ static {{ root = "{tmp_path
     assert c.get("/small.txt", "GET", ("if-none-match", c.get("/small.txt").get("etag"))).status == 304
     found = c.answers(*[c.ask("/file.bin") for _ in range(5)])
     assert all(a.body == data for a in found.values())
+
+
+def order(c, streams, size):
+    """The streams of the DATA frames that come when the connection's window opens, a run of frames each."""
+    c.send(window(0, 1 << 24))
+    runs, left = [], dict.fromkeys(streams, size)
+    while any(left.values()):
+        f = c.read()
+        if f.kind != DATA:
+            continue
+        left[f.stream] -= len(f.payload)
+        if not runs or runs[-1] != f.stream:
+            runs.append(f.stream)
+    return runs
+
+
+def test_priorities(monoceros, client, tmp_path):
+    """RFC 9218: what is urgent comes first, whatever was asked first; of one urgency one after the other, unless they are incremental. Priorities change."""
+    if "static" not in under_test.modules():
+        pytest.skip("built without static")
+    size = 200_000
+    (tmp_path / "file").write_bytes(bytes(size))
+    site = monoceros(config=f"""worker_class = {{worker}}
+workers = 1
+keepalive = 30s
+http2_cleartext = prior-knowledge
+server "a" {{ listen = "{{address}}"  route "all" {{ static {{ root = "{tmp_path}" }} }} }}
+""")
+
+    def asked(*priorities):
+        c = client(site, pairs=[(INITIAL_WINDOW_SIZE, 1 << 24)])
+        taken = c.ask("/file")                          # it uses up the window of the connection
+        while sum(len(f.payload) for f in c.seen if f.kind == DATA) < 65535:
+            c.read()
+        streams = [c.ask("/file", "GET", *([("priority", p)] if p else [])) for p in priorities]
+        for stream in streams:
+            if not [f for f in c.seen if f.stream == stream]:
+                c.until(lambda f: f.stream == stream and f.kind == HEADERS)
+        c.alive()
+        c.send(rst(taken))
+        return c, streams
+
+    c, (late, soon, usual) = asked("u=7", "u=0", "")
+    assert order(c, (late, soon, usual), size) == [soon, usual, late]
+    c, (one, two) = asked("u=3", "u=3")
+    assert order(c, (one, two), size) == [one, two]
+    c, (one, two) = asked("u=3, i", "u=3, i")
+    assert len(order(c, (one, two), size)) > 5
+    c, (one, two) = asked("u=1", "u=5")
+    c.send(frame(PRIORITY_UPDATE, 0, 0, one.to_bytes(4, "big") + b"u=6"))
+    assert order(c, (one, two), size) == [two, one]
 
 
 def test_an_upstream(monoceros, client):
