@@ -65,7 +65,7 @@ struct mc_worker {
     uint32_t magic;
     const struct mc_conf *conf;
     const struct mc_conf_pool *pool;
-    const struct mc_worker_ops *ops;
+    const struct mc_worker_ops *ops; /* the worker type's, or what an interpreter's hub has put in their place */
     const struct mc_protocol_ops *http1;
     struct mc_slot *slot;      /* never NULL (a private one in tests) */
     const struct mc_slot *slots; /* the whole scoreboard; NULL in tests */

@@ -1,7 +1,7 @@
 /* One WSGI call (PEP 3333): environ, app, response. Picks the cheapest way that the result allows: one piece, a list of known size, a file, or an
  * iterator whose pieces are sent before the next is asked for. close() is called exactly once on every path.
  * Never iterates for nothing (HEAD, 204, 304, a client that left). Worker side, executed by the worker module, GIL held. */
-#include "modules/python/python.h"
+#include "modules/python/hub.h"
 
 #include <stdio.h>
 
@@ -42,6 +42,10 @@ static int fail(struct call *c)
             report(c->r, "Ignoring the error of a request whose client has left:");
         PyErr_Clear();
         return MC_ERROR;
+    }
+    if (mc_hub_killed()) { /* by the app, or because the worker stops */
+        PyErr_Clear();
+        return mc_response_started(c->r) ? MC_ERROR : 503;
     }
     report(c->r, "Error handling request");
     return mc_response_started(c->r) ? MC_ERROR : 500;

@@ -1,0 +1,46 @@
+/* The inside of gevent's and eventlet's workers: their hub turns the worker's loop, and each request runs in a greenlet. As python.h: limited API, GIL
+ * held. What lies on the C stack is not to be pointed to from elsewhere: a greenlet's part of it is moved away while another one runs. */
+#ifndef MC_MODULES_PYTHON_HUB_H
+#define MC_MODULES_PYTHON_HUB_H
+
+#include "modules/python/python.h"
+
+/* What greenlet offers to C; filled in by mc_green_init(). */
+struct mc_green_api {
+    PyObject *(*make)(PyObject *run, PyObject *parent);
+    PyObject *(*current)(void);
+    PyObject *(*send)(PyObject *greenlet, PyObject *type, PyObject *value, PyObject *tb); /* throw() */
+    PyObject *(*go)(PyObject *greenlet, PyObject *args, PyObject *kwargs);                /* switch() */
+    PyObject *exit; /* GreenletExit; borrowed */
+};
+extern struct mc_green_api mc_green_api;
+
+/* ---- hub.c ---- */
+extern const struct mc_worker_ops mc_hub_ops;
+/* The pool has a hub: patch the standard library, before anything of the app is imported. Once a process. MC_OK, or MC_ERROR with an exception. */
+int mc_hub_patch(const struct mc_conf_pool *pool);
+/* First thing in a worker: what the zygote has patched is made fit for this process; or as above. */
+int mc_hub_enter(const struct mc_conf_pool *pool);
+/* Behind the import of the apps: the hub executes the requests of this worker from now on. MC_OK, or MC_ERROR with an exception. */
+int mc_hub_open(struct mc_worker *w);
+PyObject *mc_hub_greenlet(void); /* borrowed */
+/* From outside of a turn: the worker's loop has something to do, or a timer that may be the next one; it turns in time. */
+void mc_hub_touch(void);
+/* The current exception ends a greenlet without being an error. */
+bool mc_hub_killed(void);
+
+/* ---- green.c: requests in greenlets ---- */
+int mc_green_init(void); /* MC_OK, or MC_ERROR with an exception */
+/* On the hub, in a turn: go on with whom the loop has woken, begin what is ready, give back what has ended. False: this is a process that an app has
+ * forked, and nothing here is its own. */
+bool mc_green_run(struct mc_worker *w);
+/* On the hub: fn(w) in a greenlet, so that it may wait. */
+void mc_green_call(struct mc_worker *w, void (*fn)(struct mc_worker *));
+/* On the hub: end those at work. How many are left then: those that go on nevertheless. */
+unsigned mc_green_cut(void);
+unsigned mc_green_busy(void);
+int mc_green_wait(struct mc_request *r, unsigned what, uint64_t deadline);                /* mc_worker_ops.wait */
+int mc_green_wait_fd(struct mc_request *r, int fd, unsigned what, uint64_t deadline);     /* .wait_fd */
+void mc_green_dump(struct mc_request *r); /* its Python stack, to the error log */
+
+#endif
