@@ -29,7 +29,7 @@ struct task {
 };
 
 /* A greenlet inside worker.wait. */
-struct waiter {
+struct mc_green_waiter {
     struct mc_link link; /* in `woken` */
     PyObject *greenlet;
     struct mc_timer timer;
@@ -216,7 +216,7 @@ static bool wake_all(void)
 {
     struct mc_link *l;
     while ((l = mc_list_pop(&self.woken)) != NULL) {
-        struct waiter *v = mc_container(l, struct waiter, link);
+        struct mc_green_waiter *v = mc_container(l, struct mc_green_waiter, link);
         v->woken = true;
         if (!resume(v->greenlet))
             return false;
@@ -265,7 +265,7 @@ void mc_green_call(struct mc_worker *w, void (*fn)(struct mc_worker *))
 
 /* ---- waiting ---- */
 
-static void wake(struct waiter *v)
+void mc_green_wake(struct mc_green_waiter *v)
 {
     if (!v->woken && !mc_link_linked(&v->link))
         mc_list_push(&self.woken, &v->link);
@@ -273,19 +273,19 @@ static void wake(struct waiter *v)
 
 static void on_timer(struct mc_timer *t)
 {
-    struct waiter *v = t->data;
+    struct mc_green_waiter *v = t->data;
     v->late = true;
-    wake(v);
+    mc_green_wake(v);
 }
 
 static void on_io(struct mc_io *io)
 {
-    wake(io->data);
+    mc_green_wake(io->data);
 }
 
-static struct waiter *new_waiter(void)
+static struct mc_green_waiter *new_waiter(void)
 {
-    struct waiter *v = calloc(1, sizeof(*v));
+    struct mc_green_waiter *v = calloc(1, sizeof(*v));
     if (v) {
         v->greenlet = mc_green_api.current();
         mc_timer_init(&v->timer, on_timer, v);
@@ -293,7 +293,7 @@ static struct waiter *new_waiter(void)
     return v;
 }
 
-static void free_waiter(struct mc_worker *w, struct waiter *v)
+static void free_waiter(struct mc_worker *w, struct mc_green_waiter *v)
 {
     if (mc_link_linked(&v->link))
         mc_list_remove(&v->link);
@@ -303,7 +303,7 @@ static void free_waiter(struct mc_worker *w, struct waiter *v)
 }
 
 /* Until somebody wakes v, whatever for. MC_ERROR: the worker stops, or an exception was thrown in, which stays. */
-static int sleep_until(struct mc_worker *w, struct waiter *v, uint64_t deadline)
+static int sleep_until(struct mc_worker *w, struct mc_green_waiter *v, uint64_t deadline)
 {
     uint64_t now = mc_loop_refresh(&w->loop);
     if (w->stopped || v->greenlet == mc_hub_greenlet())
@@ -324,6 +324,20 @@ static int sleep_until(struct mc_worker *w, struct waiter *v, uint64_t deadline)
     return v->late ? MC_AGAIN : MC_OK;
 }
 
+int mc_green_sleep(struct mc_worker *w, struct mc_green_waiter **place, uint64_t deadline)
+{
+    struct mc_green_waiter *v = new_waiter();
+    if (!v) {
+        PyErr_NoMemory();
+        return MC_ERROR;
+    }
+    *place = v;
+    int rc = sleep_until(w, v, deadline);
+    *place = NULL;
+    free_waiter(w, v);
+    return rc;
+}
+
 static bool client_ready(struct mc_conn *c, unsigned what)
 {
     if ((c->io.ready & what) == 0)
@@ -339,7 +353,7 @@ int mc_green_wait(struct mc_request *r, unsigned what, uint64_t deadline)
     struct mc_worker *w = c->worker;
     void (*fn)(struct mc_io *) = c->io.fn;
     void *data = c->io.data;
-    struct waiter *v = fn != on_io ? new_waiter() : NULL; /* on_io: two greenlets write one response */
+    struct mc_green_waiter *v = fn != on_io ? new_waiter() : NULL; /* on_io: two greenlets write one response */
     int rc = MC_OK;
     if (!v)
         return MC_ERROR;
@@ -360,7 +374,7 @@ int mc_green_wait_fd(struct mc_request *r, int fd, unsigned what, uint64_t deadl
 {
     struct mc_worker *w = r->conn->worker;
     int copy = fd >= 0 && what ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
-    struct waiter *v = new_waiter();
+    struct mc_green_waiter *v = new_waiter();
     int rc = v && (copy >= 0 || fd < 0 || what == 0) ? MC_OK : MC_ERROR;
     if (rc == MC_OK && copy >= 0) {
         mc_io_init(&v->io, copy, on_io, v);

@@ -249,7 +249,7 @@ int mc_hub_open(struct mc_worker *w)
         PyErr_Format(PyExc_RuntimeError, "worker_class %s needs the event back end epoll", w->pool->hub);
         return MC_ERROR;
     }
-    if (mc_green_init() != MC_OK)
+    if (mc_green_init() != MC_OK || mc_socket_init() != MC_OK)
         return MC_ERROR;
     self.hub = PyObject_CallMethod(self.adapter, "hub", NULL);
     self.turn = PyCFunction_New(&def_turn, NULL);

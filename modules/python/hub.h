@@ -41,6 +41,19 @@ unsigned mc_green_cut(void);
 unsigned mc_green_busy(void);
 int mc_green_wait(struct mc_request *r, unsigned what, uint64_t deadline);                /* mc_worker_ops.wait */
 int mc_green_wait_fd(struct mc_request *r, int fd, unsigned what, uint64_t deadline);     /* .wait_fd */
+/* From a greenlet: until mc_green_wake(*place), which is set meanwhile (not on a C stack!), or the deadline (ms; 0: none). MC_OK, MC_AGAIN (deadline), or
+ * MC_ERROR: the worker stops, or an exception was thrown in, which is set then. */
+struct mc_green_waiter;
+int mc_green_sleep(struct mc_worker *w, struct mc_green_waiter **place, uint64_t deadline);
+void mc_green_wake(struct mc_green_waiter *v); /* on the loop */
 void mc_green_dump(struct mc_request *r); /* its Python stack, to the error log */
+
+/* ---- socket.c: monoceros.socket ---- */
+int mc_socket_init(void); /* MC_OK, or MC_ERROR with an exception */
+/* For a request that asks for an upgrade: the client's connection as a socket, in the environ. NULL with an exception. */
+PyObject *mc_socket_new(struct mc_request *r, PyObject *environ);
+bool mc_socket_used(PyObject *socket); /* the response went that way */
+/* The app has returned: the socket is closed, whoever waits there gets OSError; ends the response if it went that way. */
+void mc_socket_end(PyObject *socket);
 
 #endif
