@@ -157,9 +157,6 @@ void mc_loan_check(struct mc_worker *w)
         struct mc_request *r = mc_container(l, struct mc_request, link);
         uint8_t expected = MC_LOAN_LENT;
         bool late = r->deadline_us && now_us >= r->deadline_us; /* its front has given up */
-        if (r->resp.switched) {
-            continue; /* no request any more */
-        }
         if (!late && (limit_us == 0 || now_us < r->run_us + limit_us)) {
             if (w->nhop == 0) {
                 return; /* the oldest come first */

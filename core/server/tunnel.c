@@ -42,6 +42,7 @@ static int take_over(struct mc_request *r)
     p->length = -1;
     p->direct = p->switched = p->close = true;
     p->chunked = p->bodyless = false;
+    mc_request_untimed(r);
     return mc_io_watch(&c->worker->loop, &c->io, MC_WANT_READ | MC_WANT_WRITE);
 }
 
