@@ -189,6 +189,51 @@ void mc_chain_move(struct mc_chain *dst, struct mc_chain *src)
     mc_chain_init(src);
 }
 
+static struct mc_seg *unlink_head(struct mc_chain *c)
+{
+    struct mc_seg *s = c->head;
+    c->head = s->next;
+    if (!c->head)
+        c->tail = NULL;
+    return s;
+}
+
+/* A whole memory segment: linked, unless it is so small that a copy into the last block is cheaper. */
+static void take_seg(struct mc_chain *dst, struct mc_chain *src, size_t n)
+{
+    struct mc_seg *s = unlink_head(src);
+    src->mem -= n;
+    src->total -= (off_t)n;
+    if (n == 0 || (n <= JOIN && n <= tail_room(dst))) {
+        if (n)
+            put(dst, s->pos, n);
+        free_seg(s);
+        return;
+    }
+    append(dst, s);
+    dst->mem += n;
+    dst->total += (off_t)n;
+}
+
+int mc_chain_take(struct mc_chain *dst, struct mc_chain *src, off_t n)
+{
+    MC_ASSERT(n >= 0 && n <= src->total);
+    while (n > 0) {
+        struct mc_seg *s = src->head;
+        off_t len = s->kind == MC_SEG_MEM ? (off_t)(s->last - s->pos) : s->len, part = n < len ? n : len;
+        if (s->kind == MC_SEG_MEM && part == len) {
+            take_seg(dst, src, (size_t)len);
+        } else {
+            int rc = s->kind == MC_SEG_MEM ? mc_chain_add(dst, s->pos, (size_t)part) : mc_chain_add_file(dst, s->file, s->off, part);
+            if (rc != MC_OK)
+                return rc;
+            mc_chain_consume(src, part);
+        }
+        n -= part;
+    }
+    return MC_OK;
+}
+
 int mc_chain_iov(const struct mc_chain *c, struct iovec *iov, int max)
 {
     int n = 0;

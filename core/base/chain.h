@@ -48,6 +48,8 @@ void mc_chain_commit(struct mc_chain *c, size_t n);
 int mc_chain_add_file(struct mc_chain *c, struct mc_file *f, off_t off, off_t len);
 /* Move all of src to the end of dst; src is empty afterwards. */
 void mc_chain_move(struct mc_chain *dst, struct mc_chain *src);
+/* Move the first n bytes (n <= src->total) to the end of dst: blocks that are wholly among them without a copy. MC_OK, or MC_ERROR (out of memory): give both up. */
+int mc_chain_take(struct mc_chain *dst, struct mc_chain *src, off_t n);
 
 /* The leading memory segments as iovecs (stops before a file segment); returns the count, 0 when the head is a file or nothing. */
 int mc_chain_iov(const struct mc_chain *c, struct iovec *iov, int max);

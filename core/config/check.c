@@ -217,6 +217,17 @@ int mc_check_protocol(const char *value, char *err, size_t cap)
     return strcmp(value, "http") == 0 || strcmp(value, "uwsgi") == 0 ? MC_OK : say(err, cap, "http or uwsgi", value);
 }
 
+int mc_check_http_protocol(const char *value, char *err, size_t cap)
+{
+    return strcmp(value, "h1") == 0 || strcmp(value, "h2") == 0 ? MC_OK : say(err, cap, "h1 or h2", value);
+}
+
+int mc_check_http2_cleartext(const char *value, char *err, size_t cap)
+{
+    bool ok = strcmp(value, "off") == 0 || strcmp(value, "prior-knowledge") == 0 || strcmp(value, "both") == 0;
+    return ok ? MC_OK : say(err, cap, "off, prior-knowledge or both (which is the same: RFC 9113 has done away with the upgrade)", value);
+}
+
 int mc_check_proxy_protocol(const char *value, char *err, size_t cap)
 {
     static const char *const modes[] = {"off", "v1", "v2", "auto"};

@@ -21,6 +21,8 @@ int mc_check_filled(const char *value, char *err, size_t cap);     /* not empty 
 int mc_check_host(const char *value, char *err, size_t cap);       /* a server name: host, "*.host"; any case */
 int mc_check_proxy_protocol(const char *value, char *err, size_t cap);
 int mc_check_protocol(const char *value, char *err, size_t cap);
+int mc_check_http_protocol(const char *value, char *err, size_t cap);
+int mc_check_http2_cleartext(const char *value, char *err, size_t cap);
 int mc_check_name(const char *value, char *err, size_t cap);       /* the same, "~PATTERN", and with a '!' before it */
 int mc_check_method(const char *value, char *err, size_t cap);     /* those and the next ones also with a '!' before them */
 int mc_check_scheme(const char *value, char *err, size_t cap);

@@ -29,6 +29,10 @@ struct mc_values {
     const char *proxy_protocol; /* off, v1, v2, auto */
     const char *protocol;       /* http, uwsgi */
     struct mc_strv uwsgi_allow_ips;
+    struct mc_strv http_protocols; /* h2, h1: over TLS, best first */
+    const char *http2_cleartext;   /* off, prior-knowledge */
+    int64_t http2_max_concurrent_streams, http2_initial_window_size, http2_max_frame_size, http2_max_header_list_size;
+    int64_t http2_max_resets, http2_max_settings, http2_max_pings, http2_max_priorities, http2_max_empty_frames, http2_max_window_updates, http2_max_continuations;
     struct mc_strv error_page; /* R */
     const char *real_ip_header; /* NULL: off */
     int64_t backlog;        /* default 2048 */

@@ -13,11 +13,10 @@
 #define MEGA         (INT64_C(1) << 20)
 #define REFUSED      .where = MAIN, .flags = MC_SETF_REFUSED
 #define REFUSED_FLAG .where = MAIN, .flags = MC_SETF_REFUSED | MC_SETF_FLAG
-#define YET          "is not built yet in this version"
 #define IGNORED      .where = MAIN, .flags = MC_SETF_IGNORED
 #define IGNORED_FLAG .where = MAIN, .flags = MC_SETF_IGNORED | MC_SETF_FLAG
 
-extern const struct mc_setting mc_settings_process[], mc_settings_workers[], mc_settings_http[], mc_settings_tls[], mc_settings_logs[],
+extern const struct mc_setting mc_settings_process[], mc_settings_workers[], mc_settings_http[], mc_settings_http2[], mc_settings_tls[], mc_settings_logs[],
     mc_settings_ignored[], mc_settings_refused[];
 
 #endif

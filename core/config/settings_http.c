@@ -243,5 +243,5 @@ const struct mc_setting mc_settings_http[] = {
      .meta = "LIST",
      .check = mc_check_field_name,
      .doc = "headers that such a proxy may set in the environ"},
-    {.name = NULL, .more = mc_settings_tls},
+    {.name = NULL, .more = mc_settings_http2},
 };

@@ -177,6 +177,21 @@ static int check_proxy_protocol(struct mc_build *b, const struct mc_conf *c)
     return MC_OK;
 }
 
+/* What the file or the command line asks for must be built. The default does not ask: without HTTP/2 there is HTTP/1.1. */
+static int check_http2(struct mc_build *b, const struct mc_conf *c)
+{
+    if (mc_module_find(MC_MODULE_PROTOCOL, "http2"))
+        return MC_OK;
+    for (size_t i = 0; i < c->nservers; i++) {
+        const struct mc_values *set = &c->servers[i].set;
+        bool only = set->http_protocols.n == 1 && strcmp(set->http_protocols.v[0], "h2") == 0;
+        if (only || strcmp(set->http2_cleartext, "off") != 0)
+            return mc_build_fail(b, c->servers[i].at, "%s: HTTP/2 was left out of this build: configure it with %s",
+                                 only ? "http_protocols" : "http2_cleartext", mc_module_absent_flag("protocol", "http2"));
+    }
+    return MC_OK;
+}
+
 static int check_protocol(struct mc_build *b, const struct mc_conf *c)
 {
     for (size_t i = 0; i < c->nlistens; i++) {
@@ -482,7 +497,7 @@ int mc_resolve_sites(struct mc_build *b, const struct mc_resolve_from *from, str
     if (n == 0 && plain_server(&s) != MC_OK)
         return MC_ERROR;
     warn_idle_pools(&s);
-    if (check_proxy_protocol(b, c) != MC_OK || check_protocol(b, c) != MC_OK || check_pages(&s) != MC_OK)
+    if (check_proxy_protocol(b, c) != MC_OK || check_protocol(b, c) != MC_OK || check_http2(b, c) != MC_OK || check_pages(&s) != MC_OK)
         return MC_ERROR;
     if (check_actions(&s) != MC_OK || check_logs(&s) != MC_OK || mc_resolve_hops(b, c) != MC_OK)
         return MC_ERROR;

@@ -406,6 +406,16 @@ static int request_line(const char *p, size_t n, const struct mc_head_limits *li
     return rc ? rc : mc_uri_split(target, options, &out->uri);
 }
 
+static int check_expect(const struct facts *k, struct mc_head *out)
+{
+    if (!k->expect)
+        return MC_OK;
+    if (!mc_str_eq_nocase(k->expect->value, MC_STR("100-continue")))
+        return 417;
+    out->expect_continue = out->version > 0 && out->framing != MC_BODY_NONE;
+    return MC_OK;
+}
+
 int mc_head_request(struct mc_arena *a, const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out)
 {
     struct facts k = {.host = NULL};
@@ -427,12 +437,54 @@ int mc_head_request(struct mc_arena *a, const char *p, size_t n, const struct mc
     if (rc)
         return rc;
     decide_connection(&k, out);
-    if (k.expect) {
-        if (!mc_str_eq_nocase(k.expect->value, MC_STR("100-continue")))
-            return 417;
-        out->expect_continue = out->version > 0 && out->framing != MC_BODY_NONE;
+    return check_expect(&k, out);
+}
+
+/* Fields that were split elsewhere: each one again by our own tables, and against the limits of a line. */
+static int check_fields(const struct mc_head_limits *lim, const struct mc_fields *fields)
+{
+    size_t all = 0;
+    if (fields->n > lim->fields)
+        return 431;
+    for (uint32_t i = 0; i < fields->n; i++) {
+        const struct mc_field *f = &fields->v[i];
+        size_t size = f->name.n + f->value.n + 4; /* ": " and CRLF */
+        all += size;
+        if (!mc_field_name_ok(f->name) || !mc_field_value_ok(f->value))
+            return 400;
+        if (size > lim->field_size || all > lim->head)
+            return 431;
+        if (mc_field_hop_by_hop(f->id) && f->id != MC_F_TE && f->id != MC_F_TRAILER)
+            return 400;
     }
     return MC_OK;
+}
+
+int mc_head_check(const struct mc_head_limits *lim, bool body, struct mc_head *out)
+{
+    struct facts k = {.host = NULL};
+    out->version = 1;
+    out->content_length = -1;
+    if ((out->method.n > METHOD_MAX && !lim->any_method) || !mc_field_name_ok(out->method))
+        return 400;
+    if (out->method.n + out->target.n + VERSION_LEN + 2 > lim->line)
+        return 414;
+    int rc = check_method(out->method, lim->any_method);
+    if (!rc)
+        rc = mc_uri_split(out->target, mc_str_eq(out->method, MC_STR("OPTIONS")), &out->uri);
+    if (!rc)
+        rc = check_fields(lim, &out->fields);
+    if (!rc)
+        rc = gather(&out->fields, &k);
+    if (!rc)
+        rc = decide_framing(&k, out);
+    if (!rc)
+        rc = decide_host(&k, out);
+    if (rc)
+        return rc;
+    out->keepalive = true;
+    out->framing = !body ? MC_BODY_NONE : out->content_length >= 0 ? MC_BODY_LENGTH : MC_BODY_CHUNKED;
+    return check_expect(&k, out);
 }
 
 /* "HTTP/1.x" SP 3DIGIT SP [reason] CRLF; the second space may be missing when there is no reason. */

@@ -2,6 +2,7 @@
 #ifndef MC_HTTP_PROTOCOL_H
 #define MC_HTTP_PROTOCOL_H
 
+#include "core/base/log.h"
 #include "core/http/request.h"
 
 /* Input bytes of a connection: [pos, len) of data is unread. data is a MC_BLOCK_LARGE block, or a larger malloc'ed piece while a long
@@ -17,6 +18,14 @@ struct mc_inbuf {
     bool eof;    /* the peer will send no more */
 };
 
+/* What the codec of a carrier tells of one of its streams. Nothing is called back from inside: the server looks after it when the codec has returned. */
+enum mc_stream_news {
+    MC_STREAM_INPUT, /* there is something for its input(); n: body bytes that came */
+    MC_STREAM_TAKEN, /* n of the bytes that were given with give() are gone: encoded, or no longer wanted */
+    MC_STREAM_CUT,   /* the peer, or a fault of it, has ended the stream: its connection is to be closed */
+    MC_STREAM_WORK,  /* output() of the carrier has something to do */
+};
+
 struct mc_session {
     const struct mc_protocol_ops *ops;
     void *proto;               /* the codec's own state */
@@ -30,6 +39,12 @@ struct mc_session {
     /* makes and frees requests for the codec */
     struct mc_request *(*request_new)(struct mc_session *s);
     void *owner;               /* struct mc_conn */
+    /* Of a carrier (struct mc_mux_ops), for its codec: */
+    uint64_t now;              /* ms */
+    struct mc_session *(*stream_new)(struct mc_session *carrier); /* a session with ops == mux->stream; NULL: out of memory */
+    void (*stream_news)(struct mc_session *stream, enum mc_stream_news what, size_t n);
+    /* The peer breaks a rule, or floods us: into the log, with who it is. limit: of lines of this kind. */
+    void (*blame)(struct mc_session *carrier, enum mc_log_level level, struct mc_log_limit *limit, const char *why);
 };
 
 enum mc_input_kind {
@@ -74,6 +89,24 @@ struct mc_protocol_ops {
     /* r is over (complete or aborted) and will be freed: the codec forgets it and may parse the next one. */
     void (*finish)(struct mc_request *r);
     void (*close)(struct mc_session *s);
+    const struct mc_mux_ops *mux; /* NULL: one request after the other on one connection */
+};
+
+/* Protocols that carry many requests at once. Their connection, the carrier, has a session whose ops make no requests (open() and close() only); each
+ * stream has a session of its own, with ops == mux->stream, which makes one request and then sets `close`. On the loop, but for head(), body(), file() and
+ * interim() of a stream, which may run elsewhere: they touch nothing but r and the stream's `out`. What they leave there only give() understands. */
+struct mc_mux_ops {
+    const struct mc_protocol_ops *stream;
+    const char *preface; /* what a client begins with who knows that we speak it */
+    /* Take what is in carrier->in. MC_OK; MC_ERROR: nothing more will be read, the connection ends behind what output() still has to say. */
+    int (*input)(struct mc_session *carrier);
+    /* Encode into carrier->out until it holds `max` bytes or nothing is left that may go now. MC_OK; MC_DECLINED: and nothing more will
+     * come or go; MC_ERROR (out of memory). */
+    int (*output)(struct mc_session *carrier, size_t max);
+    /* The next bytes that were written to a stream's `out`; all are taken. MC_OK, MC_ERROR (out of memory, or a file cannot be read). */
+    int (*give)(struct mc_session *stream, struct mc_chain *bytes);
+    /* Tell the peer that the end is near. last: what has not begun by now is not served; else it is a notice, and true comes later. */
+    void (*leave)(struct mc_session *carrier, bool last);
 };
 
 #endif

@@ -32,6 +32,7 @@ struct mc_body {
     off_t file_end;
     bool complete;        /* all of it has arrived */
     bool failed;          /* cut off, refused or timed out: reads give MC_ERROR */
+    int status;           /* what to answer then, when nothing was answered yet; for handlers that take it as it comes */
     bool on_demand;       /* prepare() says: a client that waits for 100 (Continue) gets it by mc_body_want() */
     struct mc_fields trailers;
 };

@@ -155,9 +155,7 @@ static void put_user(struct out *o, const struct mc_request *r)
 
 static struct mc_str version_of(const struct mc_request *r)
 {
-    if (r->id)
-        return MC_STR("HTTP/2.0");
-    return r->head.version ? MC_STR("HTTP/1.1") : MC_STR("HTTP/1.0");
+    return r->id ? MC_STR("HTTP/2.0") : r->head.version ? MC_STR("HTTP/1.1") : MC_STR("HTTP/1.0");
 }
 
 static void put_request_line(struct out *o, const struct mc_request *r)

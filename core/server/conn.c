@@ -4,6 +4,7 @@
 
 #include "core/os/fd.h"
 #include "core/server/hop.h"
+#include "core/server/mux.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -30,6 +31,54 @@ static void on_timer(struct mc_timer *t)
     }
 }
 
+/* ---- birth and death ---- */
+
+/* A stream's bytes go through its carrier: there is nothing to call. */
+static ssize_t no_recv(struct mc_stream *s, void *p, size_t n)
+{
+    (void) s, (void) p, (void) n;
+    return MC_AGAIN;
+}
+
+static bool no_pending(const struct mc_stream *s)
+{
+    (void) s;
+    return false;
+}
+
+/* A tunnel (server/tunnel.c) is closed in one direction. */
+static int end_output(struct mc_stream *s)
+{
+    struct mc_conn *c = mc_container(s, struct mc_conn, stream);
+    int rc = c->session.ops->body(c->request, NULL, 0, true);
+    mc_conn_again(c);
+    return rc;
+}
+
+static void no_close(struct mc_stream *s)
+{
+    (void) s;
+}
+
+static const struct mc_transport_ops no_socket = { .name = "stream", .recv = no_recv, .pending = no_pending, .shutdown = end_output, .close = no_close };
+
+static void init(struct mc_conn *c, struct mc_worker *w, const struct mc_listener *l, int fd, const union mc_sockaddr *peer)
+{
+    struct mc_session *s = &c->session;
+    c->magic = MC_MAGIC_CONN;
+    c->worker = w;
+    c->listener = l;
+    c->peer = *peer;
+    c->state = MC_CONN_OPEN;
+    mc_io_init(&c->io, fd, on_io, c);
+    mc_timer_init(&c->timer, on_timer, c);
+    s->owner = c;
+    s->set = &l->conf->servers[0]->set;
+    s->date = mc_worker_date(w);
+    s->request_new = mc_request_new;
+    mc_chain_init(&s->out);
+}
+
 struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, int fd, const union mc_sockaddr *peer, const struct mc_transport_ops *t)
 {
     struct mc_conn *c = calloc(1, sizeof *c);
@@ -37,23 +86,12 @@ struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, i
         close(fd);
         return NULL;
     }
-    c->magic = MC_MAGIC_CONN;
-    c->worker = w;
-    c->listener = l;
+    init(c, w, l, fd, peer);
     c->stream = (struct mc_stream){ .ops = t, .fd = fd, .setup = l };
-    c->peer = *peer;
-    c->state = MC_CONN_OPEN;
-    mc_io_init(&c->io, fd, on_io, c);
     c->io.ready = MC_WANT_READ | MC_WANT_WRITE; /* tried before it is registered: most replies never need to be */
-    mc_timer_init(&c->timer, on_timer, c);
     struct mc_session *s = &c->session;
     s->ops = l->protocol ? l->protocol : w->http1;
-    s->owner = c;
-    s->set = &l->conf->servers[0]->set;
-    s->date = mc_worker_date(w);
     s->inner = l->conf->hop;
-    s->request_new = mc_request_new;
-    mc_chain_init(&s->out);
     if (s->ops->open(s) != MC_OK) {
         close(fd);
         free(c);
@@ -67,6 +105,19 @@ struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, i
     mc_slot_set(w->slot->connections, w->nconns);
     mc_slot_add(w->slot->accepted, 1);
     return c;
+}
+
+void mc_conn_open_stream(struct mc_mux_stream *st, struct mc_conn *carrier)
+{
+    struct mc_conn *c = &st->conn;
+    init(c, carrier->worker, carrier->listener, -1, &carrier->peer);
+    st->carrier = carrier;
+    c->on = st;
+    c->state = MC_CONN_HEAD;
+    c->stream = (struct mc_stream){ .ops = &no_socket, .fd = carrier->stream.fd, .tls = carrier->stream.tls }; /* whose facts are its own, too */
+    c->proxied = carrier->proxied;
+    c->session.in.eof = true; /* no byte comes this way */
+    c->session.now = carrier->session.now;
 }
 
 void mc_conn_unlist(struct mc_conn *c)
@@ -89,14 +140,36 @@ void mc_conn_unlist(struct mc_conn *c)
 /* What a late borrower may still read goes when the last one is back. */
 static void dispose(struct mc_conn *c)
 {
+    if (c->on) {
+        mc_conn_release(c->on->carrier);
+        free(c->on);
+        return;
+    }
     free(c->proxied);
     free(c);
+}
+
+static void forget(struct mc_conn *c)
+{
+    struct mc_worker *w = c->worker;
+    free(c->mux);
+    c->mux = NULL;
+    close(c->io.fd);
+    mc_conn_unlist(c);
+    mc_hop_begun(c);
+    mc_list_remove(&c->link);
+    w->nconns--;
+    w->nhop -= c->session.inner;
+    mc_slot_set(w->slot->connections, w->nconns);
 }
 
 void mc_conn_close(struct mc_conn *c)
 {
     struct mc_worker *w = c->worker;
     MC_ASSERT(c->magic == MC_MAGIC_CONN && !c->lent);
+    if (c->mux) {
+        mc_mux_close(c);
+    }
     c->broken = true;
     if (c->request) {
         struct mc_request *r = c->request;
@@ -125,13 +198,11 @@ void mc_conn_close(struct mc_conn *c)
     mc_conn_release_input(c);
     mc_chain_fini(&c->session.out);
     mc_file_unref(&c->spool);
-    close(c->io.fd);
-    mc_conn_unlist(c);
-    mc_hop_begun(c);
-    mc_list_remove(&c->link);
-    w->nconns--;
-    w->nhop -= c->session.inner;
-    mc_slot_set(w->slot->connections, w->nconns);
+    if (c->on) {
+        mc_mux_close_stream(c->on);
+    } else {
+        forget(c);
+    }
     c->magic = 0;
     if (c->orphans == 0) {
         dispose(c);
@@ -313,6 +384,9 @@ int mc_conn_flush(struct mc_conn *c)
 {
     struct mc_chain *out = &c->session.out;
     size_t done = 0;
+    if (c->on) {
+        return mc_mux_flush(c);
+    }
     while (!mc_chain_empty(out)) {
         if (c->broken) {
             return MC_ERROR;
@@ -438,7 +512,7 @@ int mc_conn_park(struct mc_conn *c, int64_t ms)
     struct mc_worker *w = c->worker;
     mc_slot_add(w->slot->bytes_out, c->sent);
     c->sent = 0;
-    if (mc_io_watch(&w->loop, &c->io, MC_WANT_READ | MC_WANT_WRITE) != MC_OK) {
+    if (c->on == NULL && mc_io_watch(&w->loop, &c->io, MC_WANT_READ | MC_WANT_WRITE) != MC_OK) {
         mc_warn("cannot watch a connection: %s", strerror(errno));
         return MC_ERROR;
     }

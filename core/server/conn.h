@@ -17,6 +17,7 @@ enum mc_conn_state {
     MC_CONN_RUN,    /* a handler is at work */
     MC_CONN_WRITE,  /* response complete, output waits for the client */
     MC_CONN_LINGER, /* closing: discard input for a bounded time */
+    MC_CONN_CARRY,  /* it carries streams, each with a connection of its own (mux.h) */
     MC_CONN_STATES
 };
 
@@ -34,7 +35,7 @@ struct mc_conn {
     bool nudged;       /* from a front: it was asked to close */
     uint8_t resting;   /* seconds of idleness seen so far, at most 2: then its memory was given back */
     struct mc_post again; /* more to do, but others first */
-    unsigned orphans;  /* revoked requests that still point here: the struct stays until they are back */
+    unsigned orphans;  /* revoked requests and streams that still point here: the struct stays until they are gone */
     uint8_t parked;    /* it waits in this state: 1 without a timer, 2 with one; 0: not yet */
     struct mc_worker *worker;
     const struct mc_listener *listener;
@@ -53,6 +54,8 @@ struct mc_conn {
     char peer_text[46];         /* "" for unix sockets; filled on demand */
     uint8_t peer_text_len;
     struct mc_proxied *proxied; /* what a PROXY header said; NULL: there was none */
+    struct mc_mux *mux;         /* its streams (mux.h); NULL: it carries none */
+    struct mc_mux_stream *on;   /* it is itself a stream of another connection; NULL: it has a socket */
     struct mc_file *spool;      /* unlinked temp file of the output */
     off_t spool_end;
 };
@@ -61,6 +64,8 @@ struct mc_conn {
 void mc_conn_accept(struct mc_listener *l, unsigned max);
 /* Take over an accepted socket. NULL (socket closed) when out of memory. */
 struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, int fd, const union mc_sockaddr *peer, const struct mc_transport_ops *t);
+/* A stream of `carrier` becomes a connection: st->conn is filled in. Its session's ops are the caller's. */
+void mc_conn_open_stream(struct mc_mux_stream *st, struct mc_conn *carrier);
 /* The loop's entry: read, parse, start handlers, write, until it must wait. May free c. */
 void mc_conn_step(struct mc_conn *c);
 /* Write what is queued. MC_OK (all out), MC_AGAIN, MC_ERROR (broken). Never calls a handler. */

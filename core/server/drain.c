@@ -3,6 +3,7 @@
 #include "core/os/fd.h"
 #include "core/server/engine.h"
 #include "core/server/hop.h"
+#include "core/server/mux.h"
 #include "core/server/upstream.h"
 #include "core/server/websocket.h"
 
@@ -38,7 +39,7 @@ static void tell_no_clients(struct mc_worker *w)
     w->told_no_clients = true;
     mc_list_each (&w->conns, l, next) {
         struct mc_conn *c = mc_container(l, struct mc_conn, link);
-        if (!c->session.inner && !c->lent) {
+        if (!c->session.inner && !c->lent && !mc_mux_busy(c)) {
             mc_conn_close(c);
         }
     }
@@ -104,6 +105,7 @@ static uint64_t deadline(const struct mc_worker *w)
 
 static void begin(struct mc_worker *w)
 {
+    struct mc_link *l, *next;
     if (w->draining) {
         return;
     }
@@ -121,6 +123,9 @@ static void begin(struct mc_worker *w)
             mc_worker_close_listener(&w->listeners[i]);
         }
     }
+    mc_list_each (&w->conns, l, next) {
+        mc_mux_leave(mc_container(l, struct mc_conn, link));
+    }
     mc_timer_set(&w->loop, &w->drain_timer, 0);
 }
 
@@ -131,6 +136,9 @@ static void hurry_idle(struct mc_worker *w, unsigned ms)
     struct mc_link *l, *next;
     mc_list_each (&w->idle, l, next) {
         struct mc_conn *c = mc_container(l, struct mc_conn, idle_link);
+        if (c->mux) {
+            continue; /* it leaves by itself */
+        }
         if (!c->timer.when || c->timer.when > w->loop.now + ms) {
             mc_timer_set(&w->loop, &c->timer, ms);
         }

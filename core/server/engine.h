@@ -41,6 +41,15 @@ int mc_conn_send_direct(struct mc_conn *c, const void *p, size_t n);
 int mc_conn_spool(struct mc_conn *c);
 /* step.c: come back to this connection at the end of the turn. */
 void mc_conn_again(struct mc_conn *c);
+/* ---- step.c: for the states of mux.c ---- */
+/* Wait in this state; ms: 0 = without a timer. progress: the timer starts anew. MC_AGAIN or MC_ERROR. */
+int mc_conn_wait(struct mc_conn *c, int64_t ms, bool progress);
+/* As that for a body that comes or goes; moved: bytes since its client was called slow. */
+int mc_conn_wait_moving(struct mc_conn *c, int64_t ms, bool progress, uint32_t *moved);
+/* Nothing was promised to this client: it may be closed to make room. list: of the worker. */
+void mc_conn_may_go(struct mc_conn *c, struct mc_link *list);
+/* Send what is queued, then close, with lingering. MC_OK */
+int mc_conn_end(struct mc_conn *c);
 static inline bool mc_conn_closing(const struct mc_conn *c) { return c->session.close || c->broken; }
 
 /* ---- request.c ---- */

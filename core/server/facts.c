@@ -37,7 +37,7 @@ static bool local(struct mc_request *r, bool want_port, struct mc_str *out)
         const union mc_sockaddr *there = &r->hop->f.addr[r->hop->f.addr[MC_HOP_LOCAL].family == AF_UNIX ? MC_HOP_LISTEN : MC_HOP_LOCAL];
         return want_port ? port(r, there, out) : address(r, there, out);
     }
-    if (getsockname(r->conn->io.fd, (struct sockaddr *) &s, &n) != 0 || (s.ss_family != AF_INET && s.ss_family != AF_INET6)) {
+    if (getsockname(r->conn->stream.fd, (struct sockaddr *) &s, &n) != 0 || (s.ss_family != AF_INET && s.ss_family != AF_INET6)) {
         return false;
     }
     const union mc_sockaddr *a = (const void *) &s;
@@ -56,7 +56,10 @@ const struct mc_proxied *mc_request_proxied(const struct mc_request *r)
 
 unsigned mc_request_version(const struct mc_request *r)
 {
-    return r->hop ? r->hop->f.version : 10u + r->head.version;
+    if (r->hop) {
+        return r->hop->f.version;
+    }
+    return r->id ? 20 : 10u + r->head.version;
 }
 
 /* ---- ids */

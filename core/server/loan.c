@@ -4,6 +4,7 @@
  * Worker side. */
 #include "core/server/engine.h"
 #include "core/server/filter.h"
+#include "core/server/mux.h"
 
 #include <errno.h>
 #include <execinfo.h>
@@ -93,6 +94,7 @@ static void answer(struct mc_conn *c, const struct mc_request *lost)
     r->head = lost->head;
     r->head.framing = MC_BODY_NONE;
     r->head.keepalive = false;
+    r->id = lost->id;
     r->is_head = lost->is_head;
     r->server = lost->server;
     r->route = lost->route;
@@ -170,27 +172,38 @@ void mc_loan_check(struct mc_worker *w)
     }
 }
 
+static void check_loop(struct mc_conn *c, uint64_t limit_us, uint64_t now_us)
+{
+    struct mc_request *r = c->request;
+    bool running = c->state == MC_CONN_RUN && !c->lent && r && r->state == MC_REQ_RUNNING && r->handler && !mc_request_over(r);
+    if (!running || r->resp.switched || now_us < r->start_us + limit_us) { /* without a handler: its error page is to be found yet */
+        return;
+    }
+    tell(c->worker, r, now_us - r->start_us);
+    if (r->handler->abort) {
+        r->handler->abort(r);
+    }
+    c->session.close = c->linger = true;
+    mc_response_error(r, 504); /* or a cut, when the head is out */
+    mc_conn_step(c);
+}
+
 void mc_loan_check_loop(struct mc_worker *w)
 {
-    struct mc_link *l, *next;
+    struct mc_link *l, *next, *k, *after;
     uint64_t limit_us = (uint64_t) w->pool->set.request_timeout * 1000, now_us = mc_clock_ns() / 1000;
     if (limit_us == 0) {
         return;
     }
     mc_list_each (&w->conns, l, next) {
         struct mc_conn *c = mc_container(l, struct mc_conn, link);
-        struct mc_request *r = c->request;
-        bool running = c->state == MC_CONN_RUN && !c->lent && r && r->state == MC_REQ_RUNNING && r->handler && !mc_request_over(r);
-        if (!running || r->resp.switched || now_us < r->start_us + limit_us) { /* without a handler: its error page is to be found yet */
+        if (c->mux == NULL) {
+            check_loop(c, limit_us, now_us);
             continue;
         }
-        tell(w, r, now_us - r->start_us);
-        if (r->handler->abort) {
-            r->handler->abort(r);
+        mc_list_each (&c->mux->streams, k, after) { /* none of them ends the carrier: it comes back later */
+            check_loop(&mc_container(k, struct mc_mux_stream, link)->conn, limit_us, now_us);
         }
-        c->session.close = c->linger = true;
-        mc_response_error(r, 504); /* or a cut, when the head is out */
-        mc_conn_step(c);
     }
 }
 

@@ -420,7 +420,7 @@ int mc_relay_resume(struct mc_request *r, enum mc_resume why)
         mc_call_resume(&q->call);
     } else if (r->body.failed && !r->resp.switched) {
         mc_call_cancel(&q->call);
-        return 400;
+        return r->body.status;
     } else {
         mc_call_more(&q->call);
     }

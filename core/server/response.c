@@ -6,6 +6,7 @@
 #include "core/http/chunk.h"
 #include "core/http/hop_field.h"
 #include "core/http/status.h"
+#include "core/server/mux.h"
 
 #include <errno.h>
 #include <string.h>
@@ -118,7 +119,7 @@ static int wait_for_room(struct mc_request *r, int64_t until)
             mark = c->session.out.total;
             deadline = mc_loan_wait_until(r);
         }
-        int rc = w->ops->wait(r, MC_WANT_WRITE, deadline);
+        int rc = c->on ? mc_mux_wait(r, deadline) : w->ops->wait(r, MC_WANT_WRITE, deadline);
         *(c->lent ? &c->lent_ready : &c->io.ready) |= MC_WANT_WRITE;
         if (rc != MC_OK || mc_conn_flush(c) == MC_ERROR) {
             c->broken = true;

@@ -6,6 +6,7 @@
  * All transitions stand in this file. Only here are handlers started and resumed. Worker side, on the loop. */
 #include "core/server/engine.h"
 #include "core/server/hop.h"
+#include "core/server/mux.h"
 #include "core/server/proxied.h"
 
 enum { STEPS_MAX = 256 /* then the others have their turn */ };
@@ -23,7 +24,7 @@ static void enter(struct mc_conn *c, unsigned state)
 }
 
 /* Nothing was promised to this client yet: when there is no room left, it makes way for others. */
-static void may_go(struct mc_conn *c, struct mc_link *list)
+void mc_conn_may_go(struct mc_conn *c, struct mc_link *list)
 {
     struct mc_worker *w = c->worker;
     if (mc_link_linked(&c->idle_link)) {
@@ -37,7 +38,7 @@ static void may_go(struct mc_conn *c, struct mc_link *list)
 }
 
 /* Wait in this state: the timer starts with the first wait that has one and, for waits that follow progress, anew. */
-static int wait_for(struct mc_conn *c, int64_t ms, bool progress)
+int mc_conn_wait(struct mc_conn *c, int64_t ms, bool progress)
 {
     bool timed = ms > 0;
     if (c->parked > timed && !progress) {
@@ -48,7 +49,7 @@ static int wait_for(struct mc_conn *c, int64_t ms, bool progress)
 }
 
 /* The same for a body that comes or goes: each byte starts the timer anew, but only MC_SLOW_WAITS times as long, unless enough has moved. */
-static int wait_moving(struct mc_conn *c, int64_t ms, bool progress, uint32_t *moved)
+int mc_conn_wait_moving(struct mc_conn *c, int64_t ms, bool progress, uint32_t *moved)
 {
     uint64_t now = c->worker->loop.now;
     if (c->parked < 2 || *moved >= MC_RATE_BYTES) {
@@ -60,7 +61,7 @@ static int wait_moving(struct mc_conn *c, int64_t ms, bool progress, uint32_t *m
             ms = end > now ? (int64_t) (end - now) : 1;
         }
     }
-    return wait_for(c, ms, progress);
+    return mc_conn_wait(c, ms, progress);
 }
 
 static void step_again(struct mc_post *p)
@@ -86,6 +87,12 @@ static int close_after_output(struct mc_conn *c)
     return MC_OK;
 }
 
+int mc_conn_end(struct mc_conn *c)
+{
+    c->linger = true;
+    return close_after_output(c);
+}
+
 /* In a handshake; when there are too many of them the oldest one goes. */
 static void note_opening(struct mc_conn *c)
 {
@@ -95,7 +102,7 @@ static void note_opening(struct mc_conn *c)
     if (mc_link_linked(&c->idle_link)) {
         return;
     }
-    may_go(c, &w->opening);
+    mc_conn_may_go(c, &w->opening);
     l->nopening++;
     mc_list_each (&w->opening, i, next) {
         struct mc_conn *oldest = mc_container(i, struct mc_conn, idle_link);
@@ -108,6 +115,22 @@ static void note_opening(struct mc_conn *c)
     }
 }
 
+/* Which protocol is it to be? */
+static int opened(struct mc_conn *c)
+{
+    const struct mc_protocol_ops *ops;
+    int rc = mc_mux_choose(c, &ops);
+    if (rc == MC_AGAIN) {
+        return mc_conn_wait(c, c->session.set->header_timeout, false);
+    }
+    if (rc == MC_OK && ops == NULL) {
+        enter(c, MC_CONN_IDLE);
+        return MC_OK;
+    }
+    enter(c, MC_CONN_CARRY);
+    return rc == MC_OK ? mc_mux_begin(c, ops) : rc;
+}
+
 static int step_open(struct mc_conn *c)
 {
     if (c->parked && !((c->io.ready & ~MC_WANT_WRITE) | (c->io.ready & c->stream.wants))) {
@@ -115,18 +138,15 @@ static int step_open(struct mc_conn *c)
     }
     int rc = mc_proxied_open(c);
     if (rc != MC_OK) {
-        return rc == MC_AGAIN ? wait_for(c, c->session.set->header_timeout, false) : rc;
+        return rc == MC_AGAIN ? mc_conn_wait(c, c->session.set->header_timeout, false) : rc;
     }
     rc = c->stream.ops->open(&c->stream);
     c->io.ready &= (uint8_t) ~c->stream.wants;
     if (rc == MC_AGAIN) {
         note_opening(c);
-        return wait_for(c, c->listener->conf->handshake_timeout, false);
+        return mc_conn_wait(c, c->listener->conf->handshake_timeout, false);
     }
-    if (rc == MC_OK) {
-        enter(c, MC_CONN_IDLE);
-    }
-    return rc;
+    return rc == MC_OK ? opened(c) : rc;
 }
 
 /* ---- input ---- */
@@ -143,22 +163,22 @@ static int wait_input(struct mc_conn *c)
         }
         if (c->session.inner) { /* a front closes it, not we */
             mc_hop_idle(c);
-            return wait_for(c, 0, false);
+            return mc_conn_wait(c, 0, false);
         }
-        may_go(c, &w->idle);
+        mc_conn_may_go(c, &w->idle);
         int64_t ms = c->requests ? w->keepalive : set->header_timeout;
         if (w->draining && (ms <= 0 || ms > MC_DRAIN_IDLE_MS)) {
             ms = MC_DRAIN_IDLE_MS;
         }
-        return wait_for(c, ms, false);
+        return mc_conn_wait(c, ms, false);
     }
     case MC_CONN_HEAD:
         if (!c->session.inner) {
-            may_go(c, &w->heads);
+            mc_conn_may_go(c, &w->heads);
         }
-        return wait_for(c, set->header_timeout, false);
+        return mc_conn_wait(c, set->header_timeout, false);
     default:
-        return wait_moving(c, mc_request_set(c->request)->body_timeout, true, &c->moved_in);
+        return mc_conn_wait_moving(c, mc_request_set(c->request)->body_timeout, true, &c->moved_in);
     }
 }
 
@@ -296,6 +316,13 @@ static int finished(struct mc_conn *c)
     return MC_OK;
 }
 
+static void fail_body(struct mc_conn *c, struct mc_request *r, int status)
+{
+    r->body.failed = true;
+    r->body.status = status;
+    c->session.close = c->linger = true;
+}
+
 /* Body bytes for a handler that takes them as they come. MC_OK: there is something new (or the end), MC_AGAIN: not yet. */
 static int pull_body(struct mc_conn *c, struct mc_request *r)
 {
@@ -314,18 +341,23 @@ static int pull_body(struct mc_conn *c, struct mc_request *r)
             continue;
         }
         news = true;
-        if (ev.kind == MC_IN_DATA) {
-            r->body.failed = mc_body_store(r, ev.data) != MC_OK;
-        } else if (ev.kind == MC_IN_END) {
-            r->body.complete = true;
-        } else {
-            r->body.failed = true;
-        }
-        if (r->body.failed) {
-            c->session.close = c->linger = true;
+        int status = ev.kind == MC_IN_DATA ? mc_body_store(r, ev.data) : ev.kind == MC_IN_END ? MC_OK : ev.kind == MC_IN_ERROR ? ev.status : 400;
+        r->body.complete = ev.kind == MC_IN_END;
+        if (status != MC_OK) {
+            fail_body(c, r, status);
         }
     }
     return news ? MC_OK : MC_AGAIN;
+}
+
+/* It is the client's turn: more of a body is to come. */
+static bool awaits_body(const struct mc_request *r)
+{
+    if (r->state != MC_REQ_RUNNING || r->body.mode != MC_BODY_STREAMED || r->body.complete || r->body.failed || r->resp.switched) {
+        return false;
+    }
+    bool asked = !r->head.expect_continue || r->sent_continue || r->body.received > 0 || mc_response_started(r);
+    return asked && mc_body_has_room(r);
 }
 
 /* A loop handler with its whole body is at work: all that may still come is the next request, or the client's end. */
@@ -353,7 +385,7 @@ static int wait_for_filter(struct mc_conn *c, struct mc_request *r)
     }
     bool progress = c->progress;
     c->progress = false;
-    return wait_for(c, out == MC_AGAIN ? mc_request_set(r)->send_timeout : 0, progress);
+    return mc_conn_wait(c, out == MC_AGAIN ? mc_request_set(r)->send_timeout : 0, progress);
 }
 
 static int step_run(struct mc_conn *c)
@@ -366,7 +398,7 @@ static int step_run(struct mc_conn *c)
         if (r->hop && client_left(c)) {
             return MC_ERROR;
         }
-        return wait_for(c, 0, false);
+        return mc_conn_wait(c, 0, false);
     }
     if (r->error_page) {
         return routed(c, r, mc_request_error(r));
@@ -386,7 +418,7 @@ static int step_run(struct mc_conn *c)
             return MC_OK;
         }
         mc_conn_again(c); /* a piece at a time: filters cost */
-        return wait_for(c, mc_request_set(r)->send_timeout, true);
+        return mc_conn_wait(c, mc_request_set(r)->send_timeout, true);
     }
     if (r->resp.paused && c->session.out.total < MC_OUT_LOW) {
         r->resp.paused = false;
@@ -419,10 +451,14 @@ static int step_run(struct mc_conn *c)
     bool progress = c->progress;
     c->progress = false;
     if (out == MC_AGAIN) {
-        return wait_moving(c, mc_request_set(r)->send_timeout, progress, &c->moved_out);
+        return mc_conn_wait_moving(c, mc_request_set(r)->send_timeout, progress, &c->moved_out);
     }
-    bool body = r->body.mode == MC_BODY_STREAMED && !r->body.complete && !r->resp.switched && mc_body_has_room(r);
-    return wait_for(c, body ? mc_request_set(r)->body_timeout : 0, true);
+    if (!awaits_body(r)) {
+        return mc_conn_wait(c, 0, true);
+    }
+    int64_t ms = mc_request_set(r)->body_timeout;
+    /* With an answer under way it is a dialogue, which may have its pauses. */
+    return mc_response_started(r) ? mc_conn_wait(c, ms, true) : mc_conn_wait_moving(c, ms, true, &c->moved_in);
 }
 
 /* ---- closing ---- */
@@ -433,7 +469,7 @@ static int step_write(struct mc_conn *c)
     if (rc == MC_AGAIN) {
         bool progress = c->progress;
         c->progress = false;
-        return wait_moving(c, c->session.set->send_timeout, progress, &c->moved_out);
+        return mc_conn_wait_moving(c, c->session.set->send_timeout, progress, &c->moved_out);
     }
     if (rc != MC_OK) {
         return rc;
@@ -467,7 +503,7 @@ static int step_linger(struct mc_conn *c)
         ssize_t n = mc_conn_fill(c);
         if (n == MC_AGAIN) {
             mc_conn_release_input(c);
-            return wait_for(c, MC_LINGER_MS, false);
+            return mc_conn_wait(c, MC_LINGER_MS, false);
         }
         if (n <= 0 || (size_t) n >= c->linger_left) {
             return MC_ERROR;
@@ -487,6 +523,7 @@ static const struct {
     [MC_CONN_RUN] = { "run", step_run },
     [MC_CONN_WRITE] = { "write", step_write },
     [MC_CONN_LINGER] = { "linger", step_linger },
+    [MC_CONN_CARRY] = { "carry", mc_mux_step },
 };
 
 const char *mc_conn_state_name(unsigned state)
@@ -518,9 +555,25 @@ void mc_conn_step(struct mc_conn *c)
     mc_conn_again(c);
 }
 
+/* The handler that takes the body as it comes hears that no more will: it answers, or that is done for it. */
+static bool late_body(struct mc_conn *c)
+{
+    struct mc_request *r = c->request;
+    if (!awaits_body(r) || mc_response_started(r)) {
+        return false;
+    }
+    fail_body(c, r, 408);
+    mc_request_result(r, r->handler->resume(r, MC_RESUME_BODY));
+    mc_conn_step(c);
+    return true;
+}
+
 void mc_conn_expire(struct mc_conn *c)
 {
     switch (c->state) {
+    case MC_CONN_CARRY:
+        mc_mux_expire(c);
+        return;
     case MC_CONN_IDLE:
         /* A request may have arrived just now: take it rather than close in its face. */
         c->io.ready |= MC_WANT_READ;
@@ -536,8 +589,17 @@ void mc_conn_expire(struct mc_conn *c)
         }
         mc_conn_step(c);
         return;
+    case MC_CONN_RUN:
+        if (late_body(c)) {
+            return;
+        }
+        break;
     default:
-        mc_debug("connection %d: timed out in state %s", c->io.fd, mc_conn_state_name(c->state));
+        break;
+    }
+    mc_debug("connection %d: timed out in state %s", c->io.fd, mc_conn_state_name(c->state));
+    if (c->on && !(c->state == MC_CONN_RUN && awaits_body(c->request))) {
+        mc_mux_stalled(c);
     }
     mc_conn_close(c);
 }

@@ -13,13 +13,14 @@ int mc_response_switch(struct mc_request *r, struct mc_str protocol, const struc
         return MC_ERROR;
     }
     p->has_server |= r->session->inner;
+    p->direct = true; /* the codec may think otherwise */
     if (ops->switch_to(r, protocol, fields) != MC_OK) {
         return MC_ERROR;
     }
     p->state = MC_RESP_HEAD;
     p->status = 101;
     p->length = -1;
-    p->direct = p->switched = p->close = true;
+    p->switched = p->close = true;
     p->chunked = p->bodyless = p->spool = false;
     mc_chain_fini(&r->body.data);
     r->body.mode = MC_BODY_STREAMED;

@@ -6,6 +6,7 @@
 #include "core/server/access.h"
 #include "core/server/engine.h"
 #include "core/server/hop.h"
+#include "core/server/mux.h"
 #include "core/server/tls.h"
 #include "core/server/peers.h"
 #include "core/server/filter.h"
@@ -338,6 +339,7 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     mc_list_init(&w->running);
     mc_list_init(&w->upstreams);
     mc_list_init(&w->resolvers);
+    mc_mux_init(w);
     mc_list_init(&w->hop_idle);
     mc_timer_init(&w->tick, tick, w);
     mc_timer_init(&w->rest_timer, rested, w);
@@ -400,6 +402,9 @@ void mc_worker_turn_for(struct mc_worker *w, int ms)
     if (mc_loop_turn(&w->loop, ms < 0 || ms > max ? max : ms) < 0) {
         mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %s", w->loop.ops->name, strerror(errno));
     }
+    if (w->mux_news) {
+        mc_mux_collect(w);
+    }
     mc_worker_clock(w);
     mc_loan_check(w);
 }
@@ -427,7 +432,7 @@ static void close_all(struct mc_worker *w)
     struct mc_link *l, *next;
     mc_list_each (&w->conns, l, next) {
         struct mc_conn *c = mc_container(l, struct mc_conn, link);
-        if (!c->lent) {
+        if (!c->lent && !mc_mux_busy(c)) {
             mc_conn_close(c);
         }
     }
@@ -459,6 +464,7 @@ void mc_worker_close(struct mc_worker *w)
     }
     mc_sinks_tick();
     mc_loop_close(&w->loop);
+    mc_mux_fini(w);
     free(w->listeners);
     free(w->secure);
     free(w->handlers);

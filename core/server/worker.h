@@ -9,6 +9,7 @@
 #include "core/http/request.h"
 #include "core/server/slot.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct mc_worker;
@@ -67,6 +68,10 @@ struct mc_worker {
     const struct mc_conf_pool *pool;
     const struct mc_worker_ops *ops; /* the worker type's, or what an interpreter's hub has put in their place */
     const struct mc_protocol_ops *http1;
+    const struct mc_protocol_ops *mux; /* whose connections carry streams; NULL: this build has none */
+    pthread_mutex_t mux_lock;  /* mux.c: pipes of streams that are lent */
+    struct mc_link mux_posted; /* under mux_lock: streams that borrowers have written to */
+    _Atomic bool mux_news;     /* there are some */
     struct mc_slot *slot;      /* never NULL (a private one in tests) */
     const struct mc_slot *slots; /* the whole scoreboard; NULL in tests */
     unsigned nslots;

@@ -346,11 +346,10 @@ static int resume(struct mc_request *r, enum mc_resume why)
     struct mc_exchange *x = r->hctx;
     if (x->websocket)
         return resume_ws(x, why);
-    int64_t limit = r->route->set.limit_request_body;
     if (why == MC_RESUME_BODY && r->body.failed) {
         bool started = mc_response_started(r);
         leave(x);
-        return started ? MC_ERROR : limit > 0 && r->body.received > limit ? 413 : 400;
+        return started ? MC_ERROR : r->body.status;
     }
     mc_asgi_news(x);
     return MC_OK;

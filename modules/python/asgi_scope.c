@@ -52,7 +52,7 @@ static const char *const extension_names[] = {"http.response.pathsend", "http.re
 static PyObject *keys[KEYS], *methods[METHODS], *no_bytes, *trailers_name, *tls_name;
 static PyObject *asgi, *extensions, *ws_extensions; /* dicts, copied for each request */
 static PyObject *websocket_name, *ws_name, *wss_name;
-static PyObject *http10, *http11;
+static PyObject *http10, *http11, *http2;
 static PyObject **templates;        /* [listener][https] */
 static size_t ntemplates;
 /* The same for requests that other pools' workers pass on: by where theirs listen. */
@@ -107,6 +107,7 @@ int mc_scope_init(const struct mc_worker *w)
     no_bytes = PyBytes_FromStringAndSize(NULL, 0);
     http10 = PyUnicode_InternFromString("1.0");
     http11 = PyUnicode_InternFromString("1.1");
+    http2 = PyUnicode_InternFromString("2");
     trailers_name = PyUnicode_InternFromString("http.response.trailers");
     tls_name = PyUnicode_InternFromString("tls");
     asgi = Py_BuildValue("{s:s,s:s}", "version", "3.0", "spec_version", "2.5");
@@ -420,6 +421,12 @@ static int set_websocket(PyObject *scope, const struct mc_request *r)
     return bad ? -1 : 0;
 }
 
+static int set_version(PyObject *scope, const struct mc_request *r)
+{
+    unsigned version = mc_request_version(r);
+    return mc_likely(version == 11) ? 0 : PyDict_SetItem(scope, keys[HTTP_VERSION], version == 10 ? http10 : http2);
+}
+
 PyObject *mc_scope_new(struct mc_request *r, const struct mc_asgi_app *app, bool websocket, PyObject **raw, int *status)
 {
     *status = MC_OK;
@@ -429,7 +436,7 @@ PyObject *mc_scope_new(struct mc_request *r, const struct mc_asgi_app *app, bool
     if (!scope)
         return NULL;
     int rc = put(scope, ASGI, PyDict_Copy(asgi)) || set_method(scope, r->head.method) || set_client(scope, r) ||
-             (mc_request_version(r) == 10 && PyDict_SetItem(scope, keys[HTTP_VERSION], http10)) ||
+             set_version(scope, r) ||
              (r->uri.query.n && put(scope, QUERY_STRING, bytes(r->uri.query))) || put(scope, STATE, PyDict_Copy(app->state)) ||
              set_fields(scope, &w, status) || set_path(scope, r, w.mount, raw, status) || set_extensions(scope, r, websocket ? ws_extensions : extensions, w.trailers && !websocket) ||
              (websocket && set_websocket(scope, r));

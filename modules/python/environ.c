@@ -72,7 +72,7 @@ static const char *const method_names[] = {"GET", "POST", "HEAD", "PUT", "DELETE
 
 static PyObject *keys[KEYS];
 static PyObject *methods[MC_COUNT(method_names)];
-static PyObject *http10;
+static PyObject *http10, *http2;
 static PyObject **templates; /* [listener][https] */
 static size_t ntemplates;
 /* The same for requests that other pools' workers pass on: by where theirs listen. */
@@ -123,7 +123,7 @@ int mc_environ_init(struct mc_worker *w)
         if (!methods[i] && !(methods[i] = PyUnicode_InternFromString(method_names[i])))
             return MC_ERROR;
     }
-    if (!http10 && !(http10 = PyUnicode_InternFromString("HTTP/1.0")))
+    if ((!http10 && !(http10 = PyUnicode_InternFromString("HTTP/1.0"))) || (!http2 && !(http2 = PyUnicode_InternFromString("HTTP/2.0"))))
         return MC_ERROR;
     if (mc_environ_tls_init() != MC_OK)
         return MC_ERROR;
@@ -426,6 +426,12 @@ static int set_body(PyObject *env, const struct mc_request *r, PyObject *input)
     return set(env, WSGI_INPUT, input);
 }
 
+static int set_protocol(PyObject *env, const struct mc_request *r)
+{
+    unsigned version = mc_request_version(r);
+    return mc_likely(version == 11) ? 0 : set(env, SERVER_PROTOCOL, version == 10 ? http10 : http2);
+}
+
 PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints, int *status)
 {
     *status = MC_OK;
@@ -434,7 +440,7 @@ PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints,
     if (!env)
         return NULL;
     int rc = set_method(env, r->head.method) || set_peer(env, r) || set(env, WSGI_EARLY_HINTS, hints) || set_body(env, r, input) ||
-             (r->tls && mc_environ_tls_set(env, r)) || (mc_request_version(r) == 10 && set(env, SERVER_PROTOCOL, http10)) || (mc_request_peer(r)->family == AF_UNIX && set_host(env, r)) ||
+             (r->tls && mc_environ_tls_set(env, r)) || set_protocol(env, r) || (mc_request_peer(r)->family == AF_UNIX && set_host(env, r)) ||
              set_fields(&w, status) || set_authority(env, r) || set_target(env, r, w.mount, status);
     if (rc != 0)
         Py_CLEAR(env);

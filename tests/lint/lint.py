@@ -168,7 +168,17 @@ def warn_readmes(sources):
             yield folder, 1, "no README.md"
 
 
-CHECKS = [check_layers, check_folders, check_waits, check_files, check_functions, check_heads, check_typedefs, check_readmes, check_names]
+def check_basenames(sources):
+    """Two test files of one name in two folders: pytest would take the second for the first and end its collection."""
+    first = {}
+    for s in sources:
+        name = os.path.basename(s.path)
+        if re.fullmatch(r"test_.*\.py", name) and first.setdefault(name, s.path) != s.path:
+            yield s.path, 1, f"has the name of {first[name]}"
+
+
+CHECKS = [check_layers, check_folders, check_waits, check_files, check_functions, check_heads, check_typedefs, check_readmes, check_names,
+          check_basenames]
 WARNINGS = [warn_sizes, warn_readmes]
 PRODUCT_CHECKS = [check_exports, check_linking, check_headers]
 

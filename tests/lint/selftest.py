@@ -16,6 +16,9 @@ GOOD = {
     "static int f(void)\n{\n    return poll(0, 0, 0);\n}\n",
     "modules/python/wsgi.c": HEAD + '#include "modules/python/own.h"\n',
     "core/base/README.md": "short\n" * 40,
+    "tests/a/test_a.py": "",
+    "tests/b/conftest.py": "",
+    "tests/c/conftest.py": "",
     "tests/unit/base/test_x.c": '#include "x.h"\nint f(void) { return poll(0, 0, 0); }\n',
 }
 # path: (text, check that must find it, how often)
@@ -36,6 +39,7 @@ BAD = {
     "modules/filter/x/README.md": ("long\n" * 41, lint.check_readmes, 1),
     "docs/place.md": ("see /wor" + "k/main\n", lint.check_names, 1),
     "core/os/later.c": (HEAD + "/* TO" + "DO */\n", lint.check_names, 1),
+    "tests/b/test_a.py": ("", lint.check_basenames, 1),
     "core/base/big.c": (HEAD + "\n" * 501, lint.warn_sizes, 1),
     "core/base/deep.c": (HEAD + "int f(void)\n{" + "{" * 5 + "}" * 6 + "\n", lint.warn_sizes, 1),
     "core/event/x.c": (HEAD, lint.warn_readmes, 1),

@@ -240,7 +240,7 @@ static inline bool monoceros_tls(struct monoceros_request *req, enum monoceros_t
     *value = req->api->text(req, what);
     return value->p != NULL;
 }
-/* 10 for HTTP/1.0, 11 for HTTP/1.1. */
+/* 10 for HTTP/1.0, 11 for HTTP/1.1, 20 for HTTP/2. */
 static inline int monoceros_version(struct monoceros_request *req)
 {
     return (int)req->api->number(req, MONOCEROS_HTTP_VERSION);

@@ -48,7 +48,9 @@ static int result(const struct mc_native_call *c, int rc)
         mc_error("app \"%s\" returned %d: neither MONOCEROS_OK nor an error status", c->native->conf->name, rc);
     else if (!mc_native_blocking(c->native) && (rc == MONOCEROS_AGAIN || rc == MONOCEROS_BUSY))
         return MC_OK; /* it waits for room */
-    return mc_response_started(c->r) || c->r->gone ? MC_ERROR : 500;
+    if (mc_response_started(c->r) || c->r->gone)
+        return MC_ERROR;
+    return c->r->body.failed && c->r->body.status ? c->r->body.status : 500;
 }
 
 static struct mc_native_call *begin(struct mc_request *r)

@@ -15,8 +15,6 @@ static struct {
     size_t n;
     SSL_CTX **clients; /* by index of the upstream client */
     size_t nclients;
-    unsigned char alpn[64]; /* what we speak, as in the handshake */
-    size_t alpn_n;
 } now;
 
 /* What a strict listener's names are tried in front of: who gets this one has named nobody. */
@@ -132,26 +130,42 @@ static int on_hello(SSL *ssl, int *alert, void *arg)
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 
+/* What the server that was asked for offers (http_protocols), in its order, as far as it is built. */
+static unsigned offers(const struct mc_tls *t, unsigned char *out, size_t cap)
+{
+    const struct mc_worker *w = t->listener->worker;
+    const struct mc_strv *list = &t->info.server->set.http_protocols;
+    const struct mc_protocol_ops *first = t->listener->protocol ? t->listener->protocol : w->http1;
+    unsigned used = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        bool h1 = strcmp(list->v[i], "h1") == 0;
+        const struct mc_protocol_ops *ops = h1 ? first : first == w->http1 ? w->mux : NULL;
+        if (!ops || !ops->alpn || (!h1 && strcmp(ops->alpn, list->v[i]) != 0))
+            continue;
+        size_t n = strlen(ops->alpn);
+        if (used + n + 1 > cap)
+            break; /* the same over and over */
+        out[used] = (unsigned char)n;
+        memcpy(out + used + 1, ops->alpn, n);
+        used += (unsigned)n + 1;
+    }
+    return used;
+}
+
 /* RFC 7301: our order counts; who offers nothing that we speak is told so. */
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned in_n, void *arg)
 {
-    (void)ssl;
+    unsigned char list[64];
+    unsigned n = offers(SSL_get_app_data(ssl), list, sizeof(list));
+    unsigned char *chosen;
     (void)arg;
-    if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_n, now.alpn, (unsigned)now.alpn_n, in, in_n) == OPENSSL_NPN_NEGOTIATED)
-        return SSL_TLSEXT_ERR_OK;
-    return SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-/* The engine opens every connection as http1, so nothing else that is built may be offered. */
-static void collect_alpn(void)
-{
-    const struct mc_module *m = mc_module_find(MC_MODULE_PROTOCOL, "http1");
-    const char *name = m ? m->ops.protocol->alpn : NULL;
-    size_t n = name ? strlen(name) : 0;
-    MC_ASSERT(n < sizeof(now.alpn));
-    now.alpn_n = n ? n + 1 : 0;
-    now.alpn[0] = (unsigned char)n;
-    memcpy(now.alpn + 1, name ? name : "", n);
+    if (n == 0 || SSL_select_next_proto(&chosen, out_n, list, n, in, in_n) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    for (unsigned i = 0; i < in_n; i += in[i] + 1u) { /* list ends with this call; in does not */
+        if (in[i] == *out_n && memcmp(in + i + 1, chosen, *out_n) == 0)
+            *out = in + i + 1;
+    }
+    return SSL_TLSEXT_ERR_OK;
 }
 
 /* ---- new secrets */
@@ -255,7 +269,6 @@ int mc_tls_sites_adopt(struct mc_worker *w, const struct mc_secrets *s)
     now.n = conf->nservers;
     now.clients = clients;
     now.nclients = conf->ntls_clients;
-    collect_alpn();
     return MC_OK;
 }
 

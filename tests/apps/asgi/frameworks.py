@@ -1,5 +1,6 @@
-"""The same small site in several frameworks; what is not installed is None."""
+"""The same small site in several frameworks, each imported by whoever makes it."""
 
+import asyncio
 import contextlib
 
 events = []
@@ -58,7 +59,7 @@ def make_starlette():
 
 
 def make_fastapi():
-    from fastapi import BackgroundTasks, Depends, FastAPI, Request
+    from fastapi import BackgroundTasks, Depends, FastAPI, Request, WebSocket
     from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 
     app = FastAPI(lifespan=lifespan)
@@ -95,11 +96,17 @@ def make_fastapi():
     @app.get("/events")
     def all_events():
         return events
+
+    @app.websocket("/ws")
+    async def socket(websocket: WebSocket):
+        await websocket.accept()
+        async for message in websocket.iter_json():
+            await websocket.send_json({"got": message})
     return app
 
 
 def make_quart():
-    from quart import Quart, jsonify, request, send_file
+    from quart import Quart, jsonify, request, send_file, websocket
 
     app = Quart(__name__)
 
@@ -141,11 +148,16 @@ def make_quart():
     @app.get("/events")
     async def all_events():
         return jsonify(events)
+
+    @app.websocket("/ws")
+    async def socket():
+        while True:
+            await websocket.send_json({"got": await websocket.receive_json()})
     return app
 
 
 def make_litestar():
-    from litestar import Litestar, Request, get, post
+    from litestar import Litestar, Request, WebSocket, get, post, websocket
     from litestar.background_tasks import BackgroundTask
     from litestar.response import File, Response, Stream
 
@@ -178,4 +190,180 @@ def make_litestar():
     @get("/events")
     async def all_events() -> list:
         return events
-    return Litestar([hello, upload, stream, fail, file, all_events], lifespan=[lifespan])
+
+    @websocket("/ws")
+    async def socket(socket: WebSocket) -> None:
+        await socket.accept()
+        async for message in socket.iter_json():
+            await socket.send_json({"got": message})
+    return Litestar([hello, upload, stream, fail, file, all_events, socket], lifespan=[lifespan])
+
+
+def make_blacksheep():
+    from blacksheep import Application, Request, Response, StreamedContent, WebSocket, WebSocketDisconnectError, file as file_response, json, text
+
+    app = Application()
+
+    @app.on_start
+    async def up(_):
+        events.append("up")
+
+    @app.on_stop
+    async def down(_):
+        print("lifespan down", flush=True)
+
+    @app.router.get("/hello")
+    async def hello():
+        asyncio.get_running_loop().call_soon(events.append, "background")
+        return text("hello")
+
+    @app.router.post("/upload")
+    async def upload(request: Request):
+        size = 0
+        async for piece in request.stream():
+            size += len(piece)
+        return json({"name": "a.bin", "size": size})
+
+    async def lines():
+        async for line in numbers():
+            yield line.encode()
+
+    @app.router.get("/stream")
+    async def stream():
+        return Response(200, content=StreamedContent(b"text/plain", lines))
+
+    @app.router.get("/fail")
+    async def fail():
+        raise ValueError("on purpose")
+
+    @app.router.get("/file")
+    async def file():
+        return file_response(__file__, "text/plain")
+
+    @app.router.get("/events")
+    async def all_events():
+        return json(events)
+
+    @app.router.ws("/ws")
+    async def socket(websocket: WebSocket):
+        await websocket.accept()
+        with contextlib.suppress(WebSocketDisconnectError):
+            while True:
+                await websocket.send_json({"got": await websocket.receive_json()})
+    return app
+
+
+def make_sanic():
+    from sanic import Sanic, response
+
+    app = Sanic("site")
+
+    @app.before_server_start
+    async def up(_):
+        events.append("up")
+
+    @app.after_server_stop
+    async def down(_):
+        print("lifespan down", flush=True)
+
+    async def background():
+        events.append("background")
+
+    @app.get("/hello")
+    async def hello(request):
+        request.app.add_task(background())
+        return response.text("hello")
+
+    @app.post("/upload", stream=True)
+    async def upload(request):
+        size = 0
+        async for piece in request.stream:
+            size += len(piece)
+        return response.json({"name": "a.bin", "size": size})
+
+    @app.get("/stream")
+    async def stream(request):
+        answer = await request.respond(content_type="text/plain")
+        async for line in numbers():
+            await answer.send(line)
+        await answer.eof()
+
+    @app.get("/fail")
+    async def fail(request):
+        raise ValueError("on purpose")
+
+    @app.get("/file")
+    async def file(request):
+        return await response.file_stream(__file__)
+
+    @app.get("/events")
+    async def all_events(request):
+        return response.json(events)
+
+    @app.websocket("/ws")
+    async def socket(request, ws):
+        while (message := await ws.recv()) is not None:
+            await ws.send('{"got":' + message + "}")
+    return app
+
+
+def make_channels():
+    """Django's own ASGI application for HTTP, consumers of channels for WebSockets, which talk to each other by its layer."""
+    import django
+    from django.conf import settings
+
+    settings.configure(SECRET_KEY="x", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, INSTALLED_APPS=["channels"],
+                       CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}})
+    django.setup()
+    from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
+    from channels.routing import ProtocolTypeRouter, URLRouter
+    from django.core.asgi import get_asgi_application
+    from django.http import FileResponse, HttpResponse, JsonResponse, StreamingHttpResponse
+    from django.urls import path
+    from django.views.decorators.csrf import csrf_exempt
+
+    class Echo(AsyncJsonWebsocketConsumer):
+        async def receive_json(self, content):
+            await self.send_json({"got": content})
+
+    class InThread(JsonWebsocketConsumer):
+        def receive_json(self, content):
+            self.send_json({"got": content})
+
+    class Room(AsyncJsonWebsocketConsumer):
+        async def connect(self):
+            await self.channel_layer.group_add("room", self.channel_name)
+            await self.accept()
+
+        async def disconnect(self, code):
+            events.append(f"left with {code}")
+            await self.channel_layer.group_discard("room", self.channel_name)
+
+        async def receive_json(self, content):
+            await self.channel_layer.group_send("room", {"type": "said", "what": content})
+
+        async def said(self, event):
+            await self.send_json(event["what"])
+
+    async def hello(request):
+        asyncio.get_running_loop().call_soon(events.append, "background")
+        return HttpResponse("hello", content_type="text/plain")
+
+    @csrf_exempt
+    def upload(request):                # in a thread
+        size = 0
+        while piece := request.read(65536):
+            size += len(piece)
+        return JsonResponse({"name": "a.bin", "size": size})
+
+    async def stream(request):
+        return StreamingHttpResponse(numbers(), content_type="text/plain")
+
+    def fail(request):
+        raise ValueError("on purpose")
+
+    globals()["urlpatterns"] = [
+        path("hello", hello), path("upload", upload), path("stream", stream), path("fail", fail),
+        path("file", lambda request: FileResponse(open(__file__, "rb"))), path("events", lambda request: JsonResponse(events, safe=False))]
+    return ProtocolTypeRouter({"http": get_asgi_application(), "websocket": URLRouter(
+        [path("ws", Echo.as_asgi()), path("thread", InThread.as_asgi()), path("room", Room.as_asgi())])})

@@ -64,6 +64,18 @@ static int reflect(struct job *j)
     return n == 0 ? monoceros_end(j->req, NULL, 0) : n == MONOCEROS_AGAIN ? MONOCEROS_OK : MONOCEROS_ERROR;
 }
 
+/* ---- how long it was ---- */
+
+static int measure(struct job *j)
+{
+    char number[24];
+    ssize_t n;
+    while ((n = monoceros_body_read(j->req, j->held, sizeof(j->held))) > 0)
+        j->left += n;
+    snprintf(number, sizeof(number), "%ld", j->left);
+    return n == 0 ? text(j->req, number) : n == MONOCEROS_AGAIN ? MONOCEROS_OK : MONOCEROS_ERROR;
+}
+
 /* ---- later: by a timer, or by another thread ---- */
 
 static void on_time(void *data)
@@ -116,6 +128,8 @@ static int request(struct monoceros_request *req)
     req->data = j;
     if (monoceros_is(path, "/echo"))
         return monoceros_status(req, 200); /* goes on in body() */
+    if (monoceros_is(path, "/length"))
+        return MONOCEROS_OK;
     if (monoceros_is(path, "/pour")) {
         j->left = argument(req);
         monoceros_status(req, 200);
@@ -138,6 +152,8 @@ static int body(struct monoceros_request *req)
 {
     struct monoceros_str path = monoceros_path(req);
     struct job *j = req->data;
+    if (monoceros_is(path, "/length"))
+        return measure(j);
     return monoceros_is(path, "/echo") && !j->full ? reflect(j) : MONOCEROS_OK;
 }
 

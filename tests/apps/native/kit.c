@@ -139,6 +139,19 @@ static int pause_(struct monoceros_request *req)
     return monoceros_sleep(req, argument(req)) == MONOCEROS_OK ? text(req, "rested") : MONOCEROS_ERROR;
 }
 
+/* Until so many requests are inside at the same time; for coroutines, which nothing interrupts. */
+static int meet(struct monoceros_request *req)
+{
+    static _Atomic long inside, most;
+    long wanted = argument(req);
+    long now = ++inside;
+    most = now > most ? now : most;
+    for (int i = 0; i < 20000 && most < wanted; i++)
+        monoceros_sleep(req, 1);
+    inside--;
+    return text(req, most >= wanted ? "met" : "alone");
+}
+
 /* Deaf for a time, and what it was told before is still true after it. */
 static int deaf(struct monoceros_request *req)
 {
@@ -289,7 +302,7 @@ static const struct {
 } paths[] = {
     {"/echo", echo},         {"/count", count}, {"/facts", facts},     {"/stream", stream}, {"/file", file},       {"/hints", hints},
     {"/refusals", refusals}, {"/sleep", pause_}, {"/upstream", upstream}, {"/waits", waits},   {"/cleanups", cleanups}, {"/status", status},
-    {"/half", half},         {"/crash", crash}, {"/forgets", forgets}, {"/together", together}, {"/deaf", deaf},
+    {"/half", half},         {"/crash", crash}, {"/forgets", forgets}, {"/together", together}, {"/deaf", deaf}, {"/meet", meet},
 };
 
 static int request(struct monoceros_request *req)

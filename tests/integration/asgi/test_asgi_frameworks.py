@@ -1,4 +1,4 @@
-"""Starlette, FastAPI, Quart and Litestar as they come from PyPI, on asyncio's loop and on uvloop."""
+"""Starlette, FastAPI, Quart, Litestar, BlackSheep, Sanic and Django channels as they come from PyPI, on asyncio's loop and on uvloop."""
 
 import importlib.util
 import json
@@ -7,11 +7,12 @@ import pytest
 
 from lib.limits import until
 from lib.server import APPS
+from lib.websocket import TEXT, WebSocket, close, frame
 
 pytestmark = [pytest.mark.python, pytest.mark.workers("epoll")]
 
 HERE = APPS / "asgi"
-FRAMEWORKS = ["starlette", "fastapi", "quart", "litestar"]
+FRAMEWORKS = ["starlette", "fastapi", "quart", "litestar", "blacksheep", "sanic", "channels"]
 LOOPS = ["asyncio", "uvloop"]
 
 
@@ -21,7 +22,8 @@ def site(shared_monoceros, request):
     for needed in (name, loop):
         if not importlib.util.find_spec(needed):
             pytest.skip(f"{needed} is not installed")
-    site = shared_monoceros(f"frameworks:make_{name}()", "-k", "asgi", "--asgi-loop", loop, "--asgi-lifespan", "on", cwd=HERE, expect_errors=True)
+    lifespan = "auto" if name == "channels" else "on"       # Django's application knows of none
+    site = shared_monoceros(f"frameworks:make_{name}()", "-k", "asgi", "--asgi-loop", loop, "--asgi-lifespan", lifespan, cwd=HERE, expect_errors=True)
     site.framework = name
     return site
 
@@ -35,7 +37,7 @@ def test_hello_and_work_behind_it(site):
     assert (response.status, response.text) == (200, "hello")
     assert site.framework != "starlette" or response.get("x-stamp") == "yes"
     found = until(lambda: "background" in (all := events(site)) and all, "the work in the background")
-    assert found[0] == "up"
+    assert found[0] == "up" or site.framework == "channels"
     assert site.framework != "fastapi" or "given back" in found
 
 
@@ -58,7 +60,33 @@ def test_stream(site):
 
 def test_file(site):
     assert site.ask("GET", "/file").body == (HERE / "frameworks.py").read_bytes()
-    assert site.ask("HEAD", "/file").status in (200, 405)
+    assert site.ask("HEAD", "/file").status == {"quart": 200, "starlette": 200, "channels": 200, "sanic": 405, "blacksheep": 404}.get(site.framework, 405)
+
+
+def test_websocket(site):
+    with WebSocket(site.address, "/ws", [("Sec-WebSocket-Extensions", "permessage-deflate")]) as ws:
+        for number in range(3):
+            ws.send(frame(TEXT, f'{{"number": {number}}}'))
+            op, data = ws.frame()
+            assert op == TEXT and json.loads(data) == {"got": {"number": number}}
+        ws.send(close(1001))
+        assert ws.closed() == 1001
+
+
+@pytest.mark.parametrize("site", [("channels", loop) for loop in LOOPS], indirect=True, ids="-".join)
+def test_consumers_of_channels(site):
+    with WebSocket(site.address, "/thread") as ws:
+        ws.send(frame(TEXT, '"from a thread"'))
+        assert json.loads(ws.frame()[1]) == {"got": "from a thread"}
+    with WebSocket(site.address, "/room") as one, WebSocket(site.address, "/room") as two:
+        for ws in (one, two):
+            ws.send(frame(TEXT, '"to all"'))
+            assert [each.frame() for each in (one, two)] == [(TEXT, b'"to all"')] * 2
+        two.send(close(4000))
+        assert two.closed() == 4000
+        until(lambda: "left with 4000" in events(site), "the consumer to hear of it")
+        one.send(frame(TEXT, '"alone"'))
+        assert one.frame() == (TEXT, b'"alone"')
 
 
 def test_errors(site):

@@ -275,6 +275,23 @@ def test_a_body_that_stops(monoceros):
     assert noted(site, "http.disconnect")[-1] == "http.disconnect"
 
 
+@pytest.mark.parametrize("framing", ["Content-Length: 100000\r\n\r\nfirst", "Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"])
+def test_a_body_that_stalls(monoceros, framing):
+    """408, and its app hears that nobody is there any more; where the answer has begun it is cut."""
+    site = monoceros("plain:app", "-k", "asgi", "--body-timeout", "1", "--asgi-disconnect-grace-period", "300ms", cwd=HERE)
+    with site.connect() as client:
+        client.send(b"POST /read_on HTTP/1.1\r\nHost: x\r\n" + framing.encode())
+        response = client.read()
+        assert response.status == 408 and not response.keep and client.ended()
+    assert noted(site, "http.disconnect")[-2:] == ["http.request", "http.disconnect"]
+    with site.connect() as client:
+        client.send(b"POST /mirror HTTP/1.1\r\nHost: x\r\n" + framing.encode())
+        response = client.read_head()
+        assert response.status == 200
+        with pytest.raises(Closed):
+            client.read_body(response, "POST")
+
+
 def test_a_request_that_takes_too_long(monoceros):
     site = monoceros("plain:app", "-k", "asgi", "--request-timeout", "1", cwd=HERE, expect_errors=True)
     assert site.ask("GET", "/sleep?30").status == 504

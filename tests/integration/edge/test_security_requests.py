@@ -70,7 +70,7 @@ def test_the_table_of_hostile_bytes_through_the_proxy(monoceros, buffering):
 
 
 LIES = {
-    "X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "666",
+    "X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "70666",
     "X-Forwarded-Prefix": "/evil", "X-Forwarded-Ssl": "on", "X-Forwarded-Server": "evil", "X-Forwarded-Anything": "evil", "X-Real-IP": "6.6.6.6",
     "Forwarded": "for=6.6.6.6;proto=https;host=evil.example",
 }

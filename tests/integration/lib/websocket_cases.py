@@ -151,11 +151,11 @@ case("a compressed close", frame(CLOSE, b"\x03\xe8", rsv=4), bye(1002), headers=
 case("compressed without an agreement", frame(TEXT, deflated("x"), rsv=4), bye(1002))
 
 
-def run(address, name):
+def run(address, name, connect=WebSocket):
     """In one packet, and in packets of one byte."""
     sent, expected, headers = CASES[name]
     for step in (None, 1) if len(sent) < 3000 else (None,):
-        with WebSocket(address, headers=headers) as ws:
+        with connect(address, headers=headers) as ws:
             try:
                 for i in range(0, len(sent), step or len(sent)):
                     ws.send(sent[i:i + (step or len(sent))])

@@ -264,6 +264,15 @@ def test_whole_bodies_for_loop_apps(monoceros):
     assert server.ask("POST", "/", body=bytes(100001)).status == 413
 
 
+def test_a_body_that_stalls_or_is_broken(monoceros):
+    """What a loop app reads as it comes fails in its hands; the client is told why."""
+    server = monoceros(config=site(APPS / "flow.so").replace("limit_request_body = 1g", "body_timeout = 1s"), python=False)
+    for sent, status in ((b"5\r\n", 408), (b"x\r\n", 400)):
+        with server.connect() as client:
+            client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + sent)
+            assert client.read().status == status
+
+
 # ---- the life of an app
 
 

@@ -10,6 +10,7 @@ from lib import server as under_test
 from lib.limits import until
 from lib.websocket import BINARY, CLOSE, TEXT, WebSocket, close, frame, upgrade
 from lib.websocket_cases import CASES, LIMIT, run
+from lib.websocket_h2 import Carrier, Stream
 
 OBJS = Path(os.environ.get("MONOCEROS_OBJS") or Path(under_test.BINARY).parent)
 APPS = OBJS / "tests/apps/native"
@@ -36,6 +37,24 @@ def counts(site):
 @pytest.mark.parametrize("name", list(CASES)[::6])
 def test_case(talk, name):
     run(talk.address, name)
+
+
+@pytest.mark.skipif("http2" not in under_test.modules(), reason="built without http2")
+def test_cases_on_streams(monoceros):
+    """The same over HTTP/2, in every worker type, and beside each other."""
+    site = monoceros(config="http2_cleartext = prior-knowledge\n" + SITE, python=False)
+    for name in list(CASES)[::16]:
+        run(site.address, name, Stream)
+    with Carrier(site.address) as carrier:
+        sockets = [Stream(site.address, path, carrier=carrier) for path in ("/echo", "/later", "/echo")]
+        for ws in sockets:
+            ws.send(frame(BINARY, b"z" * 100_000))
+        assert [ws.frame() for ws in sockets] == [(BINARY, b"z" * 100_000)] * 3
+        gone = counts(site)[2]
+        sockets[0].close()
+        until(lambda: counts(site)[2] == gone + 1, "the app to hear of a stream that was reset")
+        sockets[2].send(close(4002))
+        assert sockets[2].closed() == 4002
 
 
 def test_handshake(talk):

@@ -219,8 +219,22 @@ def test_back_from_an_upgrade_under_load(monoceros, load, count, how):
     assert not clients.lost and not clients.refused and not clients.wrong, (clients.counts, clients.notes)
 
 
+changes = pytest.mark.parametrize("old, new", [("3 yes", "3 yes"), ("4 yes", "2 yes"), ("1 yes", "3 yes"), ("2 no", "3 yes"), ("3 yes", "2 no")])
+
+
+def rewrite(site, old, new):
+    """Workers and reuse_port of the next configuration: the new ones, as words."""
+    path = site.directory / "test.conf"
+    text = path.read_text(encoding="utf-8")
+    for name, was, now in zip(("workers", "reuse_port"), old.split(), new.split()):
+        assert f"{name} = {was}" in text
+        text = text.replace(f"{name} = {was}", f"{name} = {now}")
+    path.write_text(text, encoding="utf-8")
+    return new.split()
+
+
 @anew
-@pytest.mark.parametrize("old, new", [("3 yes", "3 yes"), ("4 yes", "2 yes"), ("1 yes", "3 yes"), ("2 no", "3 yes"), ("3 yes", "2 no")])
+@changes
 def test_an_upgrade_under_load(monoceros, load, old, new):
     """As many sockets, fewer, more, and the setting taken away or new."""
     count, reuse = old.split()
@@ -229,11 +243,7 @@ def test_an_upgrade_under_load(monoceros, load, old, new):
     clients = load(site.address, clients=6)
     clients.wait_answered(50)
     kept = sockets(site.address)
-    path = site.directory / "test.conf"
-    text = path.read_text(encoding="utf-8")
-    count, reuse = new.split()
-    text = text.replace(f"workers = {old.split()[0]}", f"workers = {count}").replace(f"reuse_port = {old.split()[1]}", f"reuse_port = {reuse}")
-    path.write_text(text, encoding="utf-8")
+    count, reuse = rewrite(site, old, new)
     site.signal(signal.SIGUSR2)
     pid = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready")[0][1])
     clients.wait_answered(clients.answered + 50)
@@ -252,7 +262,7 @@ def test_an_upgrade_under_load(monoceros, load, old, new):
     assert not sockets(site.address)
 
 
-@pytest.mark.parametrize("old, new", [("3 yes", "3 yes"), ("4 yes", "2 yes"), ("1 yes", "3 yes"), ("2 no", "3 yes"), ("3 yes", "2 no")])
+@changes
 def test_a_reload_under_load(monoceros, load, old, new):
     """The workers of the new generation sit down on the seats of the old one."""
     count, reuse = old.split()
@@ -261,11 +271,7 @@ def test_a_reload_under_load(monoceros, load, old, new):
     clients = load(site.address, clients=6)
     clients.wait_answered(50)
     kept, before = sockets(site.address), set(site.workers())
-    path = site.directory / "test.conf"
-    text = path.read_text(encoding="utf-8")
-    count, reuse = new.split()
-    text = text.replace(f"workers = {old.split()[0]}", f"workers = {count}").replace(f"reuse_port = {old.split()[1]}", f"reuse_port = {reuse}")
-    path.write_text(text, encoding="utf-8")
+    count, reuse = rewrite(site, old, new)
     site.signal(signal.SIGHUP)
     site.wait_log("Reload: done")
     until(lambda: not before & set(site.workers()) and len(site.workers()) == int(count), "the new workers")

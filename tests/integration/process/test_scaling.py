@@ -38,7 +38,7 @@ def test_the_number_follows_the_load(monoceros, load):
     light.stop()
     settled(site, 1)
     assert clients.lost == clients.wrong == clients.stale == light.lost == light.wrong == light.stale == 0, clients.notes + light.notes
-    assert pool(site)["restarts"]["scaling"] == 2
+    until(lambda: pool(site)["restarts"]["scaling"] == 2, "both to be counted")
     assert re.search(r"^default +\w+ +1/1 +1-3 ", run("--status", site.pid, env={"COLUMNS": "0"}).stdout, re.M)
 
 

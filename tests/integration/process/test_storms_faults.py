@@ -11,6 +11,7 @@ import pytest
 from lib import failing, procfs, storms, wire
 from lib.fixtures import NATIVE, WORKERS
 from lib.limits import until
+from lib.server import SANITIZED
 
 few = pytest.mark.workers(*storms.FEW)
 an_app = pytest.mark.workers(*[name for name in storms.FEW if name not in NATIVE])
@@ -275,6 +276,7 @@ def app(environ, start_response):
 
 @pytest.mark.python
 @an_app
+@pytest.mark.skipif(bool(SANITIZED), reason="a sanitizer wants more address space than the limit")
 def test_an_app_without_memory(storm, load):
     """It may answer 500 or end: the others go on."""
     made = storm()

@@ -109,9 +109,9 @@ def test_versions(monoceros, pki, context):
 
 def test_alpn_that_nobody_speaks_is_refused(monoceros, pki, context):
     site = monoceros(config=one(pki))
-    for offered in (["smtp"], ["h2"], ["h3", "http/1.0"]):
+    for offered in (["smtp"], ["spdy/3"], ["h3", "http/1.0"]):
         assert "NO_APPLICATION_PROTOCOL" in reason(lambda: Client(site.address, context(alpn=offered)))
-    for offered, chosen in ((["h2", "http/1.1"], "http/1.1"), (None, None)):
+    for offered, chosen in ((["spdy/3", "http/1.1"], "http/1.1"), (None, None)):
         with Client(site.address, context(alpn=offered)) as c:
             assert c.tls.selected_alpn_protocol() == chosen and c.ask()[0] == 200
 

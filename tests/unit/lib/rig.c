@@ -125,7 +125,10 @@ static void defaults(struct mc_values *v)
         .tmp_upload_dir = "/tmp", .worker_connections = 100, .timeout = 30000, .graceful_timeout = 30000, .keepalive = 5000,
         .limit_request_line = 4094, .limit_request_fields = 100, .limit_request_field_size = 8190, .limit_request_head = 65536,
         .limit_request_body = 1 << 20, .header_timeout = 10000, .body_timeout = 20000, .send_timeout = 30000,
-        .body_buffer = 65536, .response_buffer = 65536, .response_buffer_file = 1 << 30, .server_tokens = "off", .proxy_protocol = "off",
+        .body_buffer = 65536, .response_buffer = 65536, .response_buffer_file = 1 << 30, .server_tokens = "off", .proxy_protocol = "off", .http2_cleartext = "off",
+        .http2_max_concurrent_streams = 100, .http2_initial_window_size = 65535, .http2_max_frame_size = 16384, .http2_max_header_list_size = 65536,
+        .http2_max_resets = 500, .http2_max_settings = 20, .http2_max_pings = 100, .http2_max_priorities = 1000, .http2_max_empty_frames = 100,
+        .http2_max_window_updates = 2000, .http2_max_continuations = 200,
     };
 }
 

@@ -181,7 +181,6 @@ static void wrong_words_are_usage_errors(void **state)
         {{"--spew"}, "--spew: setting 'spew' does not exist here: use python -m trace, or a profiler"},
         {{"--cert-reqs", "3"}, "--cert-reqs: "},
         {{"--asgi-loop=x"}, "--asgi-loop: expected auto, asyncio or uvloop, not 'x'"},
-        {{"--http-protocols=h2"}, "--http-protocols: setting 'http_protocols' is not built yet in this version"},
     };
     for (size_t i = 0; i < MC_COUNT(wrong); i++) {
         char *argv[4];

@@ -132,17 +132,22 @@ static int sink_take(struct mc_request *r)
         return MC_OK;
     }
     if (n == MC_ERROR) {
-        return MC_ERROR;
+        return r->body.status;
     }
     mc_response_begin(r, 200, MC_STR_NONE);
     return mc_response_end(r, "taken", 5);
+}
+static int sink_wait(struct mc_request *r)
+{
+    r->body.on_demand = true;
+    return MC_OK;
 }
 static int sink_resume(struct mc_request *r, enum mc_resume why)
 {
     assert_int_equal(why, MC_RESUME_BODY);
     return sink_take(r);
 }
-static const struct mc_handler_ops loop_sink = { .body = MC_BODY_STREAMED, .start = sink_take, .resume = sink_resume };
+static const struct mc_handler_ops loop_sink = { .body = MC_BODY_STREAMED, .prepare = sink_wait, .start = sink_take, .resume = sink_resume };
 
 static int setup(void **state)
 {
@@ -389,13 +394,12 @@ static void single_bytes_do_not_prolong_it_for_ever(void **state)
     assert_int_equal(passes, 15); /* ten times 30 s */
 }
 
-static void dripping_body_408(void **state)
+static void dripping_body(struct rig *g, const char *head)
 {
-    struct rig *g = *state;
     char kib[1025];
     memset(kib, 'k', 1024);
     kib[1024] = '\0';
-    rig_sendz(g, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10000\r\n\r\n12");
+    rig_sendz(g, head);
     rig_turn(g);
     for (int i = 0; i < 24; i++) { /* 20 s for a byte, 200 s for a KiB */
         rig_pass(g, 10000);
@@ -410,6 +414,16 @@ static void dripping_body_408(void **state)
     }
     assert_int_equal(rig_count(g, "HTTP/1.1 408"), 1);
     assert_int_equal(echoed, 0);
+}
+
+static void dripping_body_408(void **state)
+{
+    dripping_body(*state, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10000\r\n\r\n12");
+}
+
+static void dripping_streamed_body_408(void **state)
+{
+    dripping_body(*state, "POST /sink HTTP/1.1\r\nHost: h\r\nContent-Length: 10000\r\n\r\n12");
 }
 
 static void loop_handler_pauses(void **state)
@@ -495,10 +509,9 @@ static void slow_head_408(void **state)
     assert_int_equal(rig_count(g, "HTTP/1.1 408"), 1);
 }
 
-static void slow_body_408(void **state)
+static void slow_body(struct rig *g, const char *head)
 {
-    struct rig *g = *state;
-    rig_sendz(g, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12");
+    rig_sendz(g, head);
     rig_turn(g);
     rig_pass(g, 15000);
     rig_sendz(g, "3");
@@ -508,6 +521,37 @@ static void slow_body_408(void **state)
     rig_pass(g, 6000);
     assert_int_equal(rig_count(g, "HTTP/1.1 408"), 1);
     assert_int_equal(echoed, 0);
+}
+
+static void slow_body_408(void **state)
+{
+    slow_body(*state, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12");
+}
+
+static void slow_streamed_body_408(void **state)
+{
+    slow_body(*state, "POST /sink HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12");
+}
+
+/* Whoever waits to be told to go on is not late. */
+static void body_that_nobody_wants_has_time(void **state)
+{
+    struct rig *g = *state;
+    sink_open = false;
+    rig_sendz(g, "POST /sink HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    rig_turn(g);
+    rig_pass(g, 60000);
+    assert_int_equal(rig_count(g, "HTTP/1.1"), 0);
+    assert_false(g->closed);
+    mc_body_want(sink_request);
+    sink_open = true;
+    rig_turn(g);
+    assert_int_equal(rig_count(g, "HTTP/1.1 100"), 1);
+    rig_pass(g, 15000);
+    rig_sendz(g, "1");
+    rig_turn(g);
+    rig_pass(g, 21000);
+    assert_int_equal(rig_count(g, "HTTP/1.1 408"), 1);
 }
 
 static void silent_client_is_dropped(void **state)
@@ -649,6 +693,7 @@ static void sockets_to_be_emptied(void **state)
 {
     struct rig *g = *state;
     struct mc_listener places[1 + MC_WORKER_EXTRAS] = { { .worker = &g->w, .conf = &g->listen, .io.fd = -1, .done = true } };
+    struct mc_listener *own = g->w.listeners;
     g->listen.addr.fd = -1;
     g->w.listeners = places;
     g->w.nlisteners = 1;
@@ -665,7 +710,7 @@ static void sockets_to_be_emptied(void **state)
     assert_int_equal(g->w.nlisteners, 3);
     assert_false(is_open(late));
     mc_worker_close_listener(&places[1]);
-    g->w.listeners = NULL;
+    g->w.listeners = own;
     g->w.nlisteners = 0;
 }
 
@@ -690,9 +735,10 @@ int main(void)
         CASE(whole), CASE(byte_by_byte), CASE(again_between_bytes), CASE(close_is_kept), CASE(half_closed_client_is_answered),
         CASE(cut_body_never_reaches_the_handler), CASE(bad_input_after_good), CASE(large_body_goes_to_a_file), CASE(body_limit),
         CASE(chunked_body_limit), CASE(expect_continue), CASE(expect_but_too_large), CASE(handler_ends_before_its_client),
-        CASE(send_timeout_closes), CASE(single_bytes_do_not_prolong_it_for_ever), CASE(dripping_body_408), CASE(loop_handler_pauses), CASE(client_of_a_paused_handler_leaves),
+        CASE(send_timeout_closes), CASE(single_bytes_do_not_prolong_it_for_ever), CASE(dripping_body_408), CASE(dripping_streamed_body_408), CASE(loop_handler_pauses), CASE(client_of_a_paused_handler_leaves),
         CASE(streamed_body_has_back_pressure), CASE(idle_connections_end), CASE(request_in_the_last_moment_is_served),
-        CASE(slow_head_408), CASE(slow_body_408), CASE(silent_client_is_dropped), CASE(lingering_is_bounded),
+        CASE(slow_head_408), CASE(slow_body_408), CASE(slow_streamed_body_408), CASE(body_that_nobody_wants_has_time),
+        CASE(silent_client_is_dropped), CASE(lingering_is_bounded),
         CASE(failure_in_the_middle_cuts), CASE(cut_without_framing_resets), CASE(short_response_closes), CASE(long_response_is_cut),
         CASE(head_has_no_body), CASE(drain_serves_once_more), CASE(drain_ends_idle_connections), CASE(drain_has_a_limit), CASE(sockets_to_be_emptied),
         CASE(counters),

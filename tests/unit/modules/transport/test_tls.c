@@ -3,6 +3,7 @@
 #include "core/config/tls_client.h"
 #include "core/os/fd.h"
 #include "core/server/tls.h"
+#include "core/http/protocol.h"
 #include "core/server/worker.h"
 #include "modules/transport/tls/tls.h"
 
@@ -94,6 +95,7 @@ static int setup(void **state)
     it.worker.conf = it.conf;
     it.worker.pool = &it.conf->pools[0];
     it.worker.slot = &it.slot;
+    it.worker.http1 = mc_module_find(MC_MODULE_PROTOCOL, "http1")->ops.protocol;
     it.listener.worker = &it.worker;
     it.listener.conf = &it.conf->listens[0];
     add_certificate(&it.secrets, "a.pem", "a.test");
