@@ -52,6 +52,18 @@ static struct {
 
 /* ---- switching ---- */
 
+/* It turns soon. */
+static void call_loop(struct mc_worker *w)
+{
+    mc_post_add(&w->loop, &self.again);
+    mc_hub_touch();
+}
+
+void mc_green_news(struct mc_request *r)
+{
+    call_loop(r->conn->worker);
+}
+
 /* By the hub. False: an app has forked, and this is the child. */
 static bool resume(PyObject *greenlet)
 {
@@ -109,8 +121,7 @@ static PyObject *live(PyObject *capsule, PyObject *none)
         self.nbusy--;
         mc_list_remove(&t->link);
         mc_list_push(&self.over, &t->link);
-        mc_post_add(&t->worker->loop, &self.again);
-        mc_hub_touch();
+        call_loop(t->worker);
     }
     t->dead = true;
     return Py_NewRef(Py_None);

@@ -209,11 +209,6 @@ static unsigned room(struct mc_worker *w)
     return w->nrunning < most ? most - w->nrunning : 0;
 }
 
-static void woken(struct mc_request *r)
-{
-    (void)r; /* by what it waits for */
-}
-
 static void stop(struct mc_worker *w)
 {
     (void)w;
@@ -226,7 +221,7 @@ const struct mc_worker_ops mc_hub_ops = {
     .room = room,
     .wait = mc_green_wait,
     .wait_fd = mc_green_wait_fd,
-    .wake = woken,
+    .wake = mc_green_news,
     .stop = stop,
 };
 

@@ -39,6 +39,7 @@ void mc_green_call(struct mc_worker *w, void (*fn)(struct mc_worker *));
 /* On the hub: end those at work. How many are left then: those that go on nevertheless. */
 unsigned mc_green_cut(void);
 unsigned mc_green_busy(void);
+void mc_green_news(struct mc_request *r); /* mc_worker_ops.wake: from a greenlet, the loop has something to do */
 int mc_green_wait(struct mc_request *r, unsigned what, uint64_t deadline);                /* mc_worker_ops.wait */
 int mc_green_wait_fd(struct mc_request *r, int fd, unsigned what, uint64_t deadline);     /* .wait_fd */
 /* From a greenlet: until mc_green_wake(*place), which is set meanwhile (not on a C stack!), or the deadline (ms; 0: none). MC_OK, MC_AGAIN (deadline), or
