@@ -100,6 +100,7 @@ struct mc_conf_pool {
     struct mc_values set;
     const struct mc_module *worker; /* set.worker_class resolved */
     bool python;                    /* one of its apps lives in Python: the pool gets a zygote */
+    const char *hub;                /* "gevent", "eventlet": whose greenlets run the requests, in place of the worker type's own coroutines; or NULL */
     const char *apps;               /* what its apps are where they do not say: "asgi" when worker_class is a word for that, or runs nothing else; or NULL */
     bool hops;                      /* servers of other pools ask for its apps: it has a listener for them */
     uid_t uid;

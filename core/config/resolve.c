@@ -118,15 +118,17 @@ static const struct {
     {"egg:gunicorn#sync", "sync", NULL, NULL},
     {"gunicorn.workers.gthread.ThreadWorker", "gthread", NULL, NULL},
     {"egg:gunicorn#gthread", "gthread", NULL, NULL},
-    {"gevent", NULL, "gevent", NULL},
-    {"egg:gunicorn#gevent", NULL, "gevent", NULL},
-    {"gevent_wsgi", NULL, "gevent", NULL},
-    {"gevent_pywsgi", NULL, "gevent", NULL},
-    {"gunicorn.workers.ggevent.GeventWorker", NULL, "gevent", NULL},
-    {"gunicorn.workers.ggevent.GeventPyWSGIWorker", NULL, "gevent", NULL},
-    {"eventlet", NULL, "eventlet", NULL},
-    {"egg:gunicorn#eventlet", NULL, "eventlet", NULL},
-    {"gunicorn.workers.geventlet.EventletWorker", NULL, "eventlet", NULL},
+    {"gevent", "gevent", NULL, NULL},
+    {"egg:gunicorn#gevent", "gevent", NULL, NULL},
+    {"gevent_wsgi", "gevent", NULL, NULL},
+    {"egg:gunicorn#gevent_wsgi", "gevent", NULL, NULL},
+    {"gevent_pywsgi", "gevent", NULL, NULL},
+    {"egg:gunicorn#gevent_pywsgi", "gevent", NULL, NULL},
+    {"gunicorn.workers.ggevent.GeventWorker", "gevent", NULL, NULL},
+    {"gunicorn.workers.ggevent.GeventPyWSGIWorker", "gevent", NULL, NULL},
+    {"eventlet", "eventlet", NULL, NULL},
+    {"egg:gunicorn#eventlet", "eventlet", NULL, NULL},
+    {"gunicorn.workers.geventlet.EventletWorker", "eventlet", NULL, NULL},
     {"asgi", "epoll", NULL, "asgi"},
     {"gunicorn.workers.gasgi.ASGIWorker", "epoll", NULL, "asgi"},
     {"uvicorn.workers.UvicornWorker", "epoll", NULL, "asgi"},
@@ -143,6 +145,9 @@ static const struct {
     {"greenlet", "greenlet", NULL, NULL},
     {"epoll", "epoll", NULL, NULL},
 };
+
+/* Libraries whose hubs are another way to run the requests of worker type greenlet: the only one for Python. */
+static const char *const hubs[] = {"gevent", "eventlet"};
 
 static const char *built_workers(struct mc_build *b)
 {
@@ -181,16 +186,20 @@ static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_co
         why = " (threads > 1 asks for it)";
         known = true;
     }
-    pool->worker = mc_module_find(MC_MODULE_WORKER, name);
+    for (size_t i = 0; i < MC_COUNT(hubs); i++) {
+        if (strcmp(name, hubs[i]) == 0)
+            pool->hub = hubs[i];
+    }
+    pool->worker = mc_module_find(MC_MODULE_WORKER, pool->hub ? "greenlet" : name);
     if (!pool->worker && !chosen && strcmp(name, "sync") == 0)
         pool->worker = default_worker();
     if (pool->worker) {
-        pool->set.worker_class = pool->worker->name;
+        pool->set.worker_class = pool->hub ? pool->hub : pool->worker->name;
         if (!pool->apps && pool->worker->takes & MC_NEED_ITS_LOOP && !(pool->worker->takes & MC_NEED_BLOCKING))
             pool->apps = "asgi";
         return MC_OK;
     }
-    flag = mc_module_absent_flag("worker", name);
+    flag = mc_module_absent_flag("worker", pool->hub ? "greenlet" : name);
     if (flag)
         return mc_build_fail(b, at, "worker_class '%s'%s was left out of this build: configure it with %s", name, why, flag);
     if (needs)
@@ -310,21 +319,28 @@ static struct mc_conf_where place(const struct mc_block *block, const char *name
     return g ? g->at : block->at;
 }
 
+/* What a pool of this worker type takes; by a hub, Python, too. */
+static unsigned takes(const struct mc_module *worker, bool hub)
+{
+    return worker->takes | (hub && strcmp(worker->name, "greenlet") == 0 ? MC_NEED_PYTHON : 0u);
+}
+
 /* Does the pool's worker type take such an app? */
 static int check_fit(struct mc_build *b, const struct mc_conf_app *app)
 {
-    const struct mc_module *worker = app->pool->worker;
-    unsigned missing = app->type->needs & ~worker->takes;
+    const struct mc_conf_pool *pool = app->pool;
+    unsigned needs = app->type->needs, missing = needs & ~takes(pool->worker, pool->hub != NULL);
     const char *others = "", *why = missing & MC_NEED_BLOCKING   ? ", which may block"
                                     : missing & MC_NEED_ITS_LOOP ? ", whose event loop would have to be the worker's"
                                                                  : ": Python cannot run on its coroutines";
     if (missing == 0)
         return MC_OK;
     for (const struct mc_module *const *m = mc_modules; *m && others; m++) {
-        if ((*m)->kind == MC_MODULE_WORKER && (app->type->needs & ~(*m)->takes) == 0)
-            others = mc_build_printf(b, "%s%s%s", others, *others ? ", " : "", (*m)->name);
+        bool plain = (needs & ~(*m)->takes) == 0;
+        if ((*m)->kind == MC_MODULE_WORKER && (plain || (needs & ~takes(*m, true)) == 0))
+            others = mc_build_printf(b, "%s%s%s", others, *others ? ", " : "", plain ? (*m)->name : "gevent, eventlet");
     }
-    return mc_build_fail(b, app->at, "worker_class '%s' cannot run app \"%s\" of type %s%s; worker types that can: %s", worker->name, app->name,
+    return mc_build_fail(b, app->at, "worker_class '%s' cannot run app \"%s\" of type %s%s; worker types that can: %s", pool->set.worker_class, app->name,
                          app->type->name, why, others ? others : "");
 }
 

@@ -293,9 +293,9 @@ static void log_pools(const struct mc_generation *g)
     for (size_t i = 0; i < g->conf->npools; i++) {
         const struct mc_conf_pool *p = g->pools[i].conf;
         if (g->conf->npools == 1)
-            mc_info("Using worker: %s", p->worker->name);
+            mc_info("Using worker: %s", p->set.worker_class);
         else
-            mc_info("Using worker: %s (pool \"%s\")", p->worker->name, p->name);
+            mc_info("Using worker: %s (pool \"%s\")", p->set.worker_class, p->name);
     }
 }
 

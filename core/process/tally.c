@@ -75,7 +75,7 @@ static void describe_pool(const struct mc_arb_pool *p)
     if (!r)
         return;
     p->gen->arbiter->tally->used[r - p->gen->arbiter->tally->pools] = true;
-    snprintf(r->worker, sizeof(r->worker), "%s", p->conf->worker->name);
+    snprintf(r->worker, sizeof(r->worker), "%s", p->conf->set.worker_class);
     r->generation = p->gen->number;
     bool fixed = p->scale.min >= p->scale.max;
     r->wanted = p->wanted;

@@ -23,7 +23,7 @@ static int refuse(const struct mc_worker *w, const struct mc_conf_app *a)
             n += (size_t) snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", m->name);
         }
     }
-    mc_error("worker_class '%s' cannot run app \"%s\" of type %s, which may block; worker types that can: %s", w->pool->worker->name, a->name,
+    mc_error("worker_class '%s' cannot run app \"%s\" of type %s, which may block; worker types that can: %s", w->pool->set.worker_class, a->name,
              a->type->name, names);
     return MC_EXIT_BOOT;
 }

@@ -65,6 +65,8 @@ int mc_request_error(struct mc_request *r);
 int mc_request_admitted(struct mc_request *r);
 /* The handler may start: give it to the worker module or run it here. */
 void mc_request_dispatch(struct mc_request *r);
+/* On the loop's thread: r, which is lent, may take as long as it likes from now on. */
+void mc_request_untimed(struct mc_request *r);
 /* Apply a handler's return value. */
 void mc_request_result(struct mc_request *r, int rc);
 /* Counters and access log of a response that has ended at `end` (us). */

@@ -79,6 +79,11 @@ ssize_t mc_body_peek(struct mc_request *r, off_t off, void *p, size_t n);
  * its half-close, and mc_response_write() sends as it stands. No filter and no request_timeout applies any more. mc_response_end() closes the connection.
  * MC_OK; MC_ERROR: there is a head already, or the protocol cannot. */
 int mc_response_switch(struct mc_request *r, struct mc_str protocol, const struct mc_fields *fields);
+/* For blocking handlers on the loop's own thread, which write the 101 themselves: the connection is theirs until they call mc_response_end(). What they give to
+ * mc_response_write() goes out as it stands. MC_OK; MC_ERROR: as above. */
+int mc_request_take_over(struct mc_request *r);
+/* After that: what the client sends. > 0, 0 at its half-close, MC_AGAIN (conn->io tells when there is more), MC_ERROR. */
+ssize_t mc_request_receive(struct mc_request *r, void *p, size_t n);
 /* Nothing more will be written, but the client may go on sending. */
 int mc_response_half_close(struct mc_request *r);
 

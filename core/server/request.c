@@ -301,6 +301,17 @@ void mc_request_lend(struct mc_request *r)
     r->loan = MC_LOAN_LENT;
 }
 
+void mc_request_untimed(struct mc_request *r)
+{
+    struct mc_worker *w = r->conn->worker;
+    bool oldest = w->running.next == &r->link;
+    mc_list_remove(&r->link);
+    mc_list_init(&r->link); /* mc_request_unlend() takes it out of some list */
+    if (oldest) {
+        note_oldest(w);
+    }
+}
+
 void mc_request_execute(struct mc_request *r)
 {
     r->runner = (unsigned long) pthread_self();

@@ -66,7 +66,7 @@ struct mc_worker {
     uint32_t magic;
     const struct mc_conf *conf;
     const struct mc_conf_pool *pool;
-    const struct mc_worker_ops *ops;
+    const struct mc_worker_ops *ops; /* the worker type's, or what an interpreter's hub has put in their place */
     const struct mc_protocol_ops *http1;
     const struct mc_protocol_ops *mux; /* whose connections carry streams; NULL: this build has none */
     pthread_mutex_t mux_lock;  /* mux.c: pipes of streams that are lent */

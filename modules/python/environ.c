@@ -177,7 +177,7 @@ static int put_server(PyObject *t, const struct mc_addr *addr)
 /* addr: where the listener is really bound; family: as it was configured. */
 static int fill_template(PyObject *t, const struct mc_addr *addr, int family, bool https)
 {
-    const char *worker = mc_worker_current->ops->name;
+    const char *worker = mc_worker_current->pool->set.worker_class;
     PyObject *empty = mc_interp.empty;
     return set(t, REQUEST_METHOD, methods[0]) || put(t, keys[SCRIPT_NAME], latin1(script_name)) || set(t, PATH_INFO, empty) ||
            set(t, QUERY_STRING, empty) || set(t, RAW_URI, empty) || set(t, REQUEST_URI, empty) ||

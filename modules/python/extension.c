@@ -1,6 +1,6 @@
 /* The extension module _monoceros: the way from the user's interpreter into the zygote, and out of it again.
  * PyInit__monoceros is the only symbol it exports. Zygote; leave() in workers. */
-#include "modules/python/python.h"
+#include "modules/python/hub.h"
 #include "core/process/child.h"
 
 #include <signal.h>
@@ -43,6 +43,11 @@ static void tell_of_threads(void)
 
 static int preload(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap)
 {
+    if (mc_hub_patch(pool) != MC_OK) {
+        snprintf(err, errcap, "the standard library cannot be patched for %s", pool->hub);
+        mc_interp_log("Exception in worker process");
+        return MC_EXIT_BOOT;
+    }
     int code = mc_app_import(conf, pool, err, errcap);
     if (code == MC_OK && freeze() != MC_OK) {
         mc_interp_log("Exception in worker process");
@@ -132,7 +137,8 @@ void mc_extension_leave(int code)
 {
     leave_code = code;
     set_alarm();
-    last_call("threading", "_shutdown");
+    if (!mc_life_forked() || !mc_hub_greenlet()) /* in a child of a greenlet's the first "thread" never ends: it was left behind in the parent */
+        last_call("threading", "_shutdown");
     last_call("atexit", "_run_exitfuncs");
     flush_stream("stdout");
     flush_stream("stderr");

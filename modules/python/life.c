@@ -1,12 +1,14 @@
 /* The interpreter's part in a worker's life: imports the apps, holds the GIL but for a poll that really sleeps, lets Python's signal handlers
  * run, dumps Python's stacks when the process dies, and keeps processes that the app forks off what is the worker's. Worker side. */
 #include "modules/python/asgi.h"
+#include "modules/python/hub.h"
 #include "core/os/fd.h"
 #include "core/server/conn.h"
 
 #include "core/base/clock.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define DUMP_SIGNAL (SIGRTMIN + 3)
@@ -67,6 +69,11 @@ static int exit_code(void)
     else
         mc_interp_log("Exception in a process that the app has forked");
     return n;
+}
+
+bool mc_life_forked(void)
+{
+    return forked;
 }
 
 void mc_life_check(void)
@@ -221,6 +228,11 @@ int mc_life_init_worker(struct mc_worker *w)
 {
     if (!w->pool->python)
         return MC_OK;
+    if (mc_hub_enter(w->pool) != MC_OK) {
+        mc_interp_log("Exception in worker process");
+        snprintf(w->failure, sizeof(w->failure), "the standard library cannot be patched for %s", w->pool->hub);
+        return MC_EXIT_BOOT;
+    }
     if (mc_hooks_born())
         return MC_EXIT_BOOT;
     if (mc_interp_init() != MC_OK || enable_faulthandler() != MC_OK || register_dump() != MC_OK || watch_forks() != MC_OK ||
@@ -254,7 +266,12 @@ int mc_life_init_worker(struct mc_worker *w)
     w->loop.before_sleep = before_sleep;
     w->loop.after_sleep = after_sleep;
     w->loop.sleep_data = w;
-    return broken ? MC_OK : mc_asgi_open(w);
+    if (!w->pool->hub)
+        return broken ? MC_OK : mc_asgi_open(w);
+    if (mc_hub_open(w) == MC_OK)
+        return MC_OK;
+    mc_interp_log("Exception in worker process");
+    return MC_EXIT_BOOT;
 }
 
 void mc_life_exit_worker(struct mc_worker *w)

@@ -45,6 +45,7 @@ int mc_interp_hold(struct mc_request *r, PyObject *o);
 /* ---- life.c ---- */
 /* After each call into the app: a process that the app has forked and that came back here ends, with the current exception's exit code. */
 void mc_life_check(void);
+bool mc_life_forked(void); /* this is such a process */
 /* Between two turns of a loop: signal handlers of the app, and what is looked at now and then. */
 void mc_life_look(struct mc_worker *w);
 

@@ -269,6 +269,8 @@ int mc_responder_commit(struct mc_responder *self)
 
 void mc_responder_lost(struct mc_responder *self)
 {
+    if (PyErr_Occurred())
+        return; /* thrown into a greenlet that waited for the client */
     self->gone = true;
     PyErr_SetString(PyExc_ConnectionResetError, "the client has left");
 }

@@ -1,7 +1,7 @@
 /* One WSGI call (PEP 3333): environ, app, response. Picks the cheapest way that the result allows: one piece, a list of known size, a file, or an
  * iterator whose pieces are sent before the next is asked for. close() is called exactly once on every path.
  * Never iterates for nothing (HEAD, 204, 304, a client that left). Worker side, executed by the worker module, GIL held. */
-#include "modules/python/python.h"
+#include "modules/python/hub.h"
 
 #include <stdio.h>
 
@@ -11,6 +11,7 @@ struct call {
     struct mc_request *r;
     struct mc_calls *calls;
     PyObject *result;
+    PyObject *socket; /* under a hub, when an upgrade is asked for; or NULL */
 };
 
 /* ---- errors ---- */
@@ -42,6 +43,10 @@ static int fail(struct call *c)
             report(c->r, "Ignoring the error of a request whose client has left:");
         PyErr_Clear();
         return MC_ERROR;
+    }
+    if (mc_hub_killed()) { /* by the app, or because the worker stops */
+        PyErr_Clear();
+        return mc_response_started(c->r) ? MC_ERROR : 503;
     }
     report(c->r, "Error handling request");
     return mc_response_started(c->r) ? MC_ERROR : 500;
@@ -289,21 +294,44 @@ static int answer(struct call *c)
 
 /* ---- the call ---- */
 
+/* An app that has the client's socket need not call start_response(); Gunicorn's way to tell of that is a StopIteration. */
+static int upgraded(struct call *c)
+{
+    if (c->result)
+        close_result(c);
+    else if (PyErr_ExceptionMatches(PyExc_StopIteration) || mc_hub_killed())
+        PyErr_Clear();
+    else
+        report(c->r, "Error handling request");
+    return MC_OK;
+}
+
 static int call_app(struct call *c, PyObject *app, PyObject *env)
 {
     PyObject *args[3] = {NULL, env, c->calls->start}; /* args[0] is the callee's scratch (vectorcall) */
     c->result = mc_interp.vectorcall(app, args + 1, 2 | (size_t)1 << (8 * sizeof(size_t) - 1), NULL);
     mc_life_check();
-    int rc = c->result ? answer(c) : fail(c);
+    int rc = mc_unlikely(c->socket && mc_socket_used(c->socket)) ? upgraded(c) : c->result ? answer(c) : fail(c);
     Py_XDECREF(c->result);
     return rc;
+}
+
+static PyObject *make_environ(struct call *c, PyObject *input, int *status)
+{
+    PyObject *env = mc_environ_new(c->r, input, c->calls, status);
+    if (mc_unlikely(c->r->head.upgrade) && env && mc_hub_greenlet()) {
+        c->socket = mc_socket_new(c->r, env);
+        if (!c->socket)
+            Py_CLEAR(env);
+    }
+    return env;
 }
 
 /* With pre_request or post_request. */
 static int run_hooked(struct call *c, PyObject *input)
 {
     int status = 0, rc;
-    PyObject *req = mc_hooks_request(c->r), *env = req ? mc_environ_new(c->r, input, c->calls, &status) : NULL;
+    PyObject *req = mc_hooks_request(c->r), *env = req ? make_environ(c, input, &status) : NULL;
     if (env) {
         rc = call_app(c, mc_app_get(c->r->route->app), env);
         mc_hooks_answered(c->r, req, env, c->calls->self->taken, rc);
@@ -320,7 +348,7 @@ static int run(struct call *c, PyObject *input)
     int status;
     if (mc_unlikely(mc_hooks_wanted))
         return run_hooked(c, input);
-    PyObject *env = mc_environ_new(c->r, input, c->calls, &status);
+    PyObject *env = make_environ(c, input, &status);
     if (!env)
         return status > 0 ? status : fail(c);
     int rc = call_app(c, mc_app_get(c->r->route->app), env);
@@ -337,6 +365,12 @@ static int start(struct mc_request *r)
     bool body = r->head.framing != MC_BODY_NONE;
     PyObject *input = c.calls && body ? mc_input_new(r) : NULL;
     int rc = c.calls && (input || !body) ? run(&c, input) : fail(&c);
+    if (mc_unlikely(c.socket != NULL)) {
+        bool used = mc_socket_used(c.socket);
+        mc_socket_end(c.socket);
+        Py_DECREF(c.socket);
+        rc = used && r->resp.state < MC_RESP_DONE ? MC_ERROR : rc; /* the client has left */
+    }
     if (input) {
         mc_input_close(input);
         Py_DECREF(input);

@@ -59,8 +59,7 @@ def factory(worker_class, directory, servers):
         if config is not None:
             port = under_test.free_port()
             path = place / "test.conf"
-            values = {"address": f"127.0.0.1:{port}", "port": port, "tmp": place, "worker": worker_class,
-                      "threads": "threads = 4" if worker_class == "gthread" else ""}
+            values = {"address": f"127.0.0.1:{port}", "port": port, "tmp": place, "worker": worker_class}
             for name, value in values.items():
                 config = config.replace("{" + name + "}", str(value))
             path.write_text(config, encoding="utf-8")

@@ -133,7 +133,9 @@ static void worker_classes_have_many_names(void **state)
     } wrong[] = {
         {"gthread", "worker_class 'gthread' was left out of this build: configure it with --with-gthread"},
         {"gunicorn.workers.gthread.ThreadWorker", "worker_class 'gthread' was left out of this build"},
-        {"gevent", "worker_class 'gevent' is for gevent, and that is not built yet in this version; there is epoll, sync"},
+        {"gevent", "worker_class 'gevent' is not built yet in this version; there is epoll, sync"},
+        {"gunicorn.workers.geventlet.EventletWorker", "worker_class 'eventlet' is not built yet in this version"},
+        {"tornado", "worker_class 'tornado' is for Tornado, and that is not built yet in this version; there is epoll, sync"},
         {"greenlet", "worker_class 'greenlet' is not built yet in this version"},
         {"my.Worker", "unknown worker_class 'my.Worker'; there is epoll, sync"},
     };
