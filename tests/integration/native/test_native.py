@@ -214,7 +214,7 @@ def test_a_slow_reader_is_not_waited_for(flow):
     before = stat(flow, "rooms")
     with flow.connect(rcvbuf=65536) as slow:
         slow.send(f"GET /pour?{size} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        assert stat(flow, "clients") == 2
+        until(lambda: stat(flow, "clients") == 2, "the slow one's request to begin")
         assert slow.read().body == b"p" * size
     assert stat(flow, "rooms") > before
 
