@@ -139,7 +139,10 @@ static void preload_sanitizer(void)
         while (at > maps && at[-1] != ' ' && at[-1] != '\n')
             at--;
         at[strcspn(at, "\n")] = '\0';
-        setenv("LD_PRELOAD", at, 1);
+        const char *others = getenv("LD_PRELOAD");
+        char list[PATH_MAX];
+        snprintf(list, sizeof(list), "%s%s%s", at, others ? ":" : "", others ? others : "");
+        setenv("LD_PRELOAD", list, 1);
         setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
     }
     free(maps);

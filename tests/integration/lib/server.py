@@ -54,6 +54,7 @@ def environment(extra=None, python=False):
         # CPython leaves memory behind at its exit: leaks are looked for in servers without it.
         # What is freed must not make a server look as if it grew: a small quarantine.
         env["ASAN_OPTIONS"] = f"detect_leaks={0 if python else 1}:handle_segv=0:allocator_may_return_null=1:quarantine_size_mb=4"
+        env["ASAN_OPTIONS"] += os.environ.get("MONOCEROS_ASAN_OPTIONS", "")
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
         # TSan would let each process with threads wait a second at its exit: who dies at once would not.
         env.setdefault("TSAN_OPTIONS", "halt_on_error=0:report_signal_unsafe=0:handle_segv=0:handle_abort=0:atexit_sleep_ms=0")
