@@ -303,7 +303,7 @@ static int call_app(struct call *c, PyObject *app, PyObject *env)
 static int run_hooked(struct call *c, PyObject *input)
 {
     int status = 0, rc;
-    PyObject *req = mc_hooks_request(c->r), *env = req ? mc_environ_new(c->r, input, c->calls->hints, &status) : NULL;
+    PyObject *req = mc_hooks_request(c->r), *env = req ? mc_environ_new(c->r, input, c->calls, &status) : NULL;
     if (env) {
         rc = call_app(c, mc_app_get(c->r->route->app), env);
         mc_hooks_answered(c->r, req, env, c->calls->self->taken, rc);
@@ -320,7 +320,7 @@ static int run(struct call *c, PyObject *input)
     int status;
     if (mc_unlikely(mc_hooks_wanted))
         return run_hooked(c, input);
-    PyObject *env = mc_environ_new(c->r, input, c->calls->hints, &status);
+    PyObject *env = mc_environ_new(c->r, input, c->calls, &status);
     if (!env)
         return status > 0 ? status : fail(c);
     int rc = call_app(c, mc_app_get(c->r->route->app), env);
