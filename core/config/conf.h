@@ -69,7 +69,7 @@ struct mc_values {
     int64_t header_timeout, body_timeout, send_timeout;                                             /* ms, 0 = off; body and send R */
     int64_t body_buffer, response_buffer, response_buffer_file;                                     /* R bytes */
     int64_t websocket_max_message_size, websocket_ping_interval, websocket_ping_timeout;            /* R bytes, ms */
-    bool websocket_deflate;                                                                         /* R */
+    bool websocket_deflate, websocket_context_takeover;                                             /* R */
     bool permit_unconventional_http_method;
     const char *server_tokens; /* Server field: "on" (monoceros/VERSION), "off" (none), "name" (monoceros) or any other text as it stands */
     /* command line only */

@@ -13,7 +13,8 @@
 #include "core/base/heap.h"
 #include "core/base/list.h"
 
-enum { MC_WANT_READ = 1, MC_WANT_WRITE = 2, MC_READY_ERROR = 4 /* EPOLLERR|EPOLLHUP|EPOLLRDHUP: also sets READ and WRITE (RDHUP: READ) */ };
+enum { MC_WANT_READ = 1, MC_WANT_WRITE = 2, MC_READY_ERROR = 4, /* EPOLLERR|EPOLLHUP|EPOLLRDHUP: also sets READ and WRITE (RDHUP: READ) */
+       MC_READY_HUP = 8 /* EPOLLERR|EPOLLHUP: no direction is left, whatever may still be read */ };
 
 struct mc_loop;
 struct mc_io;

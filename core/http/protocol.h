@@ -89,6 +89,7 @@ struct mc_protocol_ops {
     /* r is over (complete or aborted) and will be freed: the codec forgets it and may parse the next one. */
     void (*finish)(struct mc_request *r);
     void (*close)(struct mc_session *s);
+    bool any_trailers; /* a body of known length may have trailers, too */
     const struct mc_mux_ops *mux; /* NULL: one request after the other on one connection */
 };
 

@@ -2,6 +2,7 @@
  * Owns the socket, the input buffer, the output queue and the timer. Never calls a handler. Worker side, on the loop. */
 #include "core/server/engine.h"
 
+#include "core/base/small.h"
 #include "core/os/fd.h"
 #include "core/server/hop.h"
 #include "core/server/mux.h"
@@ -142,7 +143,7 @@ static void dispose(struct mc_conn *c)
 {
     if (c->on) {
         mc_conn_release(c->on->carrier);
-        free(c->on);
+        mc_small_put(c->on);
         return;
     }
     free(c->proxied);

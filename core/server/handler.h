@@ -38,7 +38,7 @@ int mc_response_begin(struct mc_request *r, int status, struct mc_str reason);
  * field (RFC 9110 §7.6.1), ignored: the server owns framing. Content-Length sets the length. */
 int mc_response_field(struct mc_request *r, struct mc_str name, struct mc_str value);
 void mc_response_length(struct mc_request *r, int64_t length);
-/* A field behind the body; the slices are kept until the end. MC_OK; MC_DECLINED: this response has no chunks, so nothing can follow; MC_ERROR: not a
+/* A field behind the body; the slices are kept until the end. MC_OK; MC_DECLINED: nothing can follow this body (HTTP/1: no chunks); MC_ERROR: not a
  * field that may stand there (RFC 9110 §6.5.1), or as for mc_response_field(). */
 int mc_response_trailer(struct mc_request *r, struct mc_str name, struct mc_str value);
 /* Encode the head now (otherwise the first write does). */

@@ -38,6 +38,7 @@ struct mc_mux_stream {
     off_t held;             /* lock: bytes in the pipe and in the codec */
     bool cut;               /* lock: the peer is gone: nothing more is taken */
     bool waiting;           /* lock: a handler waits for room */
+    bool shared;            /* its connection has been lent: there is something to lock */
 };
 
 /* The codec of the connection's bytes carries streams: from now on it is a carrier. MC_OK or MC_ERROR (out of memory). */

@@ -4,6 +4,7 @@
 #include "core/server/mux.h"
 
 #include "core/base/module.h"
+#include "core/base/small.h"
 #include "core/os/fd.h"
 #include "core/server/engine.h"
 
@@ -25,12 +26,27 @@ static bool runs_inline(const struct mc_conn *c)
     return c->lent && c->request && c->request->loan == MC_LOAN_NONE;
 }
 
+/* Of a stream that only the loop knows there is nothing to lock. */
+static void lock(struct mc_mux_stream *st)
+{
+    if (st->shared) {
+        pthread_mutex_lock(&st->conn.worker->mux_lock);
+    }
+}
+
+static void unlock(struct mc_mux_stream *st)
+{
+    if (st->shared) {
+        pthread_mutex_unlock(&st->conn.worker->mux_lock);
+    }
+}
+
 /* ---- what the codec says */
 
 struct mc_session *mc_mux_stream_new(struct mc_session *carrier)
 {
     struct mc_conn *c = carrier->owner;
-    struct mc_mux_stream *st = calloc(1, sizeof *st);
+    struct mc_mux_stream *st = mc_small_zero(sizeof *st);
     if (st == NULL) {
         return NULL;
     }
@@ -73,14 +89,13 @@ static void count(uint32_t *moved, size_t n)
 
 static void taken(struct mc_mux_stream *st, size_t n)
 {
-    struct mc_worker *w = st->conn.worker;
-    pthread_mutex_lock(&w->mux_lock);
+    lock(st);
     MC_ASSERT(st->held >= (off_t) n);
     st->held -= (off_t) n;
     if (st->held <= MC_MUX_PIPE_LOW) {
         wake(st);
     }
-    pthread_mutex_unlock(&w->mux_lock);
+    unlock(st);
     if (!st->conn.lent) {
         st->conn.progress = true;
         count(&st->conn.moved_out, n);
@@ -90,11 +105,10 @@ static void taken(struct mc_mux_stream *st, size_t n)
 
 void mc_mux_cut(struct mc_mux_stream *st)
 {
-    struct mc_worker *w = st->conn.worker;
-    pthread_mutex_lock(&w->mux_lock);
+    lock(st);
     st->cut = true;
     wake(st);
-    pthread_mutex_unlock(&w->mux_lock);
+    unlock(st);
     make_ready(st);
 }
 
@@ -142,12 +156,11 @@ static int refill(struct mc_mux_stream *st)
 
 static int give(struct mc_mux_stream *st)
 {
-    struct mc_worker *w = st->conn.worker;
     struct mc_chain bytes;
     mc_chain_init(&bytes);
-    pthread_mutex_lock(&w->mux_lock);
+    lock(st);
     mc_chain_move(&bytes, &st->pipe);
-    pthread_mutex_unlock(&w->mux_lock);
+    unlock(st);
     if (mc_chain_empty(&bytes)) {
         return MC_OK;
     }
@@ -184,7 +197,7 @@ int mc_mux_flush(struct mc_conn *c)
     struct mc_mux_stream *st = c->on;
     struct mc_worker *w = c->worker;
     bool ours = !c->lent || runs_inline(c), bell = false;
-    pthread_mutex_lock(&w->mux_lock);
+    lock(st);
     off_t before = st->held;
     int rc = st->cut ? MC_ERROR : refill(st);
     bool moved = st->held > before;
@@ -192,7 +205,7 @@ int mc_mux_flush(struct mc_conn *c)
         mc_list_push(&w->mux_posted, &st->posted);
         w->mux_news = bell = true;
     }
-    pthread_mutex_unlock(&w->mux_lock);
+    unlock(st);
     if (rc == MC_OK && moved && ours) {
         rc = pass_on(c);
     }
@@ -203,9 +216,9 @@ int mc_mux_flush(struct mc_conn *c)
     if (bell) {
         w->ops->wake(c->request);
     }
-    pthread_mutex_lock(&w->mux_lock);
+    lock(st);
     bool all = mc_chain_empty(&c->session.out) && st->held == 0;
-    pthread_mutex_unlock(&w->mux_lock);
+    unlock(st);
     return all ? MC_OK : MC_AGAIN;
 }
 
@@ -276,16 +289,16 @@ int mc_mux_wait(struct mc_request *r, uint64_t deadline)
     if (runs_inline(c)) {
         return wait_inline(r, deadline);
     }
-    pthread_mutex_lock(&w->mux_lock);
+    lock(st);
     int rc = st->cut ? MC_ERROR : st->held < MC_MUX_PIPE ? MC_OK : hold_up(st);
-    pthread_mutex_unlock(&w->mux_lock);
+    unlock(st);
     if (rc != MC_AGAIN) {
         return rc;
     }
     rc = w->ops->wait(r, MC_WANT_WRITE, deadline);
-    pthread_mutex_lock(&w->mux_lock);
+    lock(st);
     wake(st); /* whatever has ended the wait: the next one begins with an empty counter */
-    pthread_mutex_unlock(&w->mux_lock);
+    unlock(st);
     return rc;
 }
 
@@ -293,11 +306,10 @@ void mc_mux_close_stream(struct mc_mux_stream *st)
 {
     struct mc_conn *carrier = st->carrier;
     struct mc_mux *m = carrier->mux;
-    struct mc_worker *w = carrier->worker;
-    pthread_mutex_lock(&w->mux_lock);
+    lock(st);
     mc_list_remove(&st->posted);
     mc_chain_fini(&st->pipe);
-    pthread_mutex_unlock(&w->mux_lock);
+    unlock(st);
     mc_list_remove(&st->ready);
     mc_list_remove(&st->link);
     mc_fd_close(&st->conn.io.fd);

@@ -217,6 +217,7 @@ static int on_switch(struct mc_relay *q)
         }
     }
     if (mc_response_switch(q->r, mc_fields_get(&reply->fields, MC_F_UPGRADE)->value, &fields) != MC_OK) { /* the codec has compared it */
+        mc_call_tell(&q->call, MC_LOG_ERROR, "its answer is no handshake for this client", "502");
         return refuse(q, 502);
     }
     mc_request_wake(q->r);

@@ -8,6 +8,7 @@
 #include "core/server/tls.h"
 #include "core/server/filter.h"
 #include "core/server/hop.h"
+#include "core/server/mux.h"
 #include "core/server/proxied.h"
 #include "core/server/sinks.h"
 
@@ -294,6 +295,9 @@ void mc_request_lend(struct mc_request *r)
     c->lent_ready = c->io.ready & MC_WANT_WRITE;
     c->io.ready &= (uint8_t) ~MC_WANT_WRITE; /* set again by an event that comes meanwhile */
     c->lent = true;
+    if (c->on) {
+        c->on->shared = true;
+    }
     r->loan = MC_LOAN_LENT;
 }
 

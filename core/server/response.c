@@ -85,8 +85,10 @@ int mc_response_trailer(struct mc_request *r, struct mc_str name, struct mc_str 
     if (!usable(r) || !mc_field_name_ok(name) || !mc_field_value_ok(value)) {
         return MC_ERROR;
     }
-    bool chunks = p->state == MC_RESP_HEAD ? p->chunked : p->length < 0 && r->head.version > 0 && !r->is_head && !mc_status_bodyless(p->status);
-    if (!chunks || (r->hop && mc_request_version(r) == 10)) {
+    bool any = r->session->ops->any_trailers;
+    bool follow = p->state == MC_RESP_HEAD ? p->chunked || (any && !p->bodyless)
+                                           : (any || p->length < 0) && r->head.version > 0 && !r->is_head && !mc_status_bodyless(p->status);
+    if (!follow || (r->hop && mc_request_version(r) == 10)) {
         return MC_DECLINED;
     }
     if (mc_fields_add(&p->trailers, &r->arena, name, value) != MC_OK) {

@@ -360,10 +360,17 @@ static bool awaits_body(const struct mc_request *r)
     return asked && mc_body_has_room(r);
 }
 
-/* A loop handler with its whole body is at work: all that may still come is the next request, or the client's end. */
-static bool client_left(struct mc_conn *c)
+/* A loop handler is at work. With its whole body all that may still come is the next request, or the client's end; before, only the end of both
+ * directions tells, since what comes first is not read while there is no room for it. */
+static bool client_left(struct mc_conn *c, bool whole)
 {
     const struct mc_inbuf *in = &c->session.in;
+    if ((c->io.ready & MC_READY_HUP) && !c->lingering) {
+        return true;
+    }
+    if (!whole) {
+        return false;
+    }
     while (c->io.ready & MC_READY_ERROR) {
         if (in->data && in->len == in->cap && in->pos <= in->keep) {
             return false;
@@ -380,7 +387,7 @@ static bool client_left(struct mc_conn *c)
 static int wait_for_filter(struct mc_conn *c, struct mc_request *r)
 {
     int out = mc_conn_flush(c);
-    if (out == MC_ERROR || (r->head.framing == MC_BODY_NONE && client_left(c))) {
+    if (out == MC_ERROR || client_left(c, r->head.framing == MC_BODY_NONE)) {
         return MC_ERROR;
     }
     bool progress = c->progress;
@@ -395,7 +402,7 @@ static int step_run(struct mc_conn *c)
         return finished(c);
     }
     if (r->state == MC_REQ_QUEUED) {
-        if (r->hop && client_left(c)) {
+        if (r->hop && client_left(c, true)) {
             return MC_ERROR;
         }
         return mc_conn_wait(c, 0, false);
@@ -445,7 +452,7 @@ static int step_run(struct mc_conn *c)
             return MC_ERROR;
         }
     }
-    if (!mc_request_blocking(r) && r->body.complete && !r->resp.switched && client_left(c)) {
+    if (!mc_request_blocking(r) && !r->resp.switched && client_left(c, r->body.complete)) {
         return MC_ERROR;
     }
     bool progress = c->progress;

@@ -66,8 +66,6 @@ void mc_call_failed(struct mc_call *c, enum mc_call_fault fault, const char *wha
 void mc_call_fail(struct mc_call *c, enum mc_call_fault fault, const char *fmt, ...) MC_PRINTF(3, 4);
 /* A reply with a status that retry_on names: true: another peer is asked now. */
 bool mc_call_try_another(struct mc_call *c);
-/* Something for the error log. */
-void mc_call_tell(const struct mc_call *c, enum mc_log_level level, const char *what, const char *then);
 /* Close the connection, if there is one; the peer is told how it went. */
 void mc_call_drop(struct mc_call *c, enum mc_peer_result how);
 void mc_call_let_go(struct mc_call *c, enum mc_peer_result how); /* the peer only */

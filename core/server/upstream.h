@@ -7,6 +7,7 @@
 #ifndef MC_SERVER_UPSTREAM_H
 #define MC_SERVER_UPSTREAM_H
 
+#include "core/base/log.h"
 #include "core/http/gateway.h"
 #include "core/server/peers.h"
 
@@ -105,6 +106,8 @@ void mc_call_more(struct mc_call *c);
 void mc_call_resume(struct mc_call *c);
 /* Nobody wants the reply any more: the connection is closed. Harmless when the call is over or was never started. */
 void mc_call_cancel(struct mc_call *c);
+/* Something for the error log: what was wrong, and what comes of it. */
+void mc_call_tell(const struct mc_call *c, enum mc_log_level level, const char *what, const char *then);
 static inline bool mc_call_running(const struct mc_call *c) { return c->running; }
 
 /* ---- retries, as a pure function ---- */

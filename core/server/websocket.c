@@ -1,5 +1,5 @@
 /* WebSockets of loop handlers (contract: websocket.h): the bytes of a tunnel to whole messages and back. Holds at most one message a connection; compresses
- * each message by itself, so no connection owns a compressor. Worker side, on the loop. */
+ * each message by itself, so no connection owns a compressor unless websocket_context_takeover says so. Worker side, on the loop. */
 #include "core/server/websocket.h"
 
 #include "core/base/module.h"
@@ -11,7 +11,8 @@
 #include <string.h>
 
 enum {
-    SMALL = 64,         /* messages below this are not worth compressing */
+    SMALL = 64,         /* messages below this are not worth compressing, */
+    SMALL_KEPT = 16,    /* or this, when they may refer to others */
     GROW = 4096,
     REASON_MAX = 123,
     SPARES = 16,        /* inflaters that wait for a message */
@@ -27,6 +28,7 @@ struct mc_ws {
     struct mc_utf8 utf8;
     uint8_t state;
     bool deflate, text, whole; /* whole: a message waits to be taken */
+    bool keep_out, keep_in;    /* contexts: of our messages, of the client's */
     bool pinged;               /* and nothing has come since */
     unsigned code;             /* 0: nobody has closed yet */
     char reason[REASON_MAX];
@@ -36,7 +38,8 @@ struct mc_ws {
     char *buf;                 /* the message, when it does not lie in `in` as a whole */
     size_t n, cap;
     struct mc_ws_message message;
-    void *inflater;            /* in the middle of a compressed message */
+    void *inflater;            /* in the middle of a compressed message, or keep_in */
+    void *deflater;            /* keep_out */
     uint64_t heard;            /* ms, when bytes came last */
     struct mc_timer timer;
 };
@@ -86,20 +89,24 @@ static void put_close(struct mc_ws *ws, unsigned code, struct mc_str reason)
 }
 
 /* All of the message, compressed; NULL: it is not worth it. */
-static char *compress(const void *p, size_t n, size_t *size)
+static char *compress(struct mc_ws *ws, const void *p, size_t n, size_t *size)
 {
+    void **with = ws->keep_out ? &ws->deflater : &deflater;
     size_t cap = n;
-    char *out = n >= SMALL ? malloc(cap) : NULL;
-    if (out && deflater == NULL) {
-        deflater = coding->open(false);
+    char *out = n >= (ws->keep_out ? SMALL_KEPT : SMALL) ? malloc(cap) : NULL;
+    if (out && *with == NULL) {
+        *with = coding->open(false);
     }
-    if (out == NULL || deflater == NULL) {
+    if (out == NULL || *with == NULL) {
         free(out);
         return NULL;
     }
     struct mc_coding_io io = { .in = p, .in_n = n, .out = (unsigned char *) out, .out_n = cap };
-    coding->reset(deflater);
-    if (coding->run(deflater, &io, true) != MC_OK || cap - io.out_n < 4) { /* without room: it does not get smaller */
+    coding->reset(*with, ws->keep_out);
+    if (coding->run(*with, &io, true) != MC_OK || cap - io.out_n < 4) { /* without room: it does not get smaller */
+        if (ws->keep_out) {
+            coding->reset(*with, false); /* the client sees nothing of it, so what follows must not refer to it */
+        }
         free(out);
         return NULL;
     }
@@ -114,7 +121,7 @@ int mc_ws_send(struct mc_ws *ws, bool text, const void *p, size_t n)
     if (ws->state != OPEN) {
         return MC_ERROR;
     }
-    char *small = ws->deflate ? compress(p, n, &size) : NULL;
+    char *small = ws->deflate ? compress(ws, p, n, &size) : NULL;
     int rc = small ? put(ws, op, true, small, size) : put(ws, op, false, p, n);
     free(small);
     return rc;
@@ -226,7 +233,7 @@ static int inflate_piece(struct mc_ws *ws, struct mc_str data, bool last)
         if (ws->inflater == NULL) {
             return MC_WS_INTERNAL;
         }
-        coding->reset(ws->inflater);
+        coding->reset(ws->inflater, false);
     }
     for (;;) {
         if (grow(ws, GROW) != MC_OK) {
@@ -281,12 +288,17 @@ static int take_data(struct mc_ws *ws, const struct mc_ws_event *ev)
         ws->n = 0;
         ws->text = ev->op == MC_WS_TEXT;
         ws->utf8 = (struct mc_utf8) { .need = 0 };
+        if (ws->inflater) {
+            coding->reset(ws->inflater, true);
+        }
     }
     int rc = ev->compressed ? inflate_piece(ws, ev->data, ev->last) : plain_piece(ws, ev);
     if (rc != MC_OK || !ev->last) {
         return rc;
     }
-    give_back(ws);
+    if (!ws->keep_in) {
+        give_back(ws);
+    }
     if (ws->text && !mc_utf8_whole(&ws->utf8)) {
         return MC_WS_NOT_TEXT;
     }
@@ -435,6 +447,9 @@ static void fini(void *data)
     mc_timer_remove(loop_of(ws), &ws->timer);
     mc_list_remove(&ws->link);
     give_back(ws);
+    if (ws->deflater) {
+        coding->close(ws->deflater);
+    }
     drop_input(ws);
     free(ws->buf);
 }
@@ -465,8 +480,9 @@ static int agree(struct mc_ws *ws, struct mc_str subprotocol, const struct mc_fi
     struct mc_ws_deflate d;
     char accept[MC_WS_ACCEPT], text[MC_WS_EXTENSIONS_MAX];
     coding = coding ? coding : find_coding();
-    bool wanted = coding && mc_request_set(r)->websocket_deflate;
-    struct mc_str extensions = wanted ? mc_ws_negotiate(&r->head.fields, false, &d, text) : MC_STR_NONE;
+    const struct mc_values *set = mc_request_set(r);
+    bool wanted = coding && set->websocket_deflate;
+    struct mc_str extensions = wanted ? mc_ws_negotiate(&r->head.fields, set->websocket_context_takeover, &d, text) : MC_STR_NONE;
     if (extensions.n && d.bits_out < 15) { /* our one deflater has the largest window */
         extensions = MC_STR_NONE;
     }
@@ -482,6 +498,8 @@ static int agree(struct mc_ws *ws, struct mc_str subprotocol, const struct mc_fi
         }
     }
     ws->deflate = ws->reader.deflate = extensions.n > 0;
+    ws->keep_out = ws->deflate && d.keep_out;
+    ws->keep_in = ws->deflate && d.keep_in;
     return mc_response_switch(r, MC_STR("websocket"), &f);
 }
 

@@ -35,6 +35,7 @@ enum key {
     WSGI_RUN_ONCE,
     WSGI_FILE_WRAPPER,
     WSGI_EARLY_HINTS,
+    SEND_TRAILERS,
     WORKER_CLASS,
     KEYS
 };
@@ -65,6 +66,7 @@ static const char *const key_names[KEYS] = {
     [WSGI_RUN_ONCE] = "wsgi.run_once",
     [WSGI_FILE_WRAPPER] = "wsgi.file_wrapper",
     [WSGI_EARLY_HINTS] = "wsgi.early_hints",
+    [SEND_TRAILERS] = "gunicorn.http2.send_trailers",
     [WORKER_CLASS] = "monoceros.worker_class",
 };
 
@@ -426,21 +428,23 @@ static int set_body(PyObject *env, const struct mc_request *r, PyObject *input)
     return set(env, WSGI_INPUT, input);
 }
 
-static int set_protocol(PyObject *env, const struct mc_request *r)
+static int set_protocol(PyObject *env, const struct mc_request *r, PyObject *trailers)
 {
     unsigned version = mc_request_version(r);
-    return mc_likely(version == 11) ? 0 : set(env, SERVER_PROTOCOL, version == 10 ? http10 : http2);
+    if (mc_likely(version == 11))
+        return 0;
+    return set(env, SERVER_PROTOCOL, version == 10 ? http10 : http2) || (version == 20 && set(env, SEND_TRAILERS, trailers));
 }
 
-PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints, int *status)
+PyObject *mc_environ_new(struct mc_request *r, PyObject *input, const struct mc_calls *calls, int *status)
 {
     *status = MC_OK;
     PyObject *t = find_template(r), *env = t ? PyDict_Copy(t) : NULL;
     struct walk w = {.env = env, .r = r, .mount = script_name};
     if (!env)
         return NULL;
-    int rc = set_method(env, r->head.method) || set_peer(env, r) || set(env, WSGI_EARLY_HINTS, hints) || set_body(env, r, input) ||
-             (r->tls && mc_environ_tls_set(env, r)) || set_protocol(env, r) || (mc_request_peer(r)->family == AF_UNIX && set_host(env, r)) ||
+    int rc = set_method(env, r->head.method) || set_peer(env, r) || set(env, WSGI_EARLY_HINTS, calls->hints) || set_body(env, r, input) ||
+             (r->tls && mc_environ_tls_set(env, r)) || set_protocol(env, r, calls->trailers) || (mc_request_peer(r)->family == AF_UNIX && set_host(env, r)) ||
              set_fields(&w, status) || set_authority(env, r) || set_target(env, r, w.mount, status);
     if (rc != 0)
         Py_CLEAR(env);

@@ -92,7 +92,8 @@ int mc_environ_admit(struct mc_request *r, const struct mc_field *f, struct mc_s
 int mc_environ_init(struct mc_worker *w);
 void mc_environ_fini(void);
 /* The environ of r. input: NULL when the request has no body. NULL with *status > 0: answer that instead (no exception). */
-PyObject *mc_environ_new(struct mc_request *r, PyObject *input, PyObject *hints, int *status);
+struct mc_calls;
+PyObject *mc_environ_new(struct mc_request *r, PyObject *input, const struct mc_calls *calls, int *status);
 
 /* ---- environ_tls.c ---- */
 int mc_environ_tls_init(void); /* MC_OK, or MC_ERROR with an exception */
@@ -119,7 +120,7 @@ static inline bool mc_file_wrapper_check(PyObject *o)
 /* A real file behind it: MC_OK with a reference in *file and what is left of it; MC_DECLINED: iterate; MC_ERROR: exception. */
 int mc_file_wrapper_open(PyObject *o, struct mc_file **file, off_t *off, off_t *len);
 
-/* ---- responder.c: start_response, write, early hints ---- */
+/* ---- responder.c: start_response, write, early hints, trailers ---- */
 /* What a refused field is refused for, as an exception; item: what the app gave. MC_ERROR. */
 int mc_responder_refuse(struct mc_str name, struct mc_str value, PyObject *item);
 void mc_responder_dropped(struct mc_str name); /* a field of the connection: the server owns framing */
@@ -127,15 +128,16 @@ struct mc_responder {
     PyObject_HEAD struct mc_request *r; /* NULL: no request */
     PyObject *write;                    /* borrowed from mc_calls */
     PyObject *list;                     /* the app's header list: it may still change until the head goes out */
+    PyObject *trailers;                 /* a list of those that came before the head went out; NULL: none */
     PyObject *taken;                    /* borrowed: what of it was given to the response; held by the request's arena */
     bool called;                        /* start_response() succeeded */
     bool gone;                          /* an exception of ours tells that the client left */
 };
-/* The three functions that one app call gets, bound to one responder. */
+/* The functions that one app call gets, bound to one responder. */
 struct mc_calls {
     struct mc_calls *next;
     struct mc_responder *self;
-    PyObject *start, *write, *hints;
+    PyObject *start, *write, *hints, *trailers;
 };
 int mc_responder_init(void);
 struct mc_calls *mc_responder_take(struct mc_request *r);

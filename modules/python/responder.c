@@ -1,4 +1,4 @@
-/* start_response, write and wsgi.early_hints: three vectorcall functions bound to one responder, made once and used by request after request
+/* start_response, write, wsgi.early_hints and gunicorn.http2.send_trailers: functions bound to one responder, made once and used by request after request
  * unless an app keeps one. Checks what the app says and gives it to the response; the strings are held by the request's arena, because the
  * response (and the access log) point into them. Worker side, GIL held. */
 #include "modules/python/python.h"
@@ -183,6 +183,54 @@ static PyObject *start_response(PyObject *self, PyObject *const *args, Py_ssize_
     return respond((struct mc_responder *)self, v[0], v[1], v[2]);
 }
 
+/* ---- trailers ---- */
+
+/* Give those that wait to the response; some cannot have any (HEAD, 304). */
+static int take_trailers(struct mc_responder *self)
+{
+    struct mc_request *r = self->r;
+    PyObject *tuple = PySequence_Tuple(self->trailers);
+    Py_CLEAR(self->trailers);
+    if (!tuple || mc_interp_hold(r, tuple) != MC_OK)
+        return MC_ERROR;
+    for (Py_ssize_t i = 0; i < PyTuple_Size(tuple); i++) {
+        struct mc_str name, value;
+        PyObject *item = PyTuple_GetItem(tuple, i);
+        if (pair(r, item, &name, &value) != MC_OK)
+            return MC_ERROR;
+        if (!mc_field_name_ok(name) || !mc_field_value_ok(value))
+            return mc_responder_refuse(name, value, item);
+        int rc = mc_response_trailer(r, name, value);
+        if (rc == MC_DECLINED)
+            return MC_OK;
+        if (rc != MC_OK) {
+            PyErr_Format(PyExc_ValueError, "not a field that may stand behind a body: %R", item);
+            return MC_ERROR;
+        }
+    }
+    return MC_OK;
+}
+
+/* As Gunicorn has it: a list of (name, value), at any time before the body ends; each call adds. Before the head is out they wait, as it may change. */
+static PyObject *send_trailers(PyObject *o, PyObject *trailers)
+{
+    struct mc_responder *self = (struct mc_responder *)o;
+    if (!self->r) {
+        PyErr_SetString(PyExc_RuntimeError, "send_trailers() of a request that is over");
+        return NULL;
+    }
+    PyObject *list = self->trailers ? Py_NewRef(self->trailers) : PyList_New(0);
+    PyObject *all = list ? PySequence_InPlaceConcat(list, trailers) : NULL;
+    Py_XDECREF(list);
+    if (!all)
+        return NULL;
+    Py_XDECREF(self->trailers);
+    self->trailers = all;
+    if (mc_response_started(self->r) && take_trailers(self) != MC_OK)
+        return NULL;
+    return Py_NewRef(Py_None);
+}
+
 /* ---- the head, just before it goes out ---- */
 
 static bool unchanged(const struct mc_responder *self)
@@ -206,12 +254,17 @@ int mc_responder_commit(struct mc_responder *self)
         PyErr_SetString(PyExc_AssertionError, "the app sends a body but has not called start_response()");
         return MC_ERROR;
     }
-    if (mc_response_started(r) || unchanged(self))
+    if (mc_response_started(r))
         return MC_OK;
-    if (mc_response_begin(r, r->resp.status, r->resp.reason) == MC_OK)
-        return take_fields(self);
-    mc_responder_lost(self);
-    return MC_ERROR;
+    if (!unchanged(self)) {
+        if (mc_response_begin(r, r->resp.status, r->resp.reason) != MC_OK) {
+            mc_responder_lost(self);
+            return MC_ERROR;
+        }
+        if (take_fields(self) != MC_OK)
+            return MC_ERROR;
+    }
+    return mc_likely(!self->trailers) ? MC_OK : take_trailers(self);
 }
 
 void mc_responder_lost(struct mc_responder *self)
@@ -278,10 +331,12 @@ static PyObject *early_hints(PyObject *o, PyObject *headers)
 static PyMethodDef def_start = {"start_response", (PyCFunction)(void (*)(void))start_response, METH_FASTCALL | METH_KEYWORDS, NULL};
 static PyMethodDef def_write = {"write", write_body, METH_O, NULL};
 static PyMethodDef def_hints = {"early_hints", early_hints, METH_O, NULL};
+static PyMethodDef def_trailers = {"send_trailers", send_trailers, METH_O, NULL};
 
 static void responder_dealloc(PyObject *self)
 {
     Py_CLEAR(((struct mc_responder *)self)->list);
+    Py_CLEAR(((struct mc_responder *)self)->trailers);
     mc_interp_free(self);
 }
 
@@ -300,6 +355,7 @@ static void calls_free(struct mc_calls *c)
     Py_XDECREF(c->start);
     Py_XDECREF(c->write);
     Py_XDECREF(c->hints);
+    Py_XDECREF(c->trailers);
     Py_XDECREF((PyObject *)c->self);
     free(c);
 }
@@ -316,7 +372,8 @@ static struct mc_calls *calls_new(void)
     c->start = self ? PyCFunction_NewEx(&def_start, self, NULL) : NULL;
     c->write = c->start ? PyCFunction_NewEx(&def_write, self, NULL) : NULL;
     c->hints = c->write ? PyCFunction_NewEx(&def_hints, self, NULL) : NULL;
-    if (c->hints) {
+    c->trailers = c->hints ? PyCFunction_NewEx(&def_trailers, self, NULL) : NULL;
+    if (c->trailers) {
         c->self->write = c->write;
         return c;
     }
@@ -348,7 +405,8 @@ void mc_responder_put(struct mc_calls *c)
     self->taken = NULL;
     self->called = self->gone = false;
     Py_CLEAR(self->list);
-    if (mc_unlikely(Py_REFCNT(c->start) > 1 || Py_REFCNT(c->write) > 1 || Py_REFCNT(c->hints) > 1)) {
+    Py_CLEAR(self->trailers);
+    if (mc_unlikely(Py_REFCNT(c->start) > 1 || Py_REFCNT(c->write) > 1 || Py_REFCNT(c->hints) > 1 || Py_REFCNT(c->trailers) > 1)) {
         calls_free(c);
         return;
     }

@@ -318,7 +318,7 @@ static int call_app(struct call *c, PyObject *app, PyObject *env)
 
 static PyObject *make_environ(struct call *c, PyObject *input, int *status)
 {
-    PyObject *env = mc_environ_new(c->r, input, c->calls->hints, status);
+    PyObject *env = mc_environ_new(c->r, input, c->calls, status);
     if (mc_unlikely(c->r->head.upgrade) && env && mc_hub_greenlet()) {
         c->socket = mc_socket_new(c->r, env);
         if (!c->socket)

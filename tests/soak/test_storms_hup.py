@@ -20,7 +20,7 @@ def test_a_reload_every_second(monoceros, load, worker_class, tmp_path):
     site = storms.Site(monoceros, worker_class, tmp_path, count=3).start()
     new, kept, slow = clients = site.storm.crowd(load, site, each=4)
     storms.answered(clients, 20)
-    before = storms.facts(site)
+    before = storms.at_rest(site)
     seconds = int(30 * SCALE)
     for number in range(seconds):
         second = time.monotonic() + 1
@@ -44,7 +44,7 @@ def test_signals_without_end(monoceros, load, worker_class, tmp_path):
     site = storms.Site(monoceros, worker_class, tmp_path).start(expect_errors=True)
     clients = site.storm.crowd(load, site)
     storms.answered(clients, 20)
-    before = storms.facts(site)
+    before = storms.at_rest(site)
     sent, ending = 0, set()                             # a second TERM would be harsher, and lose
     while sent < 10000 * SCALE:
         for _ in range(dice.randrange(1, 50)):

@@ -1,4 +1,4 @@
-/* The content coding gzip (RFC 9110 §8.4.1.3) by zlib, and single messages as raw DEFLATE (RFC 7692). Worker side, on any thread. */
+/* The content coding gzip (RFC 9110 §8.4.1.3) by zlib, and messages as raw DEFLATE (RFC 7692). Worker side, on any thread. */
 #include "core/base/module.h"
 #include "core/server/coding.h"
 
@@ -84,13 +84,15 @@ static void *open_message(bool inflates)
     return NULL;
 }
 
-static void reset_message(void *stream)
+static void reset_message(void *stream, bool keep)
 {
     struct message *m = stream;
     m->tail = 0;
-    if (m->inflates)
+    if (m->inflates && keep)
+        inflateResetKeep(&m->z); /* the window stays */
+    else if (m->inflates)
         inflateReset(&m->z);
-    else
+    else if (!keep)
         deflateReset(&m->z);
 }
 
@@ -119,7 +121,7 @@ static int inflate_some(struct message *m, struct mc_coding_io *io)
             return MC_AGAIN;
         int rc = pass(m, io, Z_SYNC_FLUSH);
         if (rc == Z_STREAM_END)
-            inflateReset(&m->z);
+            inflateResetKeep(&m->z);
         else if (rc != Z_OK && rc != Z_BUF_ERROR)
             return MC_ERROR;
         if (io->out_n == 0)

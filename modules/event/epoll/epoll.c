@@ -91,7 +91,7 @@ static uint8_t to_bits(uint32_t events)
     if (events & EPOLLRDHUP)
         bits |= MC_WANT_READ | MC_READY_ERROR;
     if (events & (EPOLLERR | EPOLLHUP))
-        bits |= MC_WANT_READ | MC_WANT_WRITE | MC_READY_ERROR;
+        bits |= MC_WANT_READ | MC_WANT_WRITE | MC_READY_ERROR | MC_READY_HUP;
     return (uint8_t)bits;
 }
 

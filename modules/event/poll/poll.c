@@ -75,7 +75,9 @@ static struct pollfd question(const struct mc_io *io)
         events |= io->level ? POLLIN : POLLIN | POLLRDHUP;
     if (want & MC_WANT_WRITE)
         events |= POLLOUT;
-    return (struct pollfd){.fd = events ? io->fd : -1, .events = events};
+    /* That the peer is gone is told without being asked for, once. */
+    bool asked = events || (!io->level && io->want && !(io->ready & MC_READY_HUP));
+    return (struct pollfd){.fd = asked ? io->fd : -1, .events = events};
 }
 
 static uint8_t to_bits(int events)
@@ -88,7 +90,7 @@ static uint8_t to_bits(int events)
     if (events & POLLRDHUP)
         bits |= MC_WANT_READ | MC_READY_ERROR;
     if (events & (POLLERR | POLLHUP | POLLNVAL))
-        bits |= MC_WANT_READ | MC_WANT_WRITE | MC_READY_ERROR;
+        bits |= MC_WANT_READ | MC_WANT_WRITE | MC_READY_ERROR | MC_READY_HUP;
     return (uint8_t)bits;
 }
 

@@ -6,56 +6,63 @@
 #include "core/http/chunk.h"
 
 #include <stdlib.h>
-#include <sys/random.h>
 
-enum { FIELD_COST = 32 /* RFC 9113 6.5.2 */, BOMB = 4 /* times the limit: the connection ends */, TEXT_MAX = 64 << 20 };
+enum { FIELD_COST = 32 /* RFC 9113 6.5.2 */, BOMB = 4 /* times the limit: the connection ends */, FIELDS_FEW = 32, TEXT_SHORT = 496 };
 
 void mc_http2_head_begin(struct mc_http2 *h)
 {
-    mc_http2_head_free(h); /* idle connections hold no memory for it */
-    mc_sb_init(&h->head.text, TEXT_MAX);
+    mc_http2_head_free(h);
     h->head.n = 0;
-    h->head.size = 0;
+    h->head.text_n = h->head.size = 0;
     h->head.status = 0;
     h->head.continuations = 0;
 }
 
+/* Idle connections hold no memory for it. */
 void mc_http2_head_free(struct mc_http2 *h)
 {
-    mc_sb_fini(&h->head.text);
-    free(h->head.v);
+    mc_small_put(h->head.text);
+    mc_small_put(h->head.v);
+    h->head.text = NULL;
     h->head.v = NULL;
+    h->head.text_cap = 0;
     h->head.cap = 0;
 }
 
-static int grow(struct mc_http2 *h)
+static int grow(struct mc_http2 *h, size_t text)
 {
-    uint32_t cap = h->head.cap ? h->head.cap * 2 : 32;
-    void *v = realloc(h->head.v, cap * sizeof(*h->head.v));
+    uint32_t cap = h->head.n < h->head.cap ? h->head.cap : h->head.cap ? h->head.cap * 2 : FIELDS_FEW;
+    size_t text_cap = h->head.text_cap ? h->head.text_cap : TEXT_SHORT;
+    while (text_cap < h->head.text_n + text)
+        text_cap *= 2;
+    void *v = cap == h->head.cap ? h->head.v : mc_small_resize(h->head.v, cap * sizeof(*h->head.v));
     if (!v)
         return MC_ERROR;
     h->head.v = v;
     h->head.cap = cap;
+    void *p = text_cap == h->head.text_cap ? h->head.text : mc_small_resize(h->head.text, text_cap);
+    if (!p)
+        return MC_ERROR;
+    h->head.text = p;
+    h->head.text_cap = text_cap;
     return MC_OK;
 }
 
 int mc_http2_head_add(struct mc_http2 *h, struct mc_str name, struct mc_str value)
 {
-    h->head.size += name.n + value.n + FIELD_COST;
+    size_t n = name.n + value.n;
+    h->head.size += n + FIELD_COST;
     if (h->head.size > h->list_max || h->head.n > h->limits.fields + 4) { /* with the pseudo-header fields */
         h->head.status = 431;
         return h->head.size > BOMB * h->list_max ? MC_ERROR : MC_OK;
     }
-    if (h->head.n == h->head.cap && grow(h) != MC_OK) {
+    if ((h->head.n == h->head.cap || h->head.text_cap - h->head.text_n < n) && grow(h, n) != MC_OK) {
         h->head.status = 503;
         return MC_OK;
     }
-    mc_sb_add(&h->head.text, name.p, name.n);
-    mc_sb_add(&h->head.text, value.p, value.n);
-    if (h->head.text.bad)
-        h->head.status = 503;
-    h->head.v[h->head.n].name = (uint32_t)name.n;
-    h->head.v[h->head.n++].value = (uint32_t)value.n;
+    memcpy(mempcpy(h->head.text + h->head.text_n, name.p, name.n), value.p, value.n);
+    h->head.text_n += n;
+    h->head.v[h->head.n++] = (struct mc_http2_lengths){(uint32_t)name.n, (uint32_t)value.n};
     return MC_OK;
 }
 
@@ -150,7 +157,7 @@ static int put_line(struct mc_request *r, const struct pseudo *p)
 
 static int split(struct mc_http2 *h, struct mc_request *r, struct pseudo *p)
 {
-    struct mc_str all = mc_arena_dup(&r->arena, (struct mc_str){h->head.text.p, h->head.text.n});
+    struct mc_str all = mc_arena_dup(&r->arena, (struct mc_str){h->head.text, h->head.text_n});
     const char *at = all.p;
     if (!all.p)
         return 503;
@@ -174,7 +181,7 @@ static int gather(struct mc_http2 *h, struct mc_request *r, struct pseudo *p)
         return 503;
     int rc = split(h, r, p);
     if (!rc && p->protocol.n)
-        p->method = MC_STR("GET"); /* see switches() */
+        p->method = MC_STR("GET"); /* see tunnel.c */
     if (!rc)
         rc = put_line(r, p); /* the log wants it, whatever comes next */
     if (!rc)
@@ -186,29 +193,6 @@ static int gather(struct mc_http2 *h, struct mc_request *r, struct pseudo *p)
         f->n--;
     }
     return rc ? rc : join_cookies(r);
-}
-
-/* Extended CONNECT (RFC 8441) is what HTTP/1.1 says with GET and Upgrade, so handlers are told that; mc_response_switch() answers it with 200. */
-static int switches(struct mc_request *r, struct mc_str protocol)
-{
-    struct mc_fields *f = &r->head.fields;
-    if (!mc_field_name_ok(protocol)) /* a token, too */
-        return 400;
-    if (mc_fields_add(f, &r->arena, MC_STR("upgrade"), protocol) != MC_OK || mc_fields_add(f, &r->arena, MC_STR("connection"), MC_STR("upgrade")) != MC_OK)
-        return 503;
-    r->head.upgrade = true;
-    if (!mc_str_eq_nocase(protocol, MC_STR("websocket")) || mc_fields_find(f, MC_STR("sec-websocket-key")))
-        return MC_OK;
-    /* RFC 6455 wants a nonce, against caches that do not know of WebSockets; there is none in HTTP/2. */
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    unsigned char nonce[21];
-    char *key = mc_arena_alloc(&r->arena, 24);
-    if (!key || getrandom(nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
-        return 503;
-    for (size_t i = 0; i < sizeof(nonce); i++)
-        key[i] = digits[nonce[i] & 63];
-    memcpy(key + sizeof(nonce), "A==", 3); /* 16 bytes end so */
-    return mc_fields_add(f, &r->arena, MC_STR("sec-websocket-key"), (struct mc_str){key, 24}) == MC_OK ? MC_OK : 503;
 }
 
 /* RFC 9113 8.3.1: a path unless the method is CONNECT; what is said of the body must fit the frames. */
@@ -223,7 +207,7 @@ static int check(struct mc_http2_stream *st, const struct pseudo *p)
         return 400;
     int rc = mc_head_check(&st->h->limits, !st->ended && p->protocol.n == 0, &r->head);
     if (!rc && p->protocol.n)
-        rc = switches(r, p->protocol);
+        rc = mc_http2_tunnel_ask(r, p->protocol);
     if (rc)
         return rc;
     r->uri = r->head.uri;
@@ -248,10 +232,10 @@ static int believe_scheme(struct mc_request *r, const struct pseudo *p)
 
 static struct mc_http2_stream *add_stream(struct mc_http2 *h, int32_t id, bool ended)
 {
-    struct mc_http2_stream *st = calloc(1, sizeof(*st));
+    struct mc_http2_stream *st = mc_small_get(sizeof(*st));
     struct mc_session *s = st ? h->s->stream_new(h->s) : NULL;
     if (!s) {
-        free(st);
+        mc_small_put(st);
         return NULL;
     }
     *st = (struct mc_http2_stream){.h = h, .s = s, .id = id, .ended = ended};
@@ -308,12 +292,12 @@ int mc_http2_head_trailers(struct mc_http2 *h, struct mc_http2_stream *st)
         return MC_ERROR;
     if (h->head.n == 0)
         return MC_OK;
-    st->trailers = malloc(lengths + h->head.text.n);
+    st->trailers = malloc(lengths + h->head.text_n);
     if (!st->trailers)
         return MC_ERROR;
-    memcpy(mempcpy(st->trailers, h->head.v, lengths), h->head.text.p, h->head.text.n);
+    memcpy(mempcpy(st->trailers, h->head.v, lengths), h->head.text, h->head.text_n);
     st->trailers_n = h->head.n;
-    st->trailers_text = h->head.text.n;
+    st->trailers_text = h->head.text_n;
     return MC_OK;
 }
 

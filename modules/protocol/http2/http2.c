@@ -170,6 +170,34 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
 
 /* ---- the session */
 
+/* Each stream of nghttp2's takes and gives back a dozen small pieces. */
+static void *take(size_t n, void *user)
+{
+    (void)user;
+    return mc_small_get(n);
+}
+
+static void *take_zeroed(size_t k, size_t n, void *user)
+{
+    size_t all;
+    (void)user;
+    return __builtin_mul_overflow(k, n, &all) ? NULL : mc_small_zero(all);
+}
+
+static void *resize(void *p, size_t n, void *user)
+{
+    (void)user;
+    return mc_small_resize(p, n);
+}
+
+static void give_back(void *p, void *user)
+{
+    (void)user;
+    mc_small_put(p);
+}
+
+static nghttp2_mem memory = {.malloc = take, .free = give_back, .calloc = take_zeroed, .realloc = resize};
+
 static nghttp2_session_callbacks *callbacks(void)
 {
     nghttp2_session_callbacks *cb;
@@ -198,7 +226,7 @@ static int make_session(struct mc_http2 *h)
         nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX); /* flood.c counts them, those that we reset too */
         nghttp2_option_set_max_continuations(option, (size_t)h->s->set->http2_max_continuations + 1);
         nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
-        rc = nghttp2_session_server_new2(&h->ng, cb, h, option) == 0 ? MC_OK : MC_ERROR;
+        rc = nghttp2_session_server_new3(&h->ng, cb, h, option, &memory) == 0 ? MC_OK : MC_ERROR;
     }
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cb);
@@ -256,7 +284,6 @@ static int open_session(struct mc_session *s)
     h->list_max = (size_t)s->set->http2_max_header_list_size;
     h->streams_max = (uint32_t)s->set->http2_max_concurrent_streams;
     mc_list_init(&h->streams);
-    mc_sb_init(&h->head.text, 1);
     mc_http2_flood_init(h);
     if (make_session(h) == MC_OK && say_settings(h) == MC_OK)
         return MC_OK;

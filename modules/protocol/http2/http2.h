@@ -4,6 +4,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/small.h"
 #include "core/http/protocol.h"
 
 #include <nghttp2/nghttp2.h>
@@ -36,7 +37,8 @@ struct mc_http2 {
     bool over;               /* ended by us: nothing more is read */
     /* The header block that is arriving; there is but one at a time. */
     struct {
-        struct mc_sb text;   /* names and values, back to back */
+        char *text;          /* names and values, back to back */
+        size_t text_n, text_cap;
         struct mc_http2_lengths *v;
         uint32_t n, cap;
         size_t size;         /* as SETTINGS_MAX_HEADER_LIST_SIZE counts */
@@ -102,6 +104,12 @@ int mc_http2_head_trailers(struct mc_http2 *h, struct mc_http2_stream *st);
 /* They belong to the request now: those that may stand there. MC_OK or a status. */
 int mc_http2_head_take_trailers(struct mc_http2_stream *st);
 void mc_http2_head_free(struct mc_http2 *h);
+
+/* ---- tunnel.c: extended CONNECT, and the handshake of WebSockets */
+/* The request asks for a tunnel of this protocol: MC_OK or a status. */
+int mc_http2_tunnel_ask(struct mc_request *r, struct mc_str protocol);
+/* Has who answers it with these fields (NULL: none) read the request? */
+bool mc_http2_tunnel_accepted(const struct mc_request *r, const struct mc_fields *answer);
 
 /* ---- stream.c: the codec of a stream's session */
 extern const struct mc_protocol_ops mc_http2_stream_ops;

@@ -130,18 +130,19 @@ static void reset(struct mc_http2_stream *st, uint32_t code)
 /* A record whose n bytes are here: a head, or trailers. */
 static int take_fields(struct mc_http2_stream *st, const struct mc_http2_record *rec)
 {
-    char *text = malloc((size_t)rec->n + 1);
+    const struct mc_seg *g = st->raw.head;
+    bool head = rec->kind == MC_RECORD_HEAD, whole = head && rec->n > 0 && g->kind == MC_SEG_MEM && (uint64_t)(g->last - g->pos) >= rec->n;
+    char *copy = whole ? NULL : malloc((size_t)rec->n + 1);
     int rc = MC_ERROR;
-    if (text && peek(&st->raw, text, (size_t)rec->n) == MC_OK) {
-        mc_chain_consume(&st->raw, (off_t)rec->n);
-        rc = rec->kind == MC_RECORD_HEAD ? encode_head(st, rec, text) : MC_OK;
-    }
-    if (rc == MC_OK && rec->kind == MC_RECORD_DATA) {
-        st->tail = text;
+    if (whole || (copy && peek(&st->raw, copy, (size_t)rec->n) == MC_OK))
+        rc = head ? encode_head(st, rec, whole ? (const char *)g->pos : copy) : MC_OK;
+    mc_chain_consume(&st->raw, (off_t)rec->n);
+    if (rc == MC_OK && !head) {
+        st->tail = copy;
         st->tail_n = (size_t)rec->n;
-        text = NULL;
+        copy = NULL;
     }
-    free(text);
+    free(copy);
     return rc;
 }
 

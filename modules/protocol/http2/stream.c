@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+enum { ONE_GO = 8192 };
+
 static int open_session(struct mc_session *s)
 {
     (void)s;
@@ -92,21 +94,54 @@ static size_t fields_size(const struct mc_fields *f)
     return n;
 }
 
-static int put_field(struct mc_session *s, struct mc_str name, struct mc_str value)
+/* A record with fields is written in one go where a block holds it. */
+struct pen {
+    struct mc_chain *out;
+    unsigned char *w; /* NULL: piece by piece */
+    size_t n;
+    bool failed;
+};
+
+static void write_bytes(struct pen *p, const void *from, size_t n)
 {
-    struct mc_http2_lengths l = {(uint32_t)name.n, (uint32_t)value.n};
-    if (mc_chain_add(&s->out, &l, sizeof(l)) != MC_OK || mc_chain_add(&s->out, name.p, name.n) != MC_OK)
-        return MC_ERROR;
-    return mc_chain_add(&s->out, value.p, value.n);
+    if (n == 0)
+        return;
+    if (p->w)
+        p->w = mempcpy(p->w, from, n);
+    else if (!p->failed)
+        p->failed = mc_chain_add(p->out, from, n) != MC_OK;
 }
 
-static int put_fields(struct mc_session *s, const struct mc_fields *f)
+static struct pen begin_record(struct mc_session *s, struct mc_http2_record rec)
 {
-    for (uint32_t i = 0; f && i < f->n; i++) {
-        if (put_field(s, f->v[i].name, f->v[i].value) != MC_OK)
-            return MC_ERROR;
+    struct pen p = {.out = &s->out, .n = sizeof(rec) + (size_t)rec.n};
+    if (p.n <= ONE_GO) {
+        p.w = mc_chain_reserve(p.out, p.n);
+        p.failed = !p.w;
     }
-    return MC_OK;
+    write_bytes(&p, &rec, sizeof(rec));
+    return p;
+}
+
+static void write_field(struct pen *p, struct mc_str name, struct mc_str value)
+{
+    struct mc_http2_lengths l = {(uint32_t)name.n, (uint32_t)value.n};
+    write_bytes(p, &l, sizeof(l));
+    write_bytes(p, name.p, name.n);
+    write_bytes(p, value.p, value.n);
+}
+
+static void write_fields(struct pen *p, const struct mc_fields *f)
+{
+    for (uint32_t i = 0; f && i < f->n; i++)
+        write_field(p, f->v[i].name, f->v[i].value);
+}
+
+static int end_record(struct pen *p)
+{
+    if (p->w)
+        mc_chain_commit(p->out, p->n);
+    return p->failed ? MC_ERROR : MC_OK;
 }
 
 /* ---- out */
@@ -114,9 +149,9 @@ static int put_fields(struct mc_session *s, const struct mc_fields *f)
 static int interim(struct mc_request *r, int status, const struct mc_fields *fields)
 {
     struct mc_session *s = r->session;
-    if (put_record(s, (struct mc_http2_record){.kind = MC_RECORD_HEAD, .status = (uint16_t)status, .n = fields_size(fields)}) != MC_OK)
-        return MC_ERROR;
-    return put_fields(s, fields);
+    struct pen p = begin_record(s, (struct mc_http2_record){.kind = MC_RECORD_HEAD, .status = (uint16_t)status, .n = fields_size(fields)});
+    write_fields(&p, fields);
+    return end_record(&p);
 }
 
 /* The value of Server, or nothing. */
@@ -156,9 +191,10 @@ static int no_tunnel(struct mc_request *r)
     resp->chunked = resp->direct = false;
     struct mc_http2_record rec = {.kind = MC_RECORD_HEAD, .status = 501, .flags = MC_RECORD_LAST};
     rec.n = s->date ? field_size(MC_STR("date"), (struct mc_str){s->date, MC_HTTP_DATE_LEN}) : 0;
-    if (put_record(s, rec) != MC_OK)
-        return MC_ERROR;
-    return s->date ? put_field(s, MC_STR("date"), (struct mc_str){s->date, MC_HTTP_DATE_LEN}) : MC_OK;
+    struct pen p = begin_record(s, rec);
+    if (s->date)
+        write_field(&p, MC_STR("date"), (struct mc_str){s->date, MC_HTTP_DATE_LEN});
+    return end_record(&p);
 }
 
 static int head(struct mc_request *r, const void *p, size_t n, bool last)
@@ -177,9 +213,15 @@ static int head(struct mc_request *r, const void *p, size_t n, bool last)
     rec.n += server.n ? field_size(MC_STR("server"), server) : 0;
     rec.n += date.n ? field_size(MC_STR("date"), date) : 0;
     rec.n += number.n ? field_size(MC_STR("content-length"), number) : 0;
-    if (put_record(s, rec) != MC_OK || (server.n && put_field(s, MC_STR("server"), server) != MC_OK) ||
-        (date.n && put_field(s, MC_STR("date"), date) != MC_OK) || put_fields(s, &resp->fields) != MC_OK ||
-        (number.n && put_field(s, MC_STR("content-length"), number) != MC_OK))
+    struct pen pen = begin_record(s, rec);
+    if (server.n)
+        write_field(&pen, MC_STR("server"), server);
+    if (date.n)
+        write_field(&pen, MC_STR("date"), date);
+    write_fields(&pen, &resp->fields);
+    if (number.n)
+        write_field(&pen, MC_STR("content-length"), number);
+    if (end_record(&pen) != MC_OK)
         return MC_ERROR;
     return over || (n == 0 && !last) ? MC_OK : body(r, p, n, last);
 }
@@ -196,7 +238,9 @@ static int put_end(struct mc_request *r)
         rec.flags |= MC_RECORD_TRAILERS;
         rec.n = fields_size(&resp->trailers);
     }
-    return put_record(s, rec) == MC_OK ? put_fields(s, resp->trailers.n ? &resp->trailers : NULL) : MC_ERROR;
+    struct pen p = begin_record(s, rec);
+    write_fields(&p, &resp->trailers);
+    return end_record(&p);
 }
 
 /* Our side of a tunnel is closed already. On the loop. */
@@ -241,7 +285,7 @@ static int switch_to(struct mc_request *r, struct mc_str upgrade, const struct m
     struct mc_http2_stream *st = s->proto;
     struct mc_fields kept = {.n = 0};
     (void)upgrade;
-    if (!st->tunnel || st->r != r || st->step != MC_H2_WAIT)
+    if (!st->tunnel || st->r != r || st->step != MC_H2_WAIT || !mc_http2_tunnel_accepted(r, fields))
         return MC_ERROR;
     for (uint32_t i = 0; fields && i < fields->n; i++) {
         const struct mc_field *f = &fields->v[i];
@@ -251,7 +295,11 @@ static int switch_to(struct mc_request *r, struct mc_str upgrade, const struct m
     struct mc_str server = server_tokens(r);
     struct mc_http2_record rec = {.kind = MC_RECORD_HEAD, .status = 200};
     rec.n = fields_size(&kept) + (server.n ? field_size(MC_STR("server"), server) : 0);
-    if (put_record(s, rec) != MC_OK || (server.n && put_field(s, MC_STR("server"), server) != MC_OK) || put_fields(s, &kept) != MC_OK)
+    struct pen p = begin_record(s, rec);
+    if (server.n)
+        write_field(&p, MC_STR("server"), server);
+    write_fields(&p, &kept);
+    if (end_record(&p) != MC_OK)
         return MC_ERROR;
     r->resp.direct = false;
     st->step = MC_H2_BODY;
@@ -291,7 +339,7 @@ static void close_session(struct mc_session *s)
     mc_chain_fini(&st->body);
     free(st->trailers);
     free(st->tail);
-    free(st);
+    mc_small_put(st);
     s->proto = NULL;
 }
 
@@ -306,4 +354,5 @@ const struct mc_protocol_ops mc_http2_stream_ops = {
     .switch_to = switch_to,
     .finish = finish,
     .close = close_session,
+    .any_trailers = true,
 };

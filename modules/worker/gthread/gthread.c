@@ -8,6 +8,7 @@
  * `hold` is the loop's ownership in one word: epoch << 1, plus 1 while the leader is inside a call (only then it may be taken); 0 = free.
  * Knows nothing of HTTP, nothing of Python. Worker side. */
 #include "core/base/clock.h"
+#include "core/base/small.h"
 #include "core/os/fd.h"
 #include "core/server/conn.h"
 
@@ -238,6 +239,7 @@ static void thread_main(void *arg)
         lead(g, mine);
     }
     mc_block_trim();
+    mc_small_trim();
     pthread_mutex_lock(&g->lock);
     g->alive--;
     pthread_cond_signal(&g->left);

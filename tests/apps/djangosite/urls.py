@@ -7,6 +7,7 @@ from djangosite import views
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", views.index),
+    path("gate", views.gate),
     path("upload", views.upload),
     path("upload-form", views.upload_form),
     path("stream", views.stream),

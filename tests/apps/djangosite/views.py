@@ -1,4 +1,6 @@
 import hashlib
+import os
+import time
 
 from django.http import FileResponse, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
@@ -8,6 +10,15 @@ from django.views.decorators.http import condition
 
 def index(request):
     return HttpResponse("<h1>A Django site</h1>")
+
+
+def gate(request):
+    """Holds its thread until the file GATE is there."""
+    for _ in range(3000):
+        if os.path.exists(os.environ["GATE"]):
+            return HttpResponse("open")
+        time.sleep(0.02)
+    return HttpResponse("shut", status=503)
 
 
 def upload_form(request):

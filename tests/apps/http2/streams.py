@@ -32,6 +32,29 @@ def broken():
     raise ValueError("in the middle of the body")
 
 
+def trailers(environ, start_response, how):
+    """Behind a body: told before the head, between its pieces, of one with a length, of none."""
+    send = environ["gunicorn.http2.send_trailers"]
+    fields = [("Content-Length", "10")] if how == "length" else []
+    if how != "late":
+        send([("X-First", "1")])
+    start_response("204 No Content" if how == "none" else "200 OK", fields)
+    if how == "none":
+        return []
+    if how == "bad":
+        send([("Content-Length", "5")])
+    if how != "late":
+        send((("X-Second", "2"),))
+        return [b"the answer"]
+
+    def parts():
+        yield b"the "
+        send([("X-First", "1")])
+        yield b"answer"
+        send([("X-Second", "2")])
+    return parts()
+
+
 def until_there(path):
     end = time.monotonic() + 30
     while not os.path.exists(path) and time.monotonic() < end:
@@ -42,6 +65,8 @@ def app(environ, start_response):
     path = environ["PATH_INFO"]
     word, _, rest = path[1:].partition("/")
     fields, status = [("Content-Type", "text/plain")], "200 OK"
+    if word == "trailers":
+        return trailers(environ, start_response, rest)
     body = [b"hello"]
     if word == "length":
         data = environ["wsgi.input"].read()

@@ -161,6 +161,7 @@ static int room(struct monoceros_request *req)
 {
     struct job *j = req->data;
     rooms_count++;
+    j->full = false;
     return monoceros_is(monoceros_path(req), "/echo") ? reflect(j) : pour(j);
 }
 

@@ -38,8 +38,9 @@ def ws_package():
     return PLACES[0]
 
 
-def test_ws_of_npm(monoceros, ws_package):
-    site = monoceros("sockets:app", "-k", "asgi", cwd=HERE)
+@pytest.mark.parametrize("more", [[], ["--websocket-context-takeover"]], ids=["single", "takeover"])
+def test_ws_of_npm(monoceros, ws_package, more):
+    site = monoceros("sockets:app", "-k", "asgi", *more, cwd=HERE)
     done = subprocess.run(["node", Path(__file__).with_name("ws_client.cjs"), ws_package, site.url.replace("http", "ws")],
                           capture_output=True, text=True, timeout=patience(60), check=False)
     assert done.stdout == "fine\n", done.stdout + done.stderr
@@ -87,7 +88,7 @@ def test_chromium(monoceros, pki, tmp_path, version):  # noqa: F811
 app "it" {{ module = "sockets:app"  chdir = "{HERE}" }}
 server "a" {{ listen = "{{address}}{' tls' if tls else ''}"
  {tls}
- route "all" {{ app = it }} }}
+ route "all" {{ app = it  websocket_context_takeover = {"yes" if tls else "no"} }} }}
 """)
     browser = Browser(tmp_path / "profile", "--ignore-certificate-errors")
     try:

@@ -87,7 +87,7 @@ def test_a_client_that_just_leaves(site, how):
         ws, other = Stream(site.address, carrier=carrier), Stream(site.address, carrier=carrier)
         if how == "connection":
             carrier.close()
-            assert seen(site, 2) == [[1006, ""], [1006, ""]]
+            assert seen(site, 2)[-2:] == [[1006, ""], [1006, ""]]
             return
         ws.half_close() if how == "half-close" else ws.close()
         assert seen(site)[-1] == [1006, ""]
@@ -95,6 +95,7 @@ def test_a_client_that_just_leaves(site, how):
         assert other.frame() == (TEXT, b"still here")
         if how == "half-close":
             assert ws.frame() is None
+    seen(site, 2)       # of the other one, before the next test begins
 
 
 def test_many_on_one_connection(site):

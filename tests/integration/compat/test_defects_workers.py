@@ -9,7 +9,7 @@ import ssl
 
 import pytest
 
-from lib import procfs, wire
+from lib import h2client, procfs, wire
 from lib.fixtures import WORKERS
 from lib.limits import until
 from lib.pki import Pki
@@ -107,3 +107,31 @@ def test_sessions_are_resumed(monoceros, tmp_path):
     first, session = meet()
     assert not first
     assert [meet(session)[0] for _ in range(6)] == [True] * 6
+
+
+BESIDE = """
+import threading
+gate, inside = threading.Condition(), 0
+def app(environ, start_response):
+    global inside
+    with gate:
+        inside += 1
+        gate.notify_all()
+        met = gate.wait_for(lambda: inside == 4, 3)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"met" if met else b"alone"]
+"""
+
+
+@gthread
+def test_streams_of_a_connection_run_beside_each_other(monoceros, tmp_path):
+    """HTTP/2: four requests that wait for each other, on one connection of a worker with four threads."""
+    (tmp_path / "beside.py").write_text(BESIDE)
+    pki = Pki(tmp_path)
+    pki.make("server")
+    site = monoceros("beside:app", "-w", "1", "--threads", "4", "--http-protocols", "h2,h1", "--certfile", pki["server.pem"], "--keyfile", pki["server.key"],
+                     cwd=tmp_path)
+    with h2client.H2Client(site.address, ssl.create_default_context(cafile=pki["ca.pem"])) as client:
+        streams = [client.ask("/") for _ in range(4)]
+        client.finish(*streams)
+        assert [client.bodies[stream] for stream in streams] == [b"met"] * 4

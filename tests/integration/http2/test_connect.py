@@ -1,5 +1,7 @@
 """Extended CONNECT (RFC 8441): a stream becomes a tunnel, to whoever speaks Upgrade behind it."""
 
+import base64
+import hashlib
 import os
 import socket
 
@@ -39,14 +41,20 @@ def data(c, stream, n):
     return got
 
 
-def switching(peer):
+def accept_of(key):
+    return base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+
+
+def switching(peer, accept=accept_of):
     head = peer.head()
     lines = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
     names = {name.lower(): value for name, value in lines.items()}
     assert head.startswith(b"GET /ws HTTP/1.1\r\n") and names[b"upgrade"] == b"websocket" and names[b"connection"] == b"upgrade", head
     assert len(names[b"sec-websocket-key"]) == 24 and names[b"sec-websocket-version"] == b"13" and b":" not in b"".join(names), head
-    peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n"
-              b"Sec-WebSocket-Protocol: chat\r\n\r\nfirst")
+    assert len(base64.b64decode(names[b"sec-websocket-key"])) == 16
+    accepted = accept(names[b"sec-websocket-key"])
+    peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+              + (b"Sec-WebSocket-Accept: %s\r\n" % accepted if accepted else b"") + b"Sec-WebSocket-Protocol: chat\r\n\r\nfirst")
 
 
 def echoing(peer):
@@ -166,6 +174,23 @@ def test_the_upstream_declines(monoceros, client):
             assert status == "501" or end.payload == b"no"
             assert c.until(lambda f: f.stream == stream and f.kind == RST_STREAM).code == NO_ERROR
         assert c.get("/").body == b"no"
+
+
+@pytest.mark.parametrize("accept", [b"", b"x", b"dGhlIHNhbXBsZSBub25jZQ==", accept_of(b"dGhlIHNhbXBsZSBub25jZQ==")])
+def test_an_upstream_that_has_not_read_the_key(monoceros, client, accept):
+    """A cache's answer, or that of a server that speaks something else: the handshake is ours to check, as HTTP/2 has none."""
+    def script(peer):
+        switching(peer, lambda key: accept)
+        peer.wait_end()
+
+    with Upstream(script) as up:
+        site = monoceros(config=proxy_site(up.text, top=H2C))
+        c = client(site)
+        stream = connect(c, "/ws", "websocket", ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="))     # its own counts for nothing
+        f = c.until(lambda f: f.stream == stream)
+        assert dict(f.headers)[":status"] == "502"
+        site.wait_log(r"its answer is no handshake for this client; 502: GET /ws")
+        c.alive()
 
 
 def test_other_protocols_are_for_the_route_to_allow(monoceros, client):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib import server as under_test
-from lib.frames import DATA, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, RST_STREAM, frame, rst, window
+from lib.frames import DATA, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, PRIORITY_UPDATE, REFUSED_STREAM, RST_STREAM, frame, rst, window
 from lib.limits import patience
 from lib.upstream import Upstream, serving
 from proxy.proxy_site import site as proxy_site
@@ -19,22 +19,27 @@ built = pytest.mark.skipif(not (APPS / "kit.so").exists(), reason="no native app
 SITE = """
 http2_cleartext = prior-knowledge
 TOP
-pool "main" { worker_class = {worker}  workers = 1  keepalive = 30s  threads = 4  worker_connections = 2000  MORE }
+pool "main" { worker_class = {worker}  workers = 1  keepalive = 30s  worker_connections = 2000  MORE }
 app "it" { type = native  module = "MODULE" }
 server "main" { listen = "{address}"  limit_request_body = 1g  route "all" { app = it } }
 """
 
 
-def kit(monoceros, tmp_path, top="", more="", module="kit.so"):
-    (tmp_path / "file").write_bytes(bytes(range(256)) * 4096)
-    text = SITE.replace("TOP", top).replace("MORE", more).replace("MODULE", str(APPS / module))
-    return monoceros(config=text, env={"KIT_FILE": str(tmp_path / "file")})
+@pytest.fixture
+def kit(monoceros, worker_class, tmp_path):
+    """Factory: kit(top=, module=) is a server with an app in C."""
+    def start(top="", module="kit.so"):
+        (tmp_path / "file").write_bytes(bytes(range(256)) * 4096)
+        more = "threads = 4" if worker_class == "gthread" else ""       # it would make sync gthread
+        text = SITE.replace("TOP", top).replace("MORE", more).replace("MODULE", str(APPS / module))
+        return monoceros(config=text, env={"KIT_FILE": str(tmp_path / "file")})
+    return start
 
 
 @built
 @pytest.mark.workers("sync", "gthread", "greenlet")
-def test_apps_in_c(monoceros, client, tmp_path):
-    c = client(kit(monoceros, tmp_path))
+def test_apps_in_c(kit, client):
+    c = client(kit())
     facts = c.get("/facts?a=b", "GET", ("x-one", "1")).body.decode()
     assert "method=GET\ntarget=/facts?a=b\npath=/facts\n" in facts and "host=localhost\n" in facts and "version=20 " in facts
     assert len(c.get("/stream?100000").body) == 100000
@@ -46,15 +51,14 @@ def test_apps_in_c(monoceros, client, tmp_path):
 
 @built
 @pytest.mark.workers("sync", "gthread", "greenlet")
-def test_a_handler_waits_for_its_client(monoceros, client, tmp_path):
+def test_a_handler_waits_for_its_client(kit, client, worker_class):
     """Beyond memory and file a blocking handler waits until the window of its stream opens; no other stream waits with it, where several run."""
-    site = kit(monoceros, tmp_path, top="response_buffer = 16k\nresponse_buffer_file = 64k\nsend_timeout = 30s")
-    c = client(site)
+    c = client(kit(top="response_buffer = 16k\nresponse_buffer_file = 64k\nsend_timeout = 30s"))
     c.send(window(0, 1 << 30))
     slow = c.ask("/stream?3000000")
     c.until(lambda f: f.kind == DATA and f.stream == slow)
     got = 0
-    if site.command[-1] != "sync" and "worker_class = sync" not in Path(site.command[-1]).read_text():
+    if worker_class != "sync":
         other = c.answer(c.ask("/stream?1000"), update=False)
         assert len(other.body) == 1000
     for f in c.seen:
@@ -71,9 +75,9 @@ def test_a_handler_waits_for_its_client(monoceros, client, tmp_path):
 @built
 @pytest.mark.workers("sync", "gthread", "greenlet")
 @pytest.mark.parametrize("how", ["reset", "close", "timeout"])
-def test_a_handler_that_waits_is_told_of_the_end(monoceros, client, tmp_path, how):
+def test_a_handler_that_waits_is_told_of_the_end(kit, client, how):
     top = "response_buffer = 16k\nresponse_buffer_file = 64k\nsend_timeout = " + ("1s" if how == "timeout" else "30s")
-    site = kit(monoceros, tmp_path, top=top)
+    site = kit(top=top)
     c = client(site)
     slow = c.ask("/stream?3000000")
     c.until(lambda f: f.kind == DATA and f.stream == slow)
@@ -90,17 +94,17 @@ def test_a_handler_that_waits_is_told_of_the_end(monoceros, client, tmp_path, ho
 
 @built
 @pytest.mark.workers("greenlet")
-def test_coroutines_run_beside_each_other(monoceros, client, tmp_path):
+def test_coroutines_run_beside_each_other(kit, client):
     """As many as there may be streams: none of a hundred ends before all are inside."""
-    c = client(kit(monoceros, tmp_path))
+    c = client(kit())
     asked = [c.ask("/meet?100") for _ in range(100)]
     assert [a.body for a in c.answers(*asked).values()] == [b"met"] * 100
 
 
 @built
 @pytest.mark.workers("gthread")
-def test_threads_run_beside_each_other(monoceros, client, tmp_path):
-    c = client(kit(monoceros, tmp_path))
+def test_threads_run_beside_each_other(kit, client):
+    c = client(kit())
     asked = [c.ask("/meet?4") for _ in range(4)]
     assert [a.body for a in c.answers(*asked).values()] == [b"met"] * 4
 
@@ -130,8 +134,8 @@ def test_what_waits_on_the_loop_waits_together(monoceros, client, most):
 
 @built
 @pytest.mark.workers("sync", "gthread", "greenlet", "epoll")
-def test_loop_apps_in_c(monoceros, client, tmp_path):
-    c = client(kit(monoceros, tmp_path, module="flow.so"))
+def test_loop_apps_in_c(kit, client):
+    c = client(kit(module="flow.so"))
     stream = c.ask("/echo", "POST", end=False)      # full duplex: it answers as the body comes
     c.send(frame(DATA, 0, stream, b"one"))
     assert c.until(lambda f: f.kind == DATA and f.stream == stream).payload == b"one"
@@ -144,9 +148,9 @@ def test_loop_apps_in_c(monoceros, client, tmp_path):
 
 @built
 @pytest.mark.workers("sync", "gthread", "greenlet", "epoll")
-def test_a_slow_taker_holds_its_client_up(monoceros, client, tmp_path):
+def test_a_slow_taker_holds_its_client_up(kit, client):
     """A handler that reads nothing keeps the window of its stream shut, and only that."""
-    c = client(kit(monoceros, tmp_path, module="flow.so", top="body_buffer = 16k"))
+    c = client(kit(module="flow.so", top="body_buffer = 16k"))
     c.send(window(0, 1 << 20))
     stream = c.ask("/wait", "POST", end=False)
     sent = 0
@@ -179,6 +183,57 @@ server "a" {{ listen = "{{address}}"  route "all" {{ static {{ root = "{tmp_path
     assert c.get("/small.txt", "GET", ("if-none-match", c.get("/small.txt").get("etag"))).status == 304
     found = c.answers(*[c.ask("/file.bin") for _ in range(5)])
     assert all(a.body == data for a in found.values())
+
+
+def order(c, streams, size):
+    """The streams of the DATA frames that come when the connection's window opens, a run of frames each."""
+    c.send(window(0, 1 << 24))
+    runs, left = [], dict.fromkeys(streams, size)
+    while any(left.values()):
+        f = c.read()
+        if f.kind != DATA:
+            continue
+        left[f.stream] -= len(f.payload)
+        if not runs or runs[-1] != f.stream:
+            runs.append(f.stream)
+    return runs
+
+
+def test_priorities(monoceros, client, tmp_path):
+    """RFC 9218: what is urgent comes first, whatever was asked first; of one urgency one after the other, unless they are incremental. Priorities change."""
+    if "static" not in under_test.modules():
+        pytest.skip("built without static")
+    size = 200_000
+    (tmp_path / "file").write_bytes(bytes(size))
+    site = monoceros(config=f"""worker_class = {{worker}}
+workers = 1
+keepalive = 30s
+http2_cleartext = prior-knowledge
+server "a" {{ listen = "{{address}}"  route "all" {{ static {{ root = "{tmp_path}" }} }} }}
+""")
+
+    def asked(*priorities):
+        c = client(site, pairs=[(INITIAL_WINDOW_SIZE, 1 << 24)])
+        taken = c.ask("/file")                          # it uses up the window of the connection
+        while sum(len(f.payload) for f in c.seen if f.kind == DATA) < 65535:
+            c.read()
+        streams = [c.ask("/file", "GET", *([("priority", p)] if p else [])) for p in priorities]
+        for stream in streams:
+            if not [f for f in c.seen if f.stream == stream]:
+                c.until(lambda f: f.stream == stream and f.kind == HEADERS)
+        c.alive()
+        c.send(rst(taken))
+        return c, streams
+
+    c, (late, soon, usual) = asked("u=7", "u=0", "")
+    assert order(c, (late, soon, usual), size) == [soon, usual, late]
+    c, (one, two) = asked("u=3", "u=3")
+    assert order(c, (one, two), size) == [one, two]
+    c, (one, two) = asked("u=3, i", "u=3, i")
+    assert len(order(c, (one, two), size)) > 5
+    c, (one, two) = asked("u=1", "u=5")
+    c.send(frame(PRIORITY_UPDATE, 0, 0, one.to_bytes(4, "big") + b"u=6"))
+    assert order(c, (one, two), size) == [two, one]
 
 
 def test_an_upstream(monoceros, client):

@@ -80,6 +80,14 @@ def over_1(site, name):
 
 
 @pytest.mark.parametrize("kind", TYPES)
+def test_trailers_of_an_app(monoceros, client, kind):
+    c = client(start(monoceros, kind, "front", module="http2.streams:app", folder="."))
+    for how in ("early", "late"):
+        a = c.get(f"/trailers/{how}")
+        assert (a.status, a.body, a.trailers) == (200, b"the answer", [("x-first", "1"), ("x-second", "2")]), how
+
+
+@pytest.mark.parametrize("kind", TYPES)
 def test_the_environ(monoceros, client, kind):
     sites = [start(monoceros, kind, pool) for pool in ("apps", "front")]
     clients = [client(site) for site in sites]
@@ -90,7 +98,8 @@ def test_the_environ(monoceros, client, kind):
         for site in sites:
             environ, body = over_1(site, name)
             assert environ.pop("SERVER_PROTOCOL") == "HTTP/1.1"
-            assert {**environ, "SERVER_PROTOCOL": "HTTP/2.0"} == own[0] and body == own[1], name
+            only_2 = {"SERVER_PROTOCOL": "HTTP/2.0", "gunicorn.http2.send_trailers": own[0]["gunicorn.http2.send_trailers"]}
+            assert {**environ, **only_2} == own[0] and body == own[1], name
 
 
 @pytest.mark.parametrize("kind", TYPES)

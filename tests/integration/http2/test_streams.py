@@ -38,6 +38,20 @@ def test_early_hints(streams, client):
     assert [dict(h) for h in a.interim] == [{":status": "103", "link": "</style.css>; rel=preload"}] and a.body == b"hello"
 
 
+def test_trailers_of_an_app(streams, client):
+    """gunicorn.http2.send_trailers, which Gunicorn gives to apps; there is none over HTTP/1.1."""
+    site = streams(expect_errors=True)
+    c = client(site)
+    for how in ("early", "late", "length"):
+        a = c.get(f"/trailers/{how}")
+        assert (a.status, a.body, a.trailers) == (200, b"the answer", [("x-first", "1"), ("x-second", "2")]), how
+        assert (a.get("content-length") == "10") == (how == "length")
+    assert len(c.get("/trailers/none").frames) == 1 and c.get("/trailers/early", "HEAD").trailers == []
+    assert c.get("/trailers/bad").status == 500
+    assert b"send_trailers" not in site.ask("GET", "/environ").body
+    assert c.get("/hello").trailers == []
+
+
 def test_environ(streams, client):
     env = json.loads(client(streams()).get("/environ/a%20b?c=d", "GET", ("x-one", "1"), ("x-one", "2"), authority="example.org:99").body)
     assert env["SERVER_PROTOCOL"] == "HTTP/2.0" and env["HTTP_HOST"] == "example.org:99" and env["REQUEST_METHOD"] == "GET"

@@ -73,7 +73,7 @@ class Site:
 
     def write(self, body):
         """The app, for the next import; a text with line ends is the whole module."""
-        (self.directory / "shop.py").write_text(body if "\n" in body else APP % body)
+        put(self.directory / "shop.py", body if "\n" in body else APP % body)
 
     def write_late(self, seconds, body):
         """An app whose import takes so long, and says so in the log."""
@@ -88,6 +88,13 @@ class Site:
                 load(address, clients=1, request=wire.request("GET", self.target(700), close=True), **options)]
 
 
+def put(path, text):
+    """The whole text at once: a reload that reads the file just now finds the old one or the new one."""
+    other = path.with_name(path.name + "~")
+    other.write_text(text)
+    other.replace(path)
+
+
 def ready(server):
     return [slot for slot in board.slots(server.pid) if slot.state in ("idle", "busy")]
 
@@ -99,7 +106,7 @@ def file(server):
 def change(server, old, new):
     text = file(server).read_text()
     assert old in text, (old, text)
-    file(server).write_text(text.replace(old, new))
+    put(file(server), text.replace(old, new))
 
 
 def answered(clients, more):
@@ -124,6 +131,12 @@ def facts(server):
     family = procfs.of_session(server.pid)
     dead = [pid for pid in family if procfs.zombie(pid)]
     return len(procfs.fds(server.pid)), len(ready(server)), len(zygotes(server.pid)), len(family), dead
+
+
+def at_rest(server):
+    """The facts, once the arbiter has nothing left to do of the start."""
+    heard(server)
+    return facts(server)
 
 
 def calm(server, before):
@@ -160,4 +173,4 @@ def other_settings(server, dice, spare):
     text = text.replace('"web"', dice.choice(['"web"', '"wild"']))
     for name, value in {"address": f"127.0.0.1:{server.address[1]}", "tmp": server.directory, "worker": site.worker_class}.items():
         text = text.replace("{" + name + "}", str(value))
-    file(server).write_text(text)
+    put(file(server), text)

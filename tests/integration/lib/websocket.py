@@ -55,7 +55,15 @@ class WebSocket(Connection):
         self.response = self.read_head()
         if self.response.status != 101 or self.response.get("sec-websocket-accept") != ACCEPT:
             raise WireError(f"no WebSocket: {self.response}")
-        self.deflate = "permessage-deflate" in (self.response.get("sec-websocket-extensions") or "")
+        self.agree()
+
+    def agree(self):
+        agreed = self.response.get("sec-websocket-extensions") or ""
+        self.deflate = "permessage-deflate" in agreed
+        self.inflater = zlib.decompressobj(-15) if self.deflate and "server_no_context_takeover" not in agreed else None
+
+    def inflate(self, data):
+        return (self.inflater or zlib.decompressobj(-15)).decompress(data + b"\0\0\xff\xff")
 
     def frame(self):
         """The next frame as (op, payload), whole messages decompressed; None at the end."""
@@ -73,7 +81,8 @@ class WebSocket(Connection):
             raise WireError(f"a server may not send {first:02x} {second:02x}")
         if more and size < (126 if more == 2 else 65536):
             raise WireError("a length that is not the shortest")
-        return op, zlib.decompressobj(-15).decompress(data + b"\0\0\xff\xff") if compressed else data
+        self.size = size
+        return op, self.inflate(data) if compressed else data
 
     def take(self, count):
         while len(self.buffer) < count:

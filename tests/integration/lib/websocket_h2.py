@@ -77,7 +77,7 @@ class Stream(WebSocket):
         while not self.response and not self.reset and self.carrier.pump():
             pass
         assert self.response and (refused or self.response.status == 200), (self.response, self.reset)
-        self.deflate = "permessage-deflate" in (self.response.get("sec-websocket-extensions") or "")
+        self.agree()
 
     def note(self, event):
         if isinstance(event, h2.events.ResponseReceived):

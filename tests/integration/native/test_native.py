@@ -253,6 +253,22 @@ def test_gone(flow):
     assert stat(flow, "gone") >= before + 2
 
 
+def test_gone_within_a_body_that_nobody_reads(flow):
+    """The end of the connection is seen though what came before it is not taken: there is no room for it."""
+    before = stat(flow, "gone")
+    until(lambda: stat(flow, "clients") == 1, "the others to end")
+    with flow.connect() as client:
+        client.send(b"POST /later?600000 HTTP/1.1\r\nHost: x\r\nContent-Length: 400000000\r\n\r\n")
+        client.sock.settimeout(1)
+        with pytest.raises(TimeoutError):
+            while True:
+                client.sock.send(b"b" * 65536)
+        assert stat(flow, "clients") == 2
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    until(lambda: stat(flow, "clients") == 1, "the app to be told")
+    assert stat(flow, "gone") == before + 1
+
+
 def test_whole_bodies_for_loop_apps(monoceros):
     server = monoceros(config=site(APPS / "flow.so", "whole_app"), python=False)
     body = os.urandom(90000)

@@ -8,8 +8,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "native"))
 
 import test_native as beside  # noqa: E402
-from test_native import file, test_bodies_flow_both_ways, test_cleanups_run, test_early_hints  # noqa: E402,F401
-from test_native import test_echo, test_facts, test_gone, test_later, test_sendfile, test_statuses, test_stream, test_trailers, test_waits  # noqa: E402,F401
+from test_native import file, test_back_pressure_reaches_the_client, test_bodies_flow_both_ways, test_cleanups_run, test_early_hints  # noqa: E402,F401
+from test_native import test_echo, test_facts, test_gone, test_gone_within_a_body_that_nobody_reads, test_later, test_sendfile, test_statuses, test_stream, test_trailers, test_waits  # noqa: E402,F401
 from test_native import test_a_slow_reader_is_not_waited_for, test_what_an_app_may_not_do  # noqa: E402,F401
 
 from lib.fixtures import WORKERS  # noqa: E402

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from lib import board, procfs, wire
+from lib import board, procfs, storms, wire
 from lib.fixtures import WORKERS
 from lib.limits import patience, until
 from lib.server import free_port
@@ -35,7 +35,7 @@ def change(site, old, new):
     path = site.directory / "test.conf"
     text = path.read_text()
     assert old in text
-    path.write_text(text.replace(old, new))
+    storms.put(path, text.replace(old, new))
 
 
 def hup(site, count=1):
@@ -49,7 +49,7 @@ def loader(site):
 
 def ready(site, count):
     """Pids of the workers, when so many have loaded their app."""
-    until(lambda: [slot.state for slot in board.slots(site.pid)].count("starting") == 0 and len(site.workers()) == count, f"{count} workers")
+    until(lambda: len(storms.ready(site)) == count == len(site.workers()), f"{count} workers")
     return site.workers()
 
 
@@ -61,7 +61,7 @@ def generations(site):
 def project(monoceros, tmp_path):
     """An app whose code changes: project.write("two") and so on."""
     def write(text, name="shop.py"):
-        (tmp_path / name).write_text(text if "\n" in text else APP % text)
+        storms.put(tmp_path / name, text if "\n" in text else APP % text)
 
     def start(*args, **options):
         write("one")

@@ -327,7 +327,7 @@ def test_signals_at_random(storm, load):
     site = storm().start()
     clients = site.storm.crowd(load, site)
     storms.answered(clients, 5)
-    before = storms.facts(site)
+    before = storms.at_rest(site)
     for _ in range(150):
         site.signal(dice.choice(HARMLESS))
         time.sleep(dice.random() * 0.02)

@@ -37,7 +37,7 @@ def test_hup_after_hup(storm, load):
     site = storm().start()
     clients = site.storm.crowd(load, site)
     storms.answered(clients, 10)
-    before = storms.facts(site)
+    before = storms.at_rest(site)
     for number in range(8):
         site.storm.write(str(number))
         site.signal(signal.SIGHUP)
@@ -80,12 +80,12 @@ def test_broken_settings(storm, load):
     for number, text in enumerate(["nonsense = {", None, good + 'pool "other" { workers = -1 }'], 1):
         storms.file(site).unlink(missing_ok=True)
         if text is not None:
-            storms.file(site).write_text(text)
+            storms.put(storms.file(site), text)
         storms.answered(clients, 10)
         site.signal(signal.SIGHUP)
         site.wait_log(r"\[ERROR\] Reload failed: .*; generation 1 goes on", number)
     assert sorted(site.workers()) == sorted(workers)
-    storms.file(site).write_text(good)
+    storms.put(storms.file(site), good)
     hup(site)
     storms.answered(clients, 10)
     storms.nothing_lost(clients)
@@ -203,13 +203,13 @@ def test_an_upgrade_that_fails(storm, load):
     good = storms.file(site).read_text()
     bad = ["nonsense = {", f'errorlog = "{site.directory}/none/log"\n' + good]
     for number, text in enumerate([*bad, good] if site.storm.python else bad, 1):
-        storms.file(site).write_text(text)
+        storms.put(storms.file(site), text)
         if text is good:
             site.storm.write("import nowhere_to_be_found\n")
         storms.answered(clients, 5)
         site.signal(signal.SIGUSR2)
         site.wait_log(r"The new master \(pid:\d+\) exited with code \d before it was ready; this one goes on", number)
-    storms.file(site).write_text(good)
+    storms.put(storms.file(site), good)
     site.storm.write("two")
     site.signal(signal.SIGUSR2)
     new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
@@ -297,7 +297,7 @@ def test_winch_gives_a_reload_up(storm, load):
     site = storm().start()
     clients = site.storm.crowd(load, site)
     storms.answered(clients, 5)
-    before = storms.facts(site)
+    before = storms.at_rest(site)
     good = storms.file(site).read_text()
     site.signal(signal.SIGUSR2)
     new = int(site.wait_log(r"The new master \(pid:(\d+)\) is ready\. TERM")[0][1])
@@ -305,7 +305,7 @@ def test_winch_gives_a_reload_up(storm, load):
     site.signal(signal.SIGWINCH)
     site.wait_log("Reload: given up")
     storms.answered(clients, 5)
-    storms.file(site).write_text(good)
+    storms.put(storms.file(site), good)
     hup(site)
     os.kill(new, signal.SIGTERM)
     storms.answered(clients, 5)
@@ -332,7 +332,7 @@ def test_term_within_a_reload(storm, load, when):
 def begin(site, when):
     """A reload that is in this state now."""
     if when == "loading":                               # much to read, and who reads it stands still
-        storms.file(site).write_text("#\n" * 1500000 + storms.file(site).read_text())
+        storms.put(storms.file(site), "#\n" * 1500000 + storms.file(site).read_text())
         for done in range(1, 20):
             before = procfs.children(site.pid)
             site.signal(signal.SIGHUP)
@@ -488,10 +488,10 @@ def test_pools(monoceros, load, worker_class, tmp_path, change):
     until(lambda: len(storms.ready(site)) == 4, "four ready workers")
     clients = made.crowd(load, site)
     storms.answered(clients, 10)
-    before = storms.facts(site)
+    before = storms.at_rest(site)
     for number in range(6):
         made.write(str(number))
-        storms.file(site).write_text(change(storms.file(site).read_text(), number))
+        storms.put(storms.file(site), change(storms.file(site).read_text(), number))
         site.signal(signal.SIGHUP)
         time.sleep(0.5)
     storms.answered(clients, 10)
@@ -511,7 +511,7 @@ def test_a_late_request_to_a_pool_that_is_no_longer_asked(monoceros, worker_clas
     with site.connect() as client:
         client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
         until(lambda: sum(slot.connections for slot in storms.ready(site)) >= 1, "the request to begin")
-        storms.file(site).write_text(no_longer_asked(storms.file(site).read_text(), 0))
+        storms.put(storms.file(site), no_longer_asked(storms.file(site).read_text(), 0))
         site.signal(signal.SIGHUP)
         until(lambda: len(old & set(site.workers())) == 2, "one old worker of each pool")
         time.sleep(1)

@@ -168,6 +168,7 @@ static void the_end_of_input_is_readable(void **state)
     assert_int_equal(f->seen.calls, 1);
     assert_true(f->seen.bits & MC_WANT_READ);
     assert_true(f->seen.bits & MC_READY_ERROR);
+    assert_false(f->seen.bits & MC_READY_HUP);
     assert_int_equal(take(f->pair[0]), 0);
     for (int i = 0; i < 3; i++)
         turn(f);
@@ -185,10 +186,28 @@ static void a_lost_peer_is_told_in_both_directions(void **state)
     f->pair[1] = -1;
     turn(f);
     assert_int_equal(f->seen.calls, 1);
-    assert_int_equal(f->seen.bits, MC_WANT_READ | MC_WANT_WRITE | MC_READY_ERROR);
+    assert_int_equal(f->seen.bits, MC_WANT_READ | MC_WANT_WRITE | MC_READY_ERROR | MC_READY_HUP);
     for (int i = 0; i < 3; i++)
         turn(f);
     assert_int_equal(f->seen.calls, 1);
+}
+
+static void a_lost_peer_is_told_though_both_directions_are_noted(void **state)
+{
+    struct fixture *f = *state;
+    put(f->pair[1], 4);
+    assert_int_equal(mc_io_watch(&f->loop, &f->io, MC_WANT_READ | MC_WANT_WRITE), MC_OK);
+    turn(f);
+    f->io.ready |= MC_WANT_READ | MC_WANT_WRITE; /* the owner leaves the bytes where they are */
+    int calls = f->seen.calls;
+    turn(f);
+    assert_int_equal(f->seen.calls, calls);
+    close(f->pair[1]);
+    f->pair[1] = -1;
+    for (int i = 0; i < 3; i++)
+        turn(f);
+    assert_int_equal(f->seen.calls, calls + 1);
+    assert_true(f->io.ready & MC_READY_HUP);
 }
 
 static void level_ios_are_called_while_readable(void **state)
@@ -476,6 +495,7 @@ int main(void)
         CASE(unwanted_events_are_only_noted_or_kept),
         CASE(the_end_of_input_is_readable),
         CASE(a_lost_peer_is_told_in_both_directions),
+        CASE(a_lost_peer_is_told_though_both_directions_are_noted),
         CASE(level_ios_are_called_while_readable),
         CASE(exclusive_ios_can_change_too),
         CASE(bad_descriptors_are_refused_or_told),
