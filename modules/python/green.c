@@ -296,7 +296,7 @@ static void on_io(struct mc_io *io)
 
 static struct mc_green_waiter *new_waiter(void)
 {
-    struct mc_green_waiter *v = calloc(1, sizeof(*v));
+    struct mc_green_waiter *v = mc_life_forked() ? NULL : calloc(1, sizeof(*v)); /* the loop is the parent's */
     if (v) {
         v->greenlet = mc_green_api.current();
         mc_timer_init(&v->timer, on_timer, v);

@@ -93,7 +93,7 @@ static void on_alarm(struct mc_io *io)
 
 void mc_hub_touch(void)
 {
-    if (self.w && !self.inside)
+    if (self.w && !self.inside && !mc_life_forked()) /* or the timer of the parent would be set */
         arm();
 }
 

@@ -2,9 +2,9 @@
 """A table of one worker of each type, as markdown: workers.py [--rounds N] [--seconds S] [--only WORD,...] [FILE]
 
 Requests per second, CPU time per request and p99 for an answer at once and for one after a wait of 10 ms, at 64 and 1,000
-connections, from an app in C (blocking.c; for epoll looping.c) and from one in Python (hello.py). As in bench.py the servers take
-turns inside each round, on core 0, with the load on core 1; each measurement has a server of its own, because one that is full
-leaves much to do behind. The figures are medians of the rounds.
+connections, from an app in C (blocking.c; for epoll looping.c) and from one in Python (hello.py), which Gunicorn's gevent worker runs,
+too. As in bench.py the servers take turns inside each round, on core 0, with the load on core 1; each measurement has a server of its
+own, because one that is full leaves much to do behind. The figures are medians of the rounds.
 """
 
 import argparse
@@ -37,6 +37,9 @@ WORKERS = [
     ("WSGI, sync, keepalive = 2", "sync", "hello", "keepalive = 2"),
     ("WSGI, gthread, 8 threads", "gthread", "hello", "threads = 8"),
     ("WSGI, gthread, 64 threads", "gthread", "hello", "threads = 64"),
+    ("WSGI, gevent", "gevent", "hello", ""),
+    ("WSGI, eventlet", "eventlet", "hello", ""),
+    ("Gunicorn, gevent", "gunicorn", "hello", "gevent"),
 ]
 CONFIG = """
 worker_class = {worker}  workers = 1  worker_connections = 4000  {settings}
@@ -56,6 +59,9 @@ def build_apps(directory):
 
 def command(worker, path, directory, port):
     _, kind, app, settings = worker
+    if kind == "gunicorn":
+        return [bench.PYTHON, "-m", "gunicorn", "-k", settings, "--worker-connections", "4000", "--no-control-socket", "--chdir", str(bench.HERE),
+                "-b", f"127.0.0.1:{port}", "hello:wait" if path == "/wait" else "hello:app"]
     if app in APPS:
         text = f'type = native  module = "{directory / app}.so"'
     else:

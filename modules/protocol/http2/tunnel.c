@@ -2,13 +2,11 @@
  * of RFC 6455, which HTTP/2 does without, is made here in the client's place: who answers must have read it. Worker side, on the loop. */
 #include "modules/protocol/http2/http2.h"
 
-#include "core/base/sha1.h"
+#include "core/http/ws.h"
 
 #include <sys/random.h>
 
-enum { KEY = 24, SUM = 20, ACCEPT = 28 };
-
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+enum { KEY = 24 };
 
 static bool is_websocket(const struct mc_request *r)
 {
@@ -29,6 +27,7 @@ static void drop(struct mc_fields *f, struct mc_str name)
 /* 16 random bytes; the client's own, which stands for nothing, would be the client's to choose. */
 static int put_key(struct mc_request *r)
 {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     unsigned char nonce[KEY - 3];
     char *key = mc_arena_alloc(&r->arena, KEY);
     if (!key || getrandom(nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
@@ -51,29 +50,12 @@ int mc_http2_tunnel_ask(struct mc_request *r, struct mc_str protocol)
     return is_websocket(r) ? put_key(r) : MC_OK;
 }
 
-/* base64 (RFC 4648) of the sum of key and UUID (RFC 6455 4.2.2). */
-static void accept_of(struct mc_str key, char out[ACCEPT])
-{
-    static const char uuid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    char text[KEY + sizeof(uuid) - 1];
-    unsigned char sum[SUM + 1] = {0};
-    MC_ASSERT(key.n == KEY);
-    memcpy(mempcpy(text, key.p, KEY), uuid, sizeof(uuid) - 1);
-    mc_sha1(text, sizeof(text), sum);
-    for (size_t i = 0; i < ACCEPT / 4; i++) {
-        uint32_t three = (uint32_t)sum[3 * i] << 16 | (uint32_t)sum[3 * i + 1] << 8 | sum[3 * i + 2];
-        for (unsigned k = 0; k < 4; k++)
-            out[4 * i + k] = digits[three >> (18 - 6 * k) & 63];
-    }
-    out[ACCEPT - 1] = '=';
-}
-
 bool mc_http2_tunnel_accepted(const struct mc_request *r, const struct mc_fields *answer)
 {
-    char wanted[ACCEPT];
+    char wanted[MC_WS_ACCEPT];
     if (!is_websocket(r))
         return true;
     const struct mc_field *f = answer ? mc_fields_find(answer, MC_STR("sec-websocket-accept")) : NULL;
-    accept_of(mc_fields_find(&r->head.fields, MC_STR("sec-websocket-key"))->value, wanted);
-    return f && mc_str_eq(f->value, (struct mc_str){wanted, ACCEPT});
+    mc_ws_accept(&r->head, wanted);
+    return f && mc_str_eq(f->value, (struct mc_str){wanted, sizeof(wanted)});
 }
