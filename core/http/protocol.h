@@ -38,6 +38,7 @@ struct mc_session {
     bool close;                /* no further request after the current one(s); set by the codec or the server */
     /* makes and frees requests for the codec */
     struct mc_request *(*request_new)(struct mc_session *s);
+    void (*request_free)(struct mc_request *r); /* of one that was never given out */
     void *owner;               /* struct mc_conn */
     /* Of a carrier (struct mc_mux_ops), for its codec: */
     uint64_t now;              /* ms */

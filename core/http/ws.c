@@ -78,14 +78,16 @@ int mc_ws_asked(const struct mc_head *head)
     return mc_str_eq(version->value, MC_STR("13")) ? MC_OK : 426;
 }
 
-void mc_ws_accept(const struct mc_head *head, char out[MC_WS_ACCEPT])
+bool mc_ws_accept(const struct mc_head *head, char out[MC_WS_ACCEPT])
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     static const char uuid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     char text[24 + sizeof uuid - 1];
     unsigned char sum[21] = { 0 };
     const struct mc_field *key = only(&head->fields, MC_STR("sec-websocket-key"));
-    MC_ASSERT(key != NULL && key->value.n == 24);
+    if (key == NULL || key->value.n != 24) {
+        return false;
+    }
     memcpy(text, key->value.p, 24);
     memcpy(text + 24, uuid, sizeof uuid - 1);
     mc_sha1(text, sizeof text, sum);
@@ -96,6 +98,7 @@ void mc_ws_accept(const struct mc_head *head, char out[MC_WS_ACCEPT])
         }
     }
     out[MC_WS_ACCEPT - 1] = '=';
+    return true;
 }
 
 /* The next part of a list whose parts are separated by `sep`, outside of quotes; false: there is none. */

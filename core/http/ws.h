@@ -18,8 +18,8 @@ bool mc_ws_code_ok(unsigned code);
 enum { MC_WS_ACCEPT = 28, MC_WS_EXTENSIONS_MAX = 128 };
 /* MC_OK: the client asks for a WebSocket; MC_DECLINED: it asks for something else; or the status of what is wrong with it: 400, 426 (version). */
 int mc_ws_asked(const struct mc_head *head);
-/* The value of Sec-WebSocket-Accept. */
-void mc_ws_accept(const struct mc_head *head, char out[MC_WS_ACCEPT]);
+/* The value of Sec-WebSocket-Accept; false: there is no such key, or several. */
+bool mc_ws_accept(const struct mc_head *head, char out[MC_WS_ACCEPT]);
 
 /* permessage-deflate as agreed; bits are windows, 9 to 15. */
 struct mc_ws_deflate {

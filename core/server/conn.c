@@ -77,6 +77,7 @@ static void init(struct mc_conn *c, struct mc_worker *w, const struct mc_listene
     s->set = &l->conf->servers[0]->set;
     s->date = mc_worker_date(w);
     s->request_new = mc_request_new;
+    s->request_free = mc_request_free;
     mc_chain_init(&s->out);
 }
 

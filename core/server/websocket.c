@@ -486,8 +486,8 @@ static int agree(struct mc_ws *ws, struct mc_str subprotocol, const struct mc_fi
     if (extensions.n && d.bits_out < 15) { /* our one deflater has the largest window */
         extensions = MC_STR_NONE;
     }
-    mc_ws_accept(&r->head, accept);
-    if (add(&f, r, MC_STR("Sec-WebSocket-Accept"), (struct mc_str) { accept, sizeof accept }) != MC_OK
+    if (!mc_ws_accept(&r->head, accept)
+        || add(&f, r, MC_STR("Sec-WebSocket-Accept"), (struct mc_str) { accept, sizeof accept }) != MC_OK
         || (subprotocol.n && add(&f, r, MC_STR("Sec-WebSocket-Protocol"), subprotocol) != MC_OK)
         || (extensions.n && add(&f, r, MC_STR("Sec-WebSocket-Extensions"), extensions) != MC_OK)) {
         return MC_ERROR;

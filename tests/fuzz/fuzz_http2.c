@@ -2,7 +2,10 @@
  * nothing is left behind. The first byte says how the bytes come and go; the others stand behind the preface. */
 #include "tests/unit/lib/rig.h"
 
+#include "core/base/sha1.h"
+
 #include <nghttp2/nghttp2.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,9 +46,32 @@ static void stop(struct mc_request *r)
     (void)r;
 }
 
+/* What a WebSocket server answers to the key (RFC 6455 4.2.2). */
+static void accept_of(struct mc_str key, char out[28])
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char text[MC_SHA1_MAX];
+    unsigned char sum[21] = {0};
+    int n = snprintf(text, sizeof(text), "%.*s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", (int)key.n, key.p);
+    mc_sha1(text, (size_t)n, sum);
+    for (unsigned i = 0; i < 28; i++) {
+        uint32_t three = (uint32_t)sum[i / 4 * 3] << 16 | (uint32_t)sum[i / 4 * 3 + 1] << 8 | sum[i / 4 * 3 + 2];
+        out[i] = digits[three >> (18 - 6 * (i % 4)) & 63];
+    }
+    out[27] = '=';
+}
+
 static int tunnel(struct mc_request *r)
 {
-    if (mc_response_switch(r, MC_STR("websocket"), NULL) != MC_OK)
+    char sum[28];
+    struct mc_fields fields = {0};
+    const struct mc_field *key = mc_fields_find(&r->head.fields, MC_STR("sec-websocket-key"));
+    if (key && key->value.n == 24) {
+        accept_of(key->value, sum);
+        if (mc_fields_add(&fields, &r->arena, MC_STR("sec-websocket-accept"), (struct mc_str){sum, sizeof(sum)}) != MC_OK)
+            return 503;
+    }
+    if (mc_response_switch(r, MC_STR("websocket"), &fields) != MC_OK)
         return 403;
     return mc_response_write(r, "first", 5) == MC_ERROR ? MC_ERROR : MC_OK;
 }

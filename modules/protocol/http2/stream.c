@@ -332,6 +332,8 @@ static void close_session(struct mc_session *s)
         (void)nghttp2_session_set_stream_user_data(h->ng, st->id, NULL);
         (void)nghttp2_submit_rst_stream(h->ng, NGHTTP2_FLAG_NONE, st->id, whole ? NGHTTP2_NO_ERROR : st->aborted ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
     }
+    if (st->r && st->step == MC_H2_HEAD) /* reset before anybody looked at it */
+        s->request_free(st->r);
     mc_list_remove(&st->link);
     h->nstreams--;
     mc_chain_fini(&st->in);

@@ -56,6 +56,6 @@ bool mc_http2_tunnel_accepted(const struct mc_request *r, const struct mc_fields
     if (!is_websocket(r))
         return true;
     const struct mc_field *f = answer ? mc_fields_find(answer, MC_STR("sec-websocket-accept")) : NULL;
-    mc_ws_accept(&r->head, wanted);
-    return f && mc_str_eq(f->value, (struct mc_str){wanted, sizeof(wanted)});
+    /* A filter may have changed the key since. */
+    return f && mc_ws_accept(&r->head, wanted) && mc_str_eq(f->value, (struct mc_str){wanted, sizeof(wanted)});
 }

@@ -174,6 +174,24 @@ def test_those_who_hold_windows_shut_cost_little(site):
     assert grown < 1000 * 65536, f"{grown} bytes for 1000 streams"
 
 
+@sized
+def test_resets_leave_nothing_behind(monoceros):
+    """A stream that is reset in the segment that opens it never gets to a handler."""
+    site = monoceros(config=SITE.replace("workers = 1", "workers = 1\nhttp2_max_resets = 100000"))
+    worker = site.wait_workers(1)[0]
+    with Client(site.address) as c:
+        def burst(n):
+            for _ in range(n // 50):
+                c.send(*[frame(HEADERS, END_HEADERS, i, POST) + rst(i) for i in range(c.next, c.next + 100, 2)])
+                c.next += 100
+            c.alive()
+        burst(2000)
+        before = rss(worker)
+        burst(6000)
+        assert rss(worker) - before < 6000 * 1000
+        assert c.get().status == 200
+
+
 STALLED = """worker_class = {worker}
 workers = 1
 keepalive = 60s

@@ -95,7 +95,7 @@ static void handshakes(void **state)
     mc_arena_init(&arena);
     struct mc_head h = head_of("GET", 1, right);
     assert_int_equal(mc_ws_asked(&h), MC_OK);
-    mc_ws_accept(&h, accept);
+    assert_true(mc_ws_accept(&h, accept));
     assert_memory_equal(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", MC_WS_ACCEPT); /* RFC 6455 §1.3 */
     h = head_of("POST", 1, right);
     assert_int_equal(mc_ws_asked(&h), MC_DECLINED);
