@@ -52,7 +52,7 @@ void mc_green_dump(struct mc_request *r); /* its Python stack, to the error log 
 /* ---- socket.c: monoceros.socket ---- */
 int mc_socket_init(void); /* MC_OK, or MC_ERROR with an exception */
 /* For a request that asks for an upgrade: the client's connection as a socket, in the environ. NULL with an exception. */
-PyObject *mc_socket_new(struct mc_request *r, PyObject *environ);
+PyObject *mc_socket_new(struct mc_request *r, PyObject *env);
 bool mc_socket_used(PyObject *socket); /* the response went that way */
 /* The app has returned: the socket is closed, whoever waits there gets OSError; ends the response if it went that way. */
 void mc_socket_end(PyObject *socket);

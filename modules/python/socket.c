@@ -340,7 +340,7 @@ int mc_socket_init(void)
     return type ? MC_OK : MC_ERROR;
 }
 
-PyObject *mc_socket_new(struct mc_request *r, PyObject *environ)
+PyObject *mc_socket_new(struct mc_request *r, PyObject *env)
 {
     struct sock *s = (struct sock *)PyType_GenericAlloc(type, 0);
     if (!s)
@@ -348,7 +348,7 @@ PyObject *mc_socket_new(struct mc_request *r, PyObject *environ)
     s->r = r;
     s->timeout = -1;
     for (size_t i = 0; i < MC_COUNT(names); i++) {
-        if (PyDict_SetItemString(environ, names[i], (PyObject *)s) < 0) {
+        if (PyDict_SetItemString(env, names[i], (PyObject *)s) < 0) {
             Py_DECREF((PyObject *)s);
             return NULL;
         }

@@ -207,6 +207,8 @@ def test_a_request_that_takes_too_long_is_shown(monoceros, kind):
 
 
 def test_a_sleeping_worker_is_no_silent_one(monoceros, kind):
+    if kind != "gevent":
+        pytest.skip("it takes its time, and is the same code")
     site = monoceros("green:app", "-k", kind, "--timeout", "3", cwd=HERE)
     worker = site.wait_workers(1)
     before = counts(site)["beats"]
