@@ -143,8 +143,8 @@ static int refill(struct mc_mux_stream *st)
     while (!mc_chain_empty(out)) {
         const struct mc_seg *g = out->head;
         off_t n = g->kind == MC_SEG_MEM ? (off_t) (g->last - g->pos) : g->len;
-        if (g->kind == MC_SEG_MEM && st->held >= MC_MUX_PIPE) {
-            break;
+        if (st->held >= MC_MUX_PIPE) {
+            break; /* what is in a file stays, too: its maker is held back by what waits here */
         }
         if (mc_chain_take(&st->pipe, out, n) != MC_OK) {
             return MC_ERROR;

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lib import server as under_test
+from lib import procfs, server as under_test
 from lib.frames import DATA, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, PRIORITY_UPDATE, REFUSED_STREAM, RST_STREAM, frame, rst, window
-from lib.limits import patience
+from lib.limits import patience, until
 from lib.upstream import Upstream, serving
 from proxy.proxy_site import site as proxy_site
 
@@ -49,20 +49,30 @@ def test_apps_in_c(kit, client):
     assert {len(a.body) for a in c.answers(*asked).values()} == {20000}
 
 
+def spooled(site):
+    """Bytes in the largest unlinked file of the worker."""
+    pid = site.workers()[0]
+    return max((os.stat(f"/proc/{pid}/fd/{number}").st_size for number, name in procfs.fds(pid).items()
+                if name.endswith(" (deleted)") and "memfd:" not in name), default=0)
+
+
 @built
 @pytest.mark.workers("sync", "gthread", "greenlet")
 def test_a_handler_waits_for_its_client(kit, client, worker_class):
     """Beyond memory and file a blocking handler waits until the window of its stream opens; no other stream waits with it, where several run."""
-    c = client(kit(top="response_buffer = 16k\nresponse_buffer_file = 64k\nsend_timeout = 30s"))
+    site = kit(top="response_buffer = 16k\nresponse_buffer_file = 64k\nsend_timeout = 30s")
+    c = client(site)
     c.send(window(0, 1 << 30))
     slow = c.ask("/stream?3000000")
     c.until(lambda f: f.kind == DATA and f.stream == slow)
+    until(lambda: spooled(site) >= 32768, "the file to be used")
     got = 0
     if worker_class != "sync":
         other = c.answer(c.ask("/stream?1000"), update=False)
         assert len(other.body) == 1000
     for f in c.seen:
         got += len(f.payload) if f.kind == DATA and f.stream == slow else 0
+    assert spooled(site) < 1_000_000        # what is on its way to the client came through it, too
     while got < 3_000_000:
         c.send(window(slow, 50000))
         want = min(3_000_000, got + 50000)
