@@ -3,10 +3,11 @@
  * Called by every file of this module; worker and zygote. */
 #include "modules/python/python.h"
 
+#include "core/base/small.h"
+
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 struct mc_interp mc_interp;
 
@@ -140,7 +141,7 @@ void mc_interp_clear_dropped(void)
     while (d) {
         struct dropped *next = d->next;
         Py_DECREF(d->object);
-        free(d);
+        mc_small_put(d);
         d = next;
     }
 }
@@ -167,7 +168,7 @@ void mc_interp_release(void *object)
         Py_DECREF((PyObject *) object);
         return;
     }
-    struct dropped *d = malloc(sizeof(*d));
+    struct dropped *d = mc_small_get(sizeof(*d));
     if (!d)
         return; /* one object stays for ever: better than a race */
     d->object = object;
