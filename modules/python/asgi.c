@@ -103,18 +103,23 @@ static int fail(struct mc_exchange *x)
     return started ? MC_ERROR : 500;
 }
 
+/* rc is what start() would return for what the task has come to; an open WebSocket is closed instead. */
+static int settle(struct mc_exchange *x, int rc)
+{
+    if (!x->ws)
+        return rc;
+    mc_asgi_ws_over(x, rc != MC_OK);
+    mc_asgi_touch(x->r);
+    return MC_OK;
+}
+
 /* What the task has come to: MC_OK, or what start() is to return. */
 static int outcome(struct mc_exchange *x)
 {
     PyObject *result = PyObject_CallMethodObjArgs(x->task, result_name, NULL);
     bool fine = result && (x->next == MC_ASGI_OVER || x->next == MC_ASGI_WS_OPEN || x->lost);
     Py_XDECREF(result);
-    int rc = fine ? MC_OK : fail(x);
-    if (!x->ws)
-        return rc;
-    mc_asgi_ws_over(x, rc != MC_OK);
-    mc_asgi_touch(x->r);
-    return MC_OK;
+    return settle(x, fine ? MC_OK : fail(x));
 }
 
 /* The task is over: nothing of it stays here. */
@@ -297,7 +302,7 @@ static int run(struct mc_exchange *x)
         return status > 0 ? status : fail(x);
     x->task = mc_asgi_task(coro, x->app->context);
     mc_life_check();
-    return x->task ? begun(x) : fail(x);
+    return x->task ? begun(x) : settle(x, fail(x)); /* SystemExit goes through the loop that makes the task */
 }
 
 /* The versions that we speak go with the refusal of another one (RFC 6455 §4.4). */

@@ -20,7 +20,8 @@ LOOPS = ["asyncio", pytest.param("uvloop", marks=pytest.mark.skipif(not importli
 
 @pytest.fixture(scope="module", params=LOOPS)
 def site(shared_monoceros, request):
-    return shared_monoceros("plain:app", "-k", "asgi", "--asgi-loop", request.param, "--keep-alive", "5", "--asgi-disconnect-grace-period", "500ms", cwd=HERE)
+    return shared_monoceros("plain:app", "-k", "asgi", "--asgi-loop", request.param, "--keep-alive", "5", "--asgi-disconnect-grace-period", "500ms",
+                            "--graceful-timeout", "3", cwd=HERE)       # a client that closes behind bytes that nobody reads is not seen
 
 
 def show(site, *args, **kwargs):
