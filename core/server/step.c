@@ -469,6 +469,9 @@ static int step_run(struct mc_conn *c)
     if (!mc_request_blocking(r) && !r->resp.switched && client_left(c, r->body.complete)) {
         return MC_ERROR;
     }
+    if (r->resp.switched) {
+        mc_conn_release_input(c); /* a tunnel is silent for most of its time */
+    }
     bool progress = c->progress;
     c->progress = false;
     if (out == MC_AGAIN) {
