@@ -103,18 +103,23 @@ static int fail(struct mc_exchange *x)
     return started ? MC_ERROR : 500;
 }
 
+/* rc is what start() would return for what the task has come to; an open WebSocket is closed instead. */
+static int settle(struct mc_exchange *x, int rc)
+{
+    if (!x->ws)
+        return rc;
+    mc_asgi_ws_over(x, rc != MC_OK);
+    mc_asgi_touch(x->r);
+    return MC_OK;
+}
+
 /* What the task has come to: MC_OK, or what start() is to return. */
 static int outcome(struct mc_exchange *x)
 {
     PyObject *result = PyObject_CallMethodObjArgs(x->task, result_name, NULL);
     bool fine = result && (x->next == MC_ASGI_OVER || x->next == MC_ASGI_WS_OPEN || x->lost);
     Py_XDECREF(result);
-    int rc = fine ? MC_OK : fail(x);
-    if (!x->ws)
-        return rc;
-    mc_asgi_ws_over(x, rc != MC_OK);
-    mc_asgi_touch(x->r);
-    return MC_OK;
+    return settle(x, fine ? MC_OK : fail(x));
 }
 
 /* The task is over: nothing of it stays here. */
@@ -290,7 +295,7 @@ static int run(struct mc_exchange *x)
     x->task = mc_asgi_task(coro, x->app->context, &over);
     mc_life_check();
     if (!x->task)
-        return fail(x);
+        return settle(x, fail(x)); /* SystemExit goes through what makes the task */
     if (!over)
         return go_on(x);
     int rc = outcome(x);

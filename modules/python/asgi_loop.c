@@ -163,15 +163,17 @@ static PyObject *py_select(PyObject *none, PyObject *timeout)
 
 /* ---- uvloop ---- */
 
-/* uvloop sees nothing of our posts. */
+/* uvloop sees nothing of our posts. The caller may be on his way out with an exception, which stays. */
 static void kick(void)
 {
+    PyObject *kind, *value, *traceback;
     if (self.ready || self.inside || self.kicked || !self.w)
         return;
+    PyErr_Fetch(&kind, &value, &traceback);
     PyObject *handle = PyObject_CallFunctionObjArgs(self.call_soon, self.turn, NULL);
     self.kicked = handle != NULL;
     Py_XDECREF(handle);
-    PyErr_Clear();
+    PyErr_Restore(kind, value, traceback);
 }
 
 static void arm(void)
