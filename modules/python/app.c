@@ -54,6 +54,8 @@ static const char source[] =
     "        app = make(app, call, text)\n"
     "    if app is None:\n"
     "        raise AppImportError(f'Failed to find application object: {text!r}')\n"
+    "    if kind in ('tornado', 'aiohttp'):\n" /* they look themselves: it may have to be awaited first */
+    "        return app\n"
     "    if not callable(app):\n"
     "        raise AppImportError('Application object must be callable.')\n"
     "    return (as_asgi if kind == 'asgi' else as_wsgi)(app, spec)\n"

@@ -2,6 +2,7 @@
  * there, and only descriptors of apps come out of it. uvloop watches the worker's epoll descriptor instead and turns the loop when there is something.
  * Also the start and end of both: lifespans, tasks that are left. Never serves a request itself (asgi.c). Worker side, GIL held. */
 #include "modules/python/asgi.h"
+#include "modules/python/host.h"
 #include "core/base/clock.h"
 #include "modules/python/asgi.py.h"
 
@@ -36,7 +37,7 @@ static struct {
     PyObject *events; /* what select() will return */
     struct foreign **foreign; /* by descriptor */
     size_t nforeign;
-    bool inside, kicked, told_stop;
+    bool inside, kicked, told_stop, told_drain, hosts; /* hosts: there are apps with servers of their own */
     PyObject *timer;  /* uvloop: what turns us next */
     uint64_t timer_at;
     struct mc_asgi_app *apps; /* by index of the configuration */
@@ -100,6 +101,11 @@ static PyObject *py_watch(PyObject *none, PyObject *const *args, Py_ssize_t narg
 
 /* ---- turns ---- */
 
+static PyObject *name_of(const char *name)
+{
+    return PyDict_GetItemString(self.names, name); /* borrowed */
+}
+
 /* While an app starts the worker is not serving: a start that hangs must look silent. */
 static void turn_for(int ms)
 {
@@ -110,6 +116,11 @@ static void turn_for(int ms)
     else if (mc_loop_turn(&self.w->loop, ms < 0 || ms > TICK_MS ? TICK_MS : ms) < 0)
         mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %s", self.w->loop.ops->name, strerror(errno));
     self.inside = false;
+    if (self.hosts && self.phase == SERVING && self.w->draining && !self.told_drain) {
+        self.told_drain = true;
+        Py_XDECREF(PyObject_CallNoArgs(name_of("drain")));
+        PyErr_Clear();
+    }
     if (self.phase == SERVING && self.w->stopped && !self.told_stop) {
         PyObject *done = PyObject_CallNoArgs(self.stop);
         self.told_stop = done != NULL;
@@ -281,29 +292,30 @@ static PyMethodDef tools[] = {
     {"write", mc_hooks_write, METH_VARARGS, NULL},
 };
 
-static int run_text(void)
+static int run(const char *text, const char *name)
+{
+    PyObject *code = Py_CompileString(text, name, Py_file_input);
+    PyObject *done = code ? PyEval_EvalCode(code, self.names, self.names) : NULL;
+    Py_XDECREF(code);
+    Py_XDECREF(done);
+    return done ? MC_OK : MC_ERROR;
+}
+
+static int run_texts(void)
 {
     self.names = PyDict_New();
     int bad = !self.names || PyDict_SetItemString(self.names, "__builtins__", PyEval_GetBuiltins()) < 0;
-    PyObject *name = bad ? NULL : PyUnicode_FromString("monoceros.asgi");
-    bad = !name || PyDict_SetItemString(self.names, "__name__", name) < 0;
+    PyObject *name = PyUnicode_FromString("monoceros.asgi");
+    bad = bad || !name || PyDict_SetItemString(self.names, "__name__", name) < 0;
     Py_XDECREF(name);
     for (size_t i = 0; i < MC_COUNT(tools) && !bad; i++) {
         PyObject *f = PyCFunction_New(&tools[i], NULL);
         bad = !f || PyDict_SetItemString(self.names, tools[i].ml_name, f) < 0;
         Py_XDECREF(f);
     }
-    PyObject *code = bad ? NULL : Py_CompileString(embedded, "<monoceros asgi>", Py_file_input);
-    PyObject *done = code ? PyEval_EvalCode(code, self.names, self.names) : NULL;
-    Py_XDECREF(code);
-    Py_XDECREF(done);
-    self.turn = done ? PyDict_GetItemString(self.names, "turn") : NULL; /* borrowed */
-    return done ? MC_OK : MC_ERROR;
-}
-
-static PyObject *name_of(const char *name)
-{
-    return PyDict_GetItemString(self.names, name); /* borrowed */
+    bad = bad || run(embedded, "<monoceros asgi>") != MC_OK;
+    self.turn = bad ? NULL : name_of("turn");
+    return bad ? MC_ERROR : self.hosts ? run(mc_host_text, "<monoceros hosts>") : MC_OK;
 }
 
 static PyObject *given(PyObject *tuple, Py_ssize_t i)
@@ -349,7 +361,7 @@ static PyObject *list_apps(const struct mc_worker *w)
             continue;
         self.apps[i].call = mc_app_get(app);
         self.apps[i].grace = app->set.asgi_disconnect_grace_period;
-        PyObject *row = Py_BuildValue("(Oss)", self.apps[i].call, app->set.asgi_lifespan, app->name);
+        PyObject *row = Py_BuildValue("(Osss)", self.apps[i].call, app->set.asgi_lifespan, app->name, app->type->name);
         if (!row || PyList_Append(list, row) < 0)
             Py_CLEAR(list);
         Py_XDECREF(row);
@@ -359,16 +371,20 @@ static PyObject *list_apps(const struct mc_worker *w)
     return tuple;
 }
 
-static void take_states(const struct mc_worker *w, PyObject *list)
+static int take_states(const struct mc_worker *w, PyObject *list)
 {
     Py_ssize_t k = 0;
-    for (size_t i = 0; i < w->conf->napps; i++) {
+    int rc = MC_OK;
+    for (size_t i = 0; i < w->conf->napps && rc == MC_OK; i++) {
         if (!is_asgi(w, i))
             continue;
         PyObject *pair = PyList_GetItem(list, k++);
         self.apps[i].state = Py_NewRef(PyTuple_GetItem(pair, 0));
         self.apps[i].context = Py_NewRef(PyTuple_GetItem(pair, 1));
+        if (mc_host_is(&w->conf->apps[i]))
+            rc = mc_host_open(w, &w->conf->apps[i], self.apps[i].state);
     }
+    return rc;
 }
 
 /* The last line of a failure says the most; the log has it all. */
@@ -391,20 +407,22 @@ static int start_apps(struct mc_worker *w)
     Py_XDECREF(apps);
     if (!states)
         return MC_ERROR;
-    bool failed = PyUnicode_Check(states);
-    if (failed)
+    int rc = MC_EXIT_BOOT;
+    if (PyUnicode_Check(states))
         tell(w, states);
     else
-        take_states(w, states);
+        rc = take_states(w, states);
     Py_DECREF(states);
-    return failed ? MC_EXIT_BOOT : MC_OK;
+    return rc;
 }
 
 int mc_asgi_open(struct mc_worker *w)
 {
     bool any = false;
-    for (size_t i = 0; i < w->conf->napps; i++)
+    for (size_t i = 0; i < w->conf->napps; i++) {
         any |= is_asgi(w, i);
+        self.hosts |= is_asgi(w, i) && mc_host_is(&w->conf->apps[i]);
+    }
     if (!any)
         return MC_OK;
     self.w = w;
@@ -413,13 +431,13 @@ int mc_asgi_open(struct mc_worker *w)
     self.apps = calloc(self.napps, sizeof(*self.apps));
     bool made = self.apps && mc_asgi_init() == MC_OK && mc_asgi_wait_init() == MC_OK && mc_asgi_send_init() == MC_OK && mc_asgi_ws_init() == MC_OK &&
                 mc_scope_init(w) == MC_OK;
-    int rc = made && run_text() == MC_OK && open_loop(w) == MC_OK ? start_apps(w) : MC_ERROR;
+    int rc = made && run_texts() == MC_OK && open_loop(w) == MC_OK ? start_apps(w) : MC_ERROR;
     if (rc == MC_OK) {
         int64_t grace = w->pool->set.graceful_timeout;
         w->reserve = grace > 10 * RESERVE_MAX_MS ? RESERVE_MAX_MS : (uint64_t)grace / 10;
         w->drive = drive;
         if (mc_hooks_wanted)
-            mc_warn("The hooks pre_request and post_request are not called for ASGI apps");
+            mc_warn("The hooks pre_request and post_request are not called for apps on an event loop of their own");
         return MC_OK;
     }
     if (rc == MC_ERROR)
