@@ -66,6 +66,8 @@ class Host:
         self.listener.close()
         try:
             await self.close(seconds)
+        except TimeoutError:
+            write(WARNING, f"App \"{self.name}\": its shutdown is not complete in time")
         except Exception as error:
             write(ERROR, f"App \"{self.name}\": its shutdown failed\n{describe(error)}")
 
@@ -183,11 +185,12 @@ class Aiohttp(Host):
         await self.runner.shutdown()
 
     async def close(self, seconds):
-        if not self.drained:
-            await self.runner.shutdown()
-        if self.runner.server:
-            await self.runner.server.shutdown(seconds / 2)
-        await self.runner.app.cleanup()
+        try:
+            if not self.drained:
+                await asyncio.wait_for(self.runner.shutdown(), seconds / 4)
+            await self.runner.server.shutdown(seconds / 4)
+        finally:
+            await asyncio.wait_for(self.runner.app.cleanup(), seconds / 2)
 
 
 def takes_none(function):

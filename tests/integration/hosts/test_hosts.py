@@ -327,6 +327,17 @@ def test_cleanup(monoceros, tmp_path):
     assert (tmp_path / "cleaned").read_text() == "cleaned\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_shutdown_that_hangs_takes_nothing_from_the_cleanup(monoceros, tmp_path, number):
+    needs("aiohttp")
+    env = {"CLEANED": str(tmp_path / "cleaned"), "HANGS": "yes"}
+    site = monoceros("aiohttp_app:app", "-k", "aiohttp", "--graceful-timeout", "3", cwd=HERE, env=env, expect_errors=True)
+    assert site.ask("GET", "/show").status == 200
+    site.signal(number)
+    ends(site)
+    assert (tmp_path / "cleaned").read_text() == "cleaned\n" and "SIGKILL" not in site.log()
+
+
 def test_beside_asgi_and_behind_another_pool(monoceros):
     """A front of threads, and behind it one worker with both and an ASGI app."""
     needs("tornado", "aiohttp")
