@@ -1,8 +1,17 @@
-"""Servers whose stacks move, under AddressSanitizer: see tests/apps/green/sanitized/sitecustomize.py."""
+"""Both libraries, and servers whose stacks move under AddressSanitizer: see tests/apps/green/sanitized/sitecustomize.py."""
+
+import importlib.util
 
 import pytest
 
 from lib import server
+
+
+@pytest.fixture(scope="module", params=["gevent", "eventlet"])
+def kind(request):
+    if not importlib.util.find_spec(request.param):
+        pytest.skip(f"{request.param} is not installed")
+    return request.param
 
 
 def pytest_collection_modifyitems(items):

@@ -1,6 +1,5 @@
 """gevent and eventlet: start, preload_app, hooks, and every way to end, with requests in flight."""
 
-import importlib.util
 import json
 import os
 import re
@@ -16,13 +15,6 @@ from lib.wire import Closed, request
 HERE = APPS / "green"
 
 pytestmark = [pytest.mark.python, pytest.mark.workers("greenlet")]
-
-
-@pytest.fixture(params=["gevent", "eventlet"])
-def kind(request):
-    if not importlib.util.find_spec(request.param):
-        pytest.skip(f"{request.param} is not installed")
-    return request.param
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """gevent and eventlet: requests overlap in one worker, and what the standard library and these libraries promise greenlets holds."""
 
-import importlib.util
 import json
 import os
 import re
@@ -15,13 +14,6 @@ from lib.wire import Closed, request
 HERE = APPS / "green"
 
 pytestmark = [pytest.mark.python, pytest.mark.workers("greenlet")]
-
-
-@pytest.fixture(scope="module", params=["gevent", "eventlet"])
-def kind(request):
-    if not importlib.util.find_spec(request.param):
-        pytest.skip(f"{request.param} is not installed")
-    return request.param
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,6 @@ HERE = APPS / "green"
 pytestmark = [pytest.mark.python, pytest.mark.workers("greenlet")]
 
 
-@pytest.fixture(scope="module", params=["gevent", "eventlet"])
-def kind(request):
-    if not importlib.util.find_spec(request.param):
-        pytest.skip(f"{request.param} is not installed")
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def site(shared_monoceros, kind):
     return shared_monoceros("sockets:app", "-k", kind, "--access-logfile", "-", "--access-logformat", "%(m)s %(U)s %(s)s %(b)s", "--request-timeout", "3",
