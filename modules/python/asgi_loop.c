@@ -1,8 +1,7 @@
 /* Python's event loop round the worker's. asyncio's sleeps in a selector of ours (asgi.py), whose select() turns the worker's loop: clients are served in
  * there, and only descriptors of apps come out of it. uvloop watches the worker's epoll descriptor instead and turns the loop when there is something.
- * Also the start and end of both: lifespans, tasks that are left. Never serves a request itself (asgi.c). Worker side, GIL held. */
+ * It is there before the apps are imported. Their startup and shutdown are asgi_apps.c's, requests asgi.c's. Worker side, GIL held. */
 #include "modules/python/asgi.h"
-#include "modules/python/host.h"
 #include "core/base/clock.h"
 #include "modules/python/asgi.py.h"
 
@@ -13,9 +12,6 @@
 enum {
     TURNS_MAX = 64,  /* of ours in one of Python's: its callbacks get their turn even when we do not see them */
     TICK_MS = 1000,
-    LEAVE_QUICK_MS = 1500, /* a quick stop kills 2 s after it began */
-    LEAVE_MIN_MS = 300,
-    RESERVE_MAX_MS = 3000,
 };
 
 enum phase { CLOSED, STARTING, SERVING, LEAVING };
@@ -37,11 +33,10 @@ static struct {
     PyObject *events; /* what select() will return */
     struct foreign **foreign; /* by descriptor */
     size_t nforeign;
-    bool inside, kicked, told_stop, told_drain, hosts; /* hosts: there are apps with servers of their own */
+    bool inside, kicked, told_stop;
+    bool hosts; /* some apps bring servers of their own, and have not been told of the drain */
     PyObject *timer;  /* uvloop: what turns us next */
     uint64_t timer_at;
-    struct mc_asgi_app *apps; /* by index of the configuration */
-    size_t napps;
 } self;
 
 /* ---- descriptors of apps ---- */
@@ -101,12 +96,12 @@ static PyObject *py_watch(PyObject *none, PyObject *const *args, Py_ssize_t narg
 
 /* ---- turns ---- */
 
-static PyObject *name_of(const char *name)
+PyObject *mc_asgi_tool(const char *name)
 {
-    return PyDict_GetItemString(self.names, name); /* borrowed */
+    return PyDict_GetItemString(self.names, name);
 }
 
-/* While an app starts the worker is not serving: a start that hangs must look silent. */
+/* While apps are imported and start the worker is not serving: what hangs then must look silent. */
 static void turn_for(int ms)
 {
     mc_life_check(); /* a task that has forked: the loop is not the child's */
@@ -116,9 +111,9 @@ static void turn_for(int ms)
     else if (mc_loop_turn(&self.w->loop, ms < 0 || ms > TICK_MS ? TICK_MS : ms) < 0)
         mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %s", self.w->loop.ops->name, strerror(errno));
     self.inside = false;
-    if (self.hosts && self.phase == SERVING && self.w->draining && !self.told_drain) {
-        self.told_drain = true;
-        Py_XDECREF(PyObject_CallNoArgs(name_of("drain")));
+    if (self.hosts && self.phase == SERVING && self.w->draining) {
+        self.hosts = false;
+        Py_XDECREF(PyObject_CallNoArgs(mc_asgi_tool("drain")));
         PyErr_Clear();
     }
     if (self.phase == SERVING && self.w->stopped && !self.told_stop) {
@@ -255,12 +250,6 @@ void mc_asgi_wake(PyObject *future)
     PyErr_Clear();
 }
 
-const struct mc_asgi_app *mc_asgi_app(const struct mc_conf_app *app)
-{
-    MC_ASSERT(app->index < self.napps && self.apps[app->index].call);
-    return &self.apps[app->index];
-}
-
 /* ---- serving ---- */
 
 static void drive(struct mc_worker *w)
@@ -301,7 +290,7 @@ static int run(const char *text, const char *name)
     return done ? MC_OK : MC_ERROR;
 }
 
-static int run_texts(void)
+static int run_texts(const char *more)
 {
     self.names = PyDict_New();
     int bad = !self.names || PyDict_SetItemString(self.names, "__builtins__", PyEval_GetBuiltins()) < 0;
@@ -314,8 +303,8 @@ static int run_texts(void)
         Py_XDECREF(f);
     }
     bad = bad || run(embedded, "<monoceros asgi>") != MC_OK;
-    self.turn = bad ? NULL : name_of("turn");
-    return bad ? MC_ERROR : self.hosts ? run(mc_host_text, "<monoceros hosts>") : MC_OK;
+    self.turn = bad ? NULL : mc_asgi_tool("turn");
+    return bad ? MC_ERROR : more ? run(more, "<monoceros hosts>") : MC_OK;
 }
 
 static PyObject *given(PyObject *tuple, Py_ssize_t i)
@@ -324,9 +313,9 @@ static PyObject *given(PyObject *tuple, Py_ssize_t i)
     return o == Py_None ? NULL : Py_NewRef(o);
 }
 
-static int open_loop(struct mc_worker *w)
+static int make_loop(struct mc_worker *w)
 {
-    PyObject *seen = PyObject_CallFunction(name_of("open_loop"), "si", w->pool->set.asgi_loop, w->loop.ops->fd(&w->loop));
+    PyObject *seen = PyObject_CallFunction(mc_asgi_tool("open_loop"), "si", w->pool->set.asgi_loop, w->loop.ops->fd(&w->loop));
     if (!seen)
         return MC_ERROR;
     self.loop = given(seen, 0);
@@ -345,156 +334,44 @@ static int open_loop(struct mc_worker *w)
     return PyErr_Occurred() ? MC_ERROR : MC_OK;
 }
 
-static bool is_asgi(const struct mc_worker *w, size_t i)
+int mc_asgi_loop_open(struct mc_worker *w, const char *more)
 {
-    const struct mc_conf_app *app = &w->conf->apps[i];
-    return app->pool == w->pool && app->type->needs & MC_NEED_ITS_LOOP;
-}
-
-/* [(app, mode, name), …] for start() of asgi.py. */
-static PyObject *list_apps(const struct mc_worker *w)
-{
-    PyObject *list = PyList_New(0);
-    for (size_t i = 0; list && i < w->conf->napps; i++) {
-        const struct mc_conf_app *app = &w->conf->apps[i];
-        if (!is_asgi(w, i))
-            continue;
-        self.apps[i].call = mc_app_get(app);
-        self.apps[i].grace = app->set.asgi_disconnect_grace_period;
-        PyObject *row = Py_BuildValue("(Osss)", self.apps[i].call, app->set.asgi_lifespan, app->name, app->type->name);
-        if (!row || PyList_Append(list, row) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(row);
-    }
-    PyObject *tuple = list ? PyList_AsTuple(list) : NULL;
-    Py_XDECREF(list);
-    return tuple;
-}
-
-static int take_states(const struct mc_worker *w, PyObject *list)
-{
-    Py_ssize_t k = 0;
-    int rc = MC_OK;
-    for (size_t i = 0; i < w->conf->napps && rc == MC_OK; i++) {
-        if (!is_asgi(w, i))
-            continue;
-        PyObject *pair = PyList_GetItem(list, k++);
-        self.apps[i].state = Py_NewRef(PyTuple_GetItem(pair, 0));
-        self.apps[i].context = Py_NewRef(PyTuple_GetItem(pair, 1));
-        if (mc_host_is(&w->conf->apps[i]))
-            rc = mc_host_open(w, &w->conf->apps[i], self.apps[i].state);
-    }
-    return rc;
-}
-
-/* The last line of a failure says the most; the log has it all. */
-static void tell(struct mc_worker *w, PyObject *text)
-{
-    PyObject *bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
-    const char *z = bytes ? PyBytes_AsString(bytes) : "the startup of an app failed", *last = strrchr(z, '\n');
-    mc_error("%s", z);
-    snprintf(w->failure, sizeof(w->failure), "%s", last && last[1] ? last + 1 : z);
-    Py_XDECREF(bytes);
-    PyErr_Clear();
-}
-
-static int start_apps(struct mc_worker *w)
-{
-    PyObject *apps = list_apps(w), *states = NULL;
-    if (apps)
-        states = PyObject_Call(name_of("start"), apps, NULL);
-    mc_life_check();
-    Py_XDECREF(apps);
-    if (!states)
-        return MC_ERROR;
-    int rc = MC_EXIT_BOOT;
-    if (PyUnicode_Check(states))
-        tell(w, states);
-    else
-        rc = take_states(w, states);
-    Py_DECREF(states);
-    return rc;
-}
-
-int mc_asgi_open(struct mc_worker *w)
-{
-    bool any = false;
-    for (size_t i = 0; i < w->conf->napps; i++) {
-        any |= is_asgi(w, i);
-        self.hosts |= is_asgi(w, i) && mc_host_is(&w->conf->apps[i]);
-    }
-    if (!any)
-        return MC_OK;
     self.w = w;
     self.phase = STARTING;
-    self.napps = w->conf->napps;
-    self.apps = calloc(self.napps, sizeof(*self.apps));
-    bool made = self.apps && mc_asgi_init() == MC_OK && mc_asgi_wait_init() == MC_OK && mc_asgi_send_init() == MC_OK && mc_asgi_ws_init() == MC_OK &&
-                mc_scope_init(w) == MC_OK;
-    int rc = made && run_texts() == MC_OK && open_loop(w) == MC_OK ? start_apps(w) : MC_ERROR;
-    if (rc == MC_OK) {
-        int64_t grace = w->pool->set.graceful_timeout;
-        w->reserve = grace > 10 * RESERVE_MAX_MS ? RESERVE_MAX_MS : (uint64_t)grace / 10;
-        w->drive = drive;
-        if (mc_hooks_wanted)
-            mc_warn("The hooks pre_request and post_request are not called for apps on an event loop of their own");
-        return MC_OK;
-    }
-    if (rc == MC_ERROR)
-        mc_interp_log("Exception in worker process");
-    return MC_EXIT_BOOT;
+    self.hosts = more != NULL;
+    return run_texts(more) == MC_OK ? make_loop(w) : MC_ERROR;
 }
 
-/* ---- closing ---- */
-
-/* What is left of the worker's time, ms. */
-static uint64_t time_left(const struct mc_worker *w)
+bool mc_asgi_loop_is_open(void)
 {
-    if (!w->drain_start || !w->interrupted) /* it has been called */
-        return LEAVE_QUICK_MS;
-    uint64_t grace = (uint64_t)w->pool->set.graceful_timeout, end = w->drain_start + grace, now = mc_clock_ms();
-    if (grace == 0)
-        return TICK_MS * 30;
-    return end > now + LEAVE_MIN_MS ? end - now : LEAVE_MIN_MS;
+    return self.w != NULL;
 }
 
-static void forget(struct mc_worker *w)
+void mc_asgi_loop_serve(void)
 {
-    mc_asgi_forget();
-    mc_scope_fini();
-    for (size_t i = 0; i < self.nforeign; i++) {
-        if (self.foreign[i])
-            mc_io_unwatch(&w->loop, &self.foreign[i]->io);
-        free(self.foreign[i]);
-    }
-    free(self.foreign);
-    for (size_t i = 0; i < self.napps; i++) {
-        Py_XDECREF(self.apps[i].state);
-        Py_XDECREF(self.apps[i].context);
-    }
-    free(self.apps);
-    self.foreign = NULL;
-    self.apps = NULL;
-    self.nforeign = self.napps = 0;
-    self.phase = CLOSED;
-    self.w = NULL; /* the rest stays for what the interpreter's end may call */
+    self.w->drive = drive;
 }
 
-void mc_asgi_close(struct mc_worker *w)
+void mc_asgi_loop_leave(void)
 {
-    if (!self.w)
-        return;
-    self.phase = LEAVING;
-    PyObject *tasks = mc_asgi_tasks();
-    PyObject *done = tasks ? PyObject_CallFunction(name_of("leave"), "Od", tasks, (double)time_left(w) / 1000) : NULL;
-    mc_life_check();
-    if (!done)
-        mc_interp_log("Exception while the apps of this worker shut down");
-    Py_XDECREF(done);
-    Py_XDECREF(tasks);
+    if (self.w->drive) /* else it has served nothing, and an app that hangs is still silent */
+        self.phase = LEAVING;
+}
+
+void mc_asgi_loop_close(void)
+{
     PyObject *closed = PyObject_CallMethod(self.loop, "close", NULL);
     if (!closed)
         mc_interp_log("Exception while the event loop is closed");
     Py_XDECREF(closed);
-    forget(w);
+    for (size_t i = 0; i < self.nforeign; i++) {
+        if (self.foreign[i])
+            mc_io_unwatch(&self.w->loop, &self.foreign[i]->io);
+        free(self.foreign[i]);
+    }
+    free(self.foreign);
+    self.foreign = NULL;
+    self.nforeign = 0;
+    self.phase = CLOSED;
+    self.w = NULL; /* the rest stays for what the interpreter's end may call */
 }

@@ -78,17 +78,13 @@ def pick(value):
     return None if address == "-" else address, scheme
 
 
-def hint(app, what):
-    return f"{app!r} is not {what}; if it is WSGI, it needs worker_class sync or gthread, if it is ASGI, asgi"
-
-
 # ---- Tornado
 
 class Tornado(Host):
     async def open(self):
         from tornado import httpserver, httputil
         if not isinstance(self.app, httputil.HTTPServerConnectionDelegate):
-            return hint(self.app, "a tornado.web.Application")
+            return f"{self.app!r} is not a tornado.web.Application"
         from tornado.websocket import WebSocketHandler
         self.sockets = sockets = weakref.WeakSet()
 
@@ -150,12 +146,12 @@ def handler_of(delegate):
 class Aiohttp(Host):
     async def open(self):
         from aiohttp import web
-        if not isinstance(self.app, (web.Application, web.AppRunner)) and callable(self.app) and takes_none(self.app):
+        if not isinstance(self.app, (web.Application, web.AppRunner)) and callable(self.app):
             self.app = self.app()
             if inspect.isawaitable(self.app):
                 self.app = await self.app
         if not isinstance(self.app, (web.Application, web.AppRunner)):
-            return hint(self.app, "an aiohttp.web.Application, nor a function that returns one")
+            return f"{self.app!r} is not an aiohttp.web.Application"
         given = isinstance(self.app, web.AppRunner)
         self.runner = self.app if given else web.AppRunner(self.app, handle_signals=False, access_log=None, keepalive_timeout=LONG, max_line_size=HEAD_MAX,
                                                            max_field_size=HEAD_MAX)
@@ -191,16 +187,6 @@ class Aiohttp(Host):
             await self.runner.server.shutdown(seconds / 4)
         finally:
             await asyncio.wait_for(self.runner.app.cleanup(), seconds / 2)
-
-
-def takes_none(function):
-    try:
-        inspect.signature(function).bind()
-    except TypeError:
-        return False
-    except ValueError:
-        pass
-    return True
 
 
 kinds.update(tornado=Tornado, aiohttp=Aiohttp)

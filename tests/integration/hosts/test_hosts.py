@@ -307,7 +307,7 @@ def test_names_of_gunicorn(monoceros, name):
 
 def test_wsgi_is_told_where_it_belongs(own):
     site = own("wsgi", ready=False, expect_errors=True)
-    ends(site, 3)
+    ends(site, 4)
     assert "if it is WSGI, it needs worker_class sync or gthread" in site.log()
 
 
