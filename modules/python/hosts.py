@@ -152,10 +152,13 @@ class Aiohttp(Host):
                 self.app = await self.app
         if not isinstance(self.app, (web.Application, web.AppRunner)):
             return f"{self.app!r} is not an aiohttp.web.Application"
+        self.websocket = web.WebSocketResponse
         given = isinstance(self.app, web.AppRunner)
         self.runner = self.app if given else web.AppRunner(self.app, handle_signals=False, access_log=None, keepalive_timeout=LONG, max_line_size=HEAD_MAX,
                                                            max_field_size=HEAD_MAX)
-        self.drained = False
+        self.drained, self.sockets = False, weakref.WeakSet()
+        if not (signal := self.runner.app.on_response_prepare).frozen:     # its own main() may have set it up
+            signal.append(self.note)
         await self.runner.setup()
         server = self.runner.server
         make = server.request_factory
@@ -175,10 +178,17 @@ class Aiohttp(Host):
     def take(self, sock):
         loop.create_task(loop.connect_accepted_socket(self.runner.server, sock))
 
+    async def note(self, request, response):
+        if isinstance(response, self.websocket):
+            self.sockets.add(response)
+
     async def drain(self):
-        """on_shutdown, where apps close their WebSockets."""
+        """on_shutdown, where apps close their WebSockets; those that are left then are told to come back."""
         self.drained = True
-        await self.runner.shutdown()
+        try:
+            await self.runner.shutdown()
+        finally:
+            await asyncio.gather(*(ws.close(code=RESTARTING, message=b"the server restarts") for ws in list(self.sockets) if ws.prepared))
 
     async def close(self, seconds):
         try:

@@ -80,7 +80,8 @@ async def show_notes(request):
 async def echo(request):
     ws = web.WebSocketResponse()
     await ws.prepare(request)
-    sockets.add(ws)
+    if request.path == "/ws":
+        sockets.add(ws)
     async for message in ws:
         if message.type is WSMsgType.TEXT:
             await ws.send_str(message.data)
@@ -97,8 +98,7 @@ async def on_startup(app):
 async def on_shutdown(app):
     if "HANGS" in os.environ:
         await asyncio.sleep(600)
-    for ws in set(sockets):
-        await ws.close(code=WSCloseCode.GOING_AWAY, message=b"the app ends")
+    await asyncio.gather(*(ws.close(code=WSCloseCode.GOING_AWAY, message=b"the app ends") for ws in set(sockets)))
 
 
 async def on_cleanup(app):
@@ -110,8 +110,8 @@ async def on_cleanup(app):
 def make():
     app = web.Application(client_max_size=8 << 20)
     app.add_routes([web.post("/upload", upload), web.post("/streamed", streamed), web.get("/stream", stream), web.get("/slow", slow), web.get("/block", block),
-                    web.get("/fail", fail), web.get("/big", big), web.get("/notes", show_notes), web.get("/ws", echo), web.get("/{rest:.*}show", show),
-                    web.put("/{rest:.*}show", show)])
+                    web.get("/fail", fail), web.get("/big", big), web.get("/notes", show_notes), web.get("/ws", echo), web.get("/forgotten", echo),
+                    web.get("/{rest:.*}show", show), web.put("/{rest:.*}show", show)])
     app.on_startup.append(on_startup)
     app.on_shutdown.append(on_shutdown)
     app.on_cleanup.append(on_cleanup)

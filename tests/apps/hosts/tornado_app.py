@@ -92,7 +92,7 @@ class Echo(websocket.WebSocketHandler):
 def make():
     return web.Application([
         (r"/upload", Upload), (r"/streamed", Streamed), (r"/stream", Stream), (r"/slow", Slow), (r"/block", Block), (r"/fail", Fail), (r"/big", Big),
-        (r"/notes", Notes), (r"/ws", Echo), (r"/(.*)show", Show),
+        (r"/notes", Notes), (r"/ws", Echo), (r"/forgotten", Echo), (r"/(.*)show", Show),
     ])
 
 
