@@ -61,19 +61,10 @@ def import_uvloop(kind):
     return uvloop
 
 
-def look_back():
-    """What a preloaded app has tied to an event loop is lost: that loop is of the process in which it was imported, and cannot be shared. asyncio tells of
-    such a loop to nobody who does not want one made; without this attribute nothing is said."""
-    before = getattr(getattr(asyncio.get_event_loop_policy(), "_local", None), "_loop", None)
-    if before is not None and not before.is_closed():
-        write(WARNING, "An event loop was asked for before this worker had one (preload_app, or a hook): it never runs, with what has been tied to it")
-
-
 def open_loop(kind, fd):
     """Makes the loop; fd is the worker's own, or -1. Returns it, what waits in it (None where that cannot be seen), the keys of its selector (None: it has
     one of its own), and what begins tasks in it."""
     global loop
-    look_back()
     uvloop = import_uvloop(kind) if fd >= 0 else None
     if uvloop is None:
         selector = Selector()
