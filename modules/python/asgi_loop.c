@@ -12,6 +12,7 @@
 enum {
     TURNS_MAX = 64,  /* of ours in one of Python's: its callbacks get their turn even when we do not see them */
     TICK_MS = 1000,
+    BLOCK = 512 << 10,
 };
 
 enum phase { CLOSED, STARTING, SERVING, LEAVING };
@@ -336,6 +337,8 @@ static int make_loop(struct mc_worker *w)
 
 int mc_asgi_loop_open(struct mc_worker *w, const char *more)
 {
+    /* asyncio's transports read into 256 KiB and give most of it back. glibc maps and unmaps that each time, until it has seen a larger block go. */
+    PyMem_Free(PyMem_Malloc(BLOCK));
     self.w = w;
     self.phase = STARTING;
     self.hosts = more != NULL;

@@ -12,6 +12,7 @@ import struct
 import weakref
 
 FIELD = "Monoceros-Client"
+RAW_FIELD = FIELD.encode()
 HEAD_MAX = 1 << 20          # the engine has looked at the head already
 LONG = 7 * 86400            # connections are the engine's: it closes them
 RESTARTING = 1012
@@ -145,6 +146,7 @@ def handler_of(delegate):
 
 class Aiohttp(Host):
     async def open(self):
+        import multidict
         from aiohttp import web
         if not isinstance(self.app, (web.Application, web.AppRunner)) and callable(self.app):
             self.app = self.app()
@@ -156,27 +158,40 @@ class Aiohttp(Host):
         given = isinstance(self.app, web.AppRunner)
         self.runner = self.app if given else web.AppRunner(self.app, handle_signals=False, access_log=None, keepalive_timeout=LONG, max_line_size=HEAD_MAX,
                                                            max_field_size=HEAD_MAX)
-        self.drained, self.sockets = False, weakref.WeakSet()
+        self.drained, self.plain, self.sockets = False, None, weakref.WeakSet()
         if not (signal := self.runner.app.on_response_prepare).frozen:     # its own main() may have set it up
             signal.append(self.note)
         await self.runner.setup()
         server = self.runner.server
-        make = server.request_factory
+        make, proxy = server.request_factory, multidict.CIMultiDictProxy
 
         def factory(message, *more):
-            request = make(message, *more)
-            if (value := request.headers.get(FIELD)) is None:       # a request that its parser refuses
-                return request
-            address, scheme = pick(value)
-            headers = request.headers.copy()
-            del headers[FIELD]
-            return request.clone(headers=headers, scheme=scheme, **({"remote": address} if address else {}))
+            if FIELD not in message.headers:        # a request that its parser refuses
+                return make(message, *more)
+            headers = message.headers.copy()
+            address, scheme = pick(headers.pop(FIELD))
+            raw = tuple([pair for pair in message.raw_headers if pair[0] != RAW_FIELD])
+            return self.tell(make(message._replace(headers=proxy(headers), raw_headers=raw), *more), scheme, address)
 
         server.request_factory = factory
         return None
 
     def take(self, sock):
         loop.create_task(loop.connect_accepted_socket(self.runner.server, sock))
+
+    def tell(self, request, scheme, address):
+        """Tells a request what clone() tells a copy, which would cost about as much as making it. Where it keeps this is aiohttp's own business: whether it is
+        still there is seen at the first request."""
+        words = {"scheme": scheme, "remote": address} if address else {"scheme": scheme}
+        if self.plain:
+            request._cache.update(words)
+            return request
+        clone = request.clone(**words)
+        if self.plain is None:
+            if isinstance(cache := getattr(request, "_cache", None), dict):
+                cache.update(scheme="a", remote="b")
+            self.plain = (request.scheme, request.remote) == ("a", "b")
+        return clone
 
     async def note(self, request, response):
         if isinstance(response, self.websocket):

@@ -15,7 +15,7 @@ sockets = weakref.WeakSet()
 async def show(request):
     return web.json_response({"remote": request.remote, "scheme": request.scheme, "host": request.host, "method": request.method, "path": request.path,
                               "query": request.rel_url.raw_query_string, "headers": list(request.headers.items()), "pid": os.getpid(),
-                              "raw": [[name.decode(), value.decode()] for name, value in request.raw_headers],
+                              "raw": [[name.decode(), value.decode("latin-1")] for name, value in request.raw_headers],
                               "loop": [each.__module__.split(".")[0] for each in type(asyncio.get_running_loop()).__mro__]})
 
 
