@@ -1,5 +1,5 @@
 """The event loop of ASGI apps and their lifespan. The build embeds this text (auto/embed); asgi_loop.c runs it once in each
-worker that has such apps.
+worker that has such apps, before they are imported.
 
 C gives: select(timeout) and watch(fd, events), through which asyncio's loop sleeps in the worker's own; turn(), with which uvloop turns that;
 write(level, text) to the error log.
@@ -14,6 +14,8 @@ INFO, WARNING, ERROR = 20, 30, 40
 
 loop = None
 lifespans = []
+draining = set()
+kinds = {}      # of apps, where hosts.py is there: how theirs is made
 
 
 # ---- the loop
@@ -145,19 +147,33 @@ class Lifespan:
 
 
 def start(*apps):
-    """Startup of the apps, one after the other, each (app, mode, name). Why one must not be served, as a text, or each one's (state, context)."""
+    """Startup of the apps, one after the other, each (app, mode, name, kind). Why one must not be served, as a text, or each one's (state, context)."""
     async def all_of_them():
-        for app in apps:
-            lifespan = Lifespan(*app)
+        for app, mode, name, kind in apps:
+            lifespan = kinds[kind](app, name) if kind in kinds else Lifespan(app, mode, name)
             lifespans.append(lifespan)
             if (why := await lifespan.startup()) is not None:
                 return f"App \"{lifespan.name}\": its startup failed: {why}"
         known = len(contextvars.copy_context())
-        return [(lifespan.state, lifespan.context if len(lifespan.context) > known else None) for lifespan in lifespans]
+        return [(lifespan.state, lifespan.context if lifespan.context and len(lifespan.context) > known else None) for lifespan in lifespans]
+    asyncio.set_event_loop(loop)        # an app may have used asyncio.run() while it was imported, which takes it away
     return loop.run_until_complete(all_of_them())
 
 
 # ---- the end
+
+def drain():
+    """No more clients come: apps with a server of their own may end what would last."""
+    async def tell(host):
+        try:
+            await host.drain()
+        except Exception as error:
+            write(ERROR, f"App \"{host.name}\": exception at the end of its service\n{describe(error)}")
+    for host in lifespans:
+        if not isinstance(host, Lifespan):
+            draining.add(task := loop.create_task(tell(host)))
+            task.add_done_callback(draining.discard)
+
 
 async def end(tasks, seconds):
     """Waits for these, and cancels those that are not done then."""

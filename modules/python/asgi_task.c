@@ -141,22 +141,29 @@ PyObject *mc_asgi_task(PyObject *coro, PyObject *context, bool *over)
 
 /* ---- opening ---- */
 
-static int stand_between(PyObject *asyncio, PyObject *loop)
+/* The set is the process's, and there may be a loop after this one. */
+static int stand_before_set(PyObject *asyncio)
 {
     PyObject *tasks = PyObject_GetAttrString(asyncio, "tasks"), *set = tasks ? PyObject_GetAttrString(tasks, "_all_tasks") : NULL;
     Py_XDECREF(tasks);
     if (!set)
         return MC_ERROR;
-    self.call_soon = PyObject_GetAttrString(loop, "call_soon");
     self.add = PyObject_GetAttrString(set, "add");
     self.all = PyObject_GetAttrString(set, "data");
     self.remove = PyObject_GetAttrString(set, "_remove");
-    PyObject *call_soon = PyCFunction_New(&def_call_soon, NULL), *add = PyCFunction_New(&def_add, NULL);
-    bool bad = !self.call_soon || !self.add || !self.all || !self.remove || !call_soon || !add ||
-               PyObject_SetAttrString(loop, "call_soon", call_soon) < 0 || PyObject_SetAttrString(set, "add", add) < 0;
+    PyObject *add = PyCFunction_New(&def_add, NULL);
+    bool bad = !self.add || !self.all || !self.remove || !add || PyObject_SetAttrString(set, "add", add) < 0;
     Py_XDECREF(add);
-    Py_XDECREF(call_soon);
     Py_DECREF(set);
+    return bad ? MC_ERROR : MC_OK;
+}
+
+static int stand_between(PyObject *asyncio, PyObject *loop)
+{
+    PyObject *call_soon = PyCFunction_New(&def_call_soon, NULL);
+    self.call_soon = PyObject_GetAttrString(loop, "call_soon");
+    bool bad = !self.call_soon || !call_soon || PyObject_SetAttrString(loop, "call_soon", call_soon) < 0 || (!self.add && stand_before_set(asyncio) != MC_OK);
+    Py_XDECREF(call_soon);
     return bad ? MC_ERROR : MC_OK;
 }
 
