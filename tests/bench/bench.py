@@ -119,6 +119,8 @@ class Run:
                 slow = workload.settings
                 more = self.put("request-slow", f"GET {slow['path']} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 beside = Load(self.directory, server.port, more, 60, slow["connections"], slow["words"])
+                beside.ready()
+                beside.go()
             with Load(self.directory, server.tls if workload.tls else server.port, request, seconds, workload.connections, words) as load:
                 load.ready()
                 pids = server.family()
@@ -189,14 +191,9 @@ def machine(context):
 
 
 def files():
-    """Enough descriptors for 10,000 connections; haproxy reckons with two for each."""
+    """Descriptors for 10,000 connections."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    for many in (65536, hard):
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (many, max(many, hard)))
-            return
-        except (OSError, ValueError):
-            pass
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def run(options):
@@ -253,7 +250,7 @@ def main():
     options = parser.parse_args()
     options.quick = options.what == "quick"
     options.rounds = options.rounds or (3 if options.quick else 7)
-    options.seconds = options.seconds or (0.5 if options.quick else 0.8)
+    options.seconds = options.seconds or (0.5 if options.quick else 0.6)
     if options.what in ("run", "quick"):
         out = run(options)
         if options.docs:

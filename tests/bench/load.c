@@ -5,7 +5,7 @@
  *   status=N, length=N, body=FILE   what an answer must be (200): else it is an error and no request
  *   ws=echo|broadcast               REQUEST is the upgrade; body=FILE the message that each sends and gets back, or one sends and all get
  *   idle, slow=N                    one request each, then all hold their connections; so many bytes/s are read of each answer
- * 0.1 s after each client has had an answer (or after two seconds) it says "ready" and waits for a line: then the time starts. At the end
+ * 0.1 s after each client has had an answer (or after a second) it says "ready" and waits for a line: then the time starts. At the end
  * it prints one line of JSON, latencies in µs. Who waits then for longer than p99 counts with what it has waited so far: a server that
  * forgets clients must not look fast. */
 #include "load.h"
@@ -18,7 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, INPUT = 262144, FINE = 1 << 14, HALF = FINE / 2, OCTAVES = 10, BUCKETS = FINE + OCTAVES * HALF, CROWD = 256, WARM_US = 100000, WARM_MAX_US = 2000000, TICK_US = 50000 };
+enum { EVENTS = 256, INPUT = 262144, FINE = 1 << 14, HALF = FINE / 2, OCTAVES = 10, BUCKETS = FINE + OCTAVES * HALF };
+enum { CROWD = 256, WARM_US = 100000, WARM_MAX_US = 1000000, TICK_US = 50000 };
 
 struct load_settings load_is = {.pipeline = 1, .status = 200};
 uint64_t load_errors, load_resumed, load_connects;

@@ -32,6 +32,7 @@ global
     stats socket {dir}/{name}.sock
 defaults
     mode http
+    maxconn {most}
     timeout connect 5s
     timeout client 300s
     timeout server 300s
@@ -61,7 +62,7 @@ hosts:
     listen:
       host: 127.0.0.1
       port: {tls}
-      ssl: {{ certificate-file: {dir}/cert.pem, key-file: {dir}/key.pem }}
+      ssl: {{ certificate-file: {dir}/cert.pem, key-file: {dir}/key.pem, ocsp-update-interval: 0 }}
     paths:
       "/files":
         file.dir: {dir}/files
@@ -167,7 +168,7 @@ def wsgi():
         settings = "listen_backlog = 2048" if kind == "bjoern" else "tcp_nodelay = 1"
         yield module(kind, settings, ["serve.py", kind, app, "{port}"], kind)
     yield Entry("uwsgi", lambda c, s: [program("uwsgi"), "--plugin", "python3", "--http11-socket", f"127.0.0.1:{s.port}", "--master", "--workers", "1",
-                                       "--disable-logging", "--need-app", "--die-on-term", "--listen", "1024", "--add-header", "Connection: Keep-Alive",
+                                       "--disable-logging", "--need-app", "--die-on-term", "--listen", "1024",
                                        "--pythonpath", site_packages(c), "--module", app],
                 "--http11-socket in the worker, --master, --workers 1, --disable-logging, Debian's interpreter",
                 **debian("uwsgi", "uwsgi-core uwsgi-plugin-python3", ("--version",)))

@@ -26,6 +26,12 @@ def middle(rounds, key):
     return statistics.median(values) if values else None
 
 
+def user_share(rounds):
+    """Of all rounds together: the ticks that it comes from are coarse."""
+    found = good(rounds)
+    return sum(one["user"] * one["cpu"] * one["requests"] for one in found) / sum(one["cpu"] * one["requests"] for one in found)
+
+
 def ratios(cells, mine, theirs):
     """Of two servers, in the rounds where both were measured."""
     pairs = zip(cells.get(mine, []), cells.get(theirs, []))
@@ -52,7 +58,7 @@ def base_of(row, cells):
     return None
 
 
-def notes(name, rounds, noisy):
+def notes(row, rounds, noisy):
     """What is to be known of a line."""
     found = []
     if failed := [one["failed"] for one in rounds if "failed" in one]:
@@ -60,7 +66,7 @@ def notes(name, rounds, noisy):
     if errors := sum(one["errors"] for one in good(rounds)):
         found.append(f"{errors:,} errors")
     requests, connects = (sum(one[key] for one in good(rounds)) for key in ("requests", "connects"))
-    if connects > requests / 2:
+    if connects > requests / 2 and not {"close", "tls=full", "tls=resumed"} & set(row.words):
         found.append("closes connections")
     if noisy:
         found.append("noisy")
@@ -85,12 +91,12 @@ def table(row, cells):
         cpu = [one["cpu"] for one in good(rounds)]
         noisy = spread(of) > NOISY and name != base
         if not cpu:
-            lines.append([name, *["–"] * 8, notes(name, rounds, False)])
+            lines.append([name, *["–"] * 8, notes(row, rounds, False)])
             continue
-        user = middle(rounds, "user")
+        user = user_share(rounds)
         lines.append([name, f"{number(statistics.median(cpu))} ({number(min(cpu))})", f"{number(statistics.median(cpu) * user)} + {number(statistics.median(cpu) * (1 - user))}",
                       number(statistics.median(of)) if of else "–", rate(rounds, cells[base] if base else []), number(middle(rounds, "p50")), number(middle(rounds, "p99")),
-                      f"{middle(rounds, 'share'):.0%}", number(middle(rounds, "threads")).split(".")[0], notes(name, rounds, noisy)])
+                      f"{middle(rounds, 'share'):.0%}", number(middle(rounds, "threads")).split(".")[0], notes(row, rounds, noisy)])
     return base, lines
 
 

@@ -83,7 +83,7 @@ def plain():
     section = "A small reply"
     yield Workload("hello", "hello, keep-alive, c=64", section, [*EDGES, *NATIVE], base="raw", goals=RAW_NGINX, quick=True)
     yield Workload("hello-1000", "hello, keep-alive, c=1000", section, EDGES, connections=1000, base="raw", goals=RAW_NGINX)
-    yield Workload("hello-10000", "hello, keep-alive, c=10,000", section, ["monoceros", "raw", "nginx", "haproxy", "h2o"], connections=10000, base="raw")
+    yield Workload("hello-10000", "hello, keep-alive, c=10,000", section, ["monoceros", "raw", "nginx", "h2o"], connections=10000, base="raw")
     yield Workload("browser", "a browser's head, c=64", section, EDGES, headers=BROWSER, base="raw", goals=RAW_NGINX)
     yield Workload("pipelined", "16 pipelined requests, c=64", section, EDGES, words=["pipeline=16"], base="raw", goals=goal({"raw": 1.5, "nginx": 0.25}))
     yield Workload("close", "a connection per request, c=64", section, EDGES, words=["close"], base="raw", goals=goal({"nginx": 0.9}))
