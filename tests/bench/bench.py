@@ -1,223 +1,276 @@
 #!/usr/bin/env python3
-"""Measures CPU time per request of several servers, in turns: bench.py [--rounds N] [--seconds S] [--only NAME,...] [--load NAME,...]
+"""Measures servers in turns, and reports: bench.py [run|quick|report|compare|list] [OPTION...]
 
-Each round runs every server once on core 0 with the load client on core 1, so that the drift of a shared machine falls on
-all of them alike; the base figure is the CPU time that the server's processes spent (schedstat of all threads) over the
-requests answered, the ratio is that of the same round. It runs in a network namespace of its own where it may, with reno:
-bbr, the default in some kernels, paces the loopback.
+run      measures what --only and --entries leave, writes objs/bench/NAME.json as it goes, and prints tables
+quick    the same for hello, a file, WSGI and ASGI, in two minutes
+report   FILE...: docs/performance.md and its plots from the measurements (those of later files replace those of earlier ones)
+compare  A B: whether two measurements rank the servers alike
+list     workloads and entries, and which entries are absent, and why
 
-raw is tests/bench/raw.c, the practical limit. Gunicorn and nginx are measured when they are found: --gunicorn PROGRAM,
---nginx PROGRAM, else those of the PATH.
+A server is started with one worker on the first core, the load is on the last one. In each round all servers of a row have their turn, so that the drift of
+a shared machine falls on all alike. The base figure is the CPU time of all threads and processes of the server, also of those that have ended, per
+request that was answered rightly; a ratio is that of two servers in the same round, and the median of these.
 """
 
 import argparse
+import json
 import os
-import shutil
-import socket
-import statistics
+import re
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-MONOCEROS = os.path.abspath(os.environ.get("MONOCEROS") or ROOT / "objs/monoceros")
-PYTHON = os.environ.get("MONOCEROS_PYTHON") or sys.executable
-
-HELLO = b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
-BROWSER = (b"GET /some/page?with=a&query=string HTTP/1.1\r\nHost: www.example.org\r\nConnection: keep-alive\r\n"
-           b"sec-ch-ua: \"Chromium\";v=\"140\", \"Not=A?Brand\";v=\"24\"\r\nsec-ch-ua-mobile: ?0\r\nUpgrade-Insecure-Requests: 1\r\n"
-           b"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n"
-           b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n"
-           b"Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept-Encoding: gzip, deflate, br\r\n"
-           b"Accept-Language: en-GB,en;q=0.9\r\nCookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n\r\n")
-
-# name: request, connections, further words for load
-LOADS = {
-    "keep-alive": (HELLO, 64, []),
-    "c=1000": (HELLO, 1000, []),
-    "browser": (BROWSER, 64, []),
-    "pipelined": (HELLO, 64, ["pipeline=16"]),
-    "close": (HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), 64, ["close"]),
-}
-CONFIG = """
-errorlog = "{log}"
-worker_connections = 4000
-pool "web" {{ worker_class = sync  workers = 1  keepalive = 30s }}
-server "hello" {{ listen = "127.0.0.1:{port}"  route "all" {{ respond {{ body = "Hello, world!" }} }} }}
-"""
-NGINX = """
-worker_processes 1; daemon off; pid {dir}/nginx.pid; error_log {dir}/nginx.log;
-events {{ worker_connections 4096; }}
-http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;
-  uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-  server {{ listen 127.0.0.1:{port} backlog=2048; location / {{ default_type "text/plain; charset=utf-8"; return 200 "Hello, world!"; }} }} }}
-"""
+import entries
+import other
+import peers
+import report
+import workloads
+from measure import CORES, LOAD_CORE, ROOT, Failed, Load, Server, Usage, build, exchange, own_network
 
 
-def own_network():
-    """Runs this program again in a network namespace with reno, where the system lets it."""
-    if os.environ.get("BENCH_NETWORK"):
-        return
-    setup = "ip link set lo up 2>/dev/null; echo reno > /proc/sys/net/ipv4/tcp_congestion_control && exec \"$@\""
-    for flags in (["-n"], ["-rn"]):
-        probe = subprocess.run(["unshare", *flags, "sh", "-c", setup, "sh", "true"], stderr=subprocess.DEVNULL, check=False)
-        if probe.returncode == 0:
-            os.environ["BENCH_NETWORK"] = "own"
-            os.execvp("unshare", ["unshare", *flags, "sh", "-c", setup, "sh", sys.executable, *sys.argv])
-    os.environ["BENCH_NETWORK"] = "shared"
+def prepare(directory):
+    """Programs, a certificate, files."""
+    build(directory)
+    entries.build_apps(directory)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=localhost",
+                    "-keyout", directory / "key.pem", "-out", directory / "cert.pem"], check=True, capture_output=True)
+    (directory / "both.pem").write_bytes((directory / "cert.pem").read_bytes() + (directory / "key.pem").read_bytes())
+    directory.chmod(0o755)
+    for name in ("files", "hello"):
+        (directory / name).mkdir()
+    (directory / "hello" / "index.html").write_bytes(workloads.HELLO)
+    old = time.time() - 3600
+    for name, size in workloads.FILES.items():
+        path = directory / "files" / name
+        path.write_bytes(os.urandom(size))
+        os.utime(path, (old, old))
 
 
-def build(directory):
-    """Compiles raw and load."""
-    for name in ("raw", "load"):
-        subprocess.run([*os.environ.get("CC", "cc").split(), "-std=gnu11", "-O2", "-D_GNU_SOURCE", "-o", directory / name, HERE / f"{name}.c",
-                        "-lhttp_parser"], check=True)
+class Run:
+    """One run: the servers that are up, and what was measured."""
 
+    def __init__(self, context, options, store):
+        self.context, self.options, self.store = context, options, store
+        self.directory = context.directory
+        self.all = {entry.name: entry for entry in (*entries.ours(), *peers.peers())}
+        self.versions = {}
+        self.servers = {}
 
-def servers(options, directory):
-    """Commands by name; {port} is filled in later. Those that are not there are left out."""
-    def file(name, text):
-        (directory / name).write_text(text, encoding="utf-8")
-        return str(directory / name)
+    def version(self, name):
+        if name not in self.versions:
+            self.versions[name] = self.all[name].version(self.context)
+            entry = self.all[name]
+            self.store["entries"][name] = {"version": self.versions[name], "settings": entry.settings, "why": entry.why}
+        return self.versions[name]
 
-    wsgi = ["--chdir", str(HERE), "hello:app", "-b", "127.0.0.1:{port}", "--log-file", f"{directory}/{{name}}.log"]
-    found = {"raw": lambda port: [str(directory / "raw"), str(port)]}
-    if os.access(MONOCEROS, os.X_OK):
-        found["respond"] = lambda port: [MONOCEROS, "-c", file("respond.conf", CONFIG.format(port=port, log=directory / "respond.log"))]
-        text = subprocess.run([MONOCEROS, "-V"], capture_output=True, text=True, check=False).stdout
-        if "python" in text.replace("--without-python", ""):
-            found["wsgi"] = lambda port: [MONOCEROS, *(word.format(port=port, name="wsgi") for word in wsgi), "--keep-alive", "5",
-                                          "--worker-connections", "4000", "--python", PYTHON]
-    gunicorn = options.gunicorn or shutil.which("gunicorn")
-    if gunicorn:
-        for kind, more in (("sync", []), ("gthread", ["--threads", "4", "--keep-alive", "5"])):
-            found[f"gunicorn-{kind}"] = lambda port, kind=kind, more=more: [
-                gunicorn, *(word.format(port=port, name="gunicorn") for word in wsgi), "-k", kind, *more]
-    nginx = options.nginx or shutil.which("nginx")
-    if nginx:
-        found["nginx"] = lambda port: [nginx, "-c", file("nginx.conf", NGINX.format(port=port, dir=directory))]
-    return {name: command for name, command in found.items() if not options.only or name in options.only}
+    def chosen(self, names):
+        wanted = self.options.entries
+        return [name for name in names if (not wanted or any(word in name for word in wanted)) and self.version(name)]
 
-
-def family(pid):
-    """The process and all its descendants."""
-    parents = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat", "rb") as stat:
-                    parents[int(entry)] = int(stat.read().rpartition(b") ")[2].split()[1])
-            except OSError:
-                pass
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def cpu_ns(pids):
-    total = 0
-    for pid in pids:
-        try:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
-                    total += int(file.read().split()[0])
-        except OSError:
-            pass
-    return total
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def wait_ready(process, port):
-    for _ in range(600):
-        if process.poll() is not None:
-            raise SystemExit(f"{process.args}: ended with {process.returncode}")
-        try:
-            with socket.create_connection(("127.0.0.1", port), 30) as sock:
-                sock.sendall(HELLO)
-                if sock.recv(100).startswith(b"HTTP/1.1 200"):
-                    return
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit(f"{process.args}: does not answer")
-
-
-class Server:
-    def __init__(self, command, directory, core=0):
-        self.port = free_port()
-        env = {key: value for key, value in os.environ.items() if not key.startswith("MONOCEROS_") or key == "MONOCEROS_EXTENSION"}
-        with open(directory / "output.log", "ab") as log:
-            self.process = subprocess.Popen(["taskset", "-c", str(core), *command(self.port)], stdout=log, stderr=log, env=env)
-        wait_ready(self.process, self.port)
+    def server(self, name, cores=None):
+        """One that is up, started now if need be."""
+        key = (name, cores)
+        if key in self.servers and not self.servers[key].alive():
+            self.servers.pop(key).stop()
+        if key not in self.servers:
+            self.servers[key] = Server(self.all[name], self.directory, self.context, cores)
+        return self.servers[key]
 
     def stop(self):
-        self.process.terminate()
+        for server in self.servers.values():
+            server.stop()
+        self.servers = {}
+
+    # ---- one row
+
+    def words(self, workload, server):
+        """The load client's words; the answer's bytes come from a first request, when every server writes them in its own way."""
+        words = list(workload.words)
+        if workload.ws:
+            words.append(f"body={self.put('message', workload.answer)}")
+            return words
+        if workload.kind != "h2load":
+            head, body = exchange(server.tls if workload.tls else server.port, workload.request(), workload.tls)
+            if not workloads.right(workload, self.directory, head, body):
+                raise Failed(f"a wrong answer: {head[:200]!r} {body[:100]!r}")
+            path = self.directory / workload.answer if isinstance(workload.answer, str) else self.put(f"answer-{server.entry.name}", body)
+            words.append(f"body={path}")
+        return words
+
+    def put(self, name, data):
+        path = self.directory / name
+        path.write_bytes(data)
+        return path
+
+    def measure(self, workload, name):
+        seconds = self.options.seconds * workload.weight
+        cores = ",".join(map(str, CORES[:2])) if workload.settings.get("cores") else None
+        server = self.server(name, cores)
+        if workload.kind == "h2load":
+            return other.h2load(server, workload)
+        request = self.put("request", workload.request())
+        words = self.words(workload, server)
+        beside = None
         try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            if workload.kind == "beside":
+                slow = workload.settings
+                more = self.put("request-slow", f"GET {slow['path']} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                beside = Load(self.directory, server.port, more, 60, slow["connections"], slow["words"])
+                beside.ready()
+                beside.go()
+            with Load(self.directory, server.tls if workload.tls else server.port, request, seconds, workload.connections, words) as load:
+                load.ready()
+                pids = server.family()
+                before, start = Usage(pids), time.monotonic()
+                load.go()
+                result = load.result()
+                after, took = server.usage(), time.monotonic() - start
+        finally:
+            if beside:
+                beside.__exit__()
+        if not server.alive():
+            raise Failed(f"the server has ended: {server.tail()}")
+        used, user, threads = after.since(before)
+        self.check_handshakes(workload, result)
+        if not result["requests"]:
+            raise Failed(f"no right answer, {result['errors']} errors")
+        return {"cpu": used / result["requests"], "user": user, "rate": result["requests"] / result["seconds"], "p50": result["p50"], "p99": result["p99"],
+                "errors": result["errors"], "requests": result["requests"], "connects": result["connects"], "share": used / 1e6 / took, "threads": threads}
+
+    def check_handshakes(self, workload, result):
+        resumed = result["resumed"]
+        if "tls=full" in workload.words and resumed or "tls=resumed" in workload.words and resumed + 2 * workload.connections < result["connects"]:
+            raise Failed(f"{resumed} of {result['connects']} handshakes were resumed")
+
+    def turn(self, workload, name):
+        try:
+            one = self.measure(workload, name)
+        except (Failed, OSError, ValueError, KeyError) as error:
+            one = {"failed": " ".join(str(error).split())[-300:]}
+            for key in [key for key in self.servers if key[0] == name]:
+                self.servers.pop(key).stop()
+        self.store["cells"].setdefault(workload.name, {}).setdefault(name, []).append(one)
+
+    # ---- all of it
+
+    def section(self, rows):
+        needs_origin = any(row.path in ("/small", "/large") for row in rows)
+        if needs_origin:
+            source = Server(entries.origin(), self.directory, self.context, str(LOAD_CORE))
+            self.context.origin = source.port
+        try:
+            for turn in range(self.options.rounds):
+                for row in rows:
+                    names = self.chosen(row.entries)
+                    shift = turn % len(names) if names else 0
+                    for name in names[shift:] + names[:shift]:
+                        self.turn(row, name)
+                print(f"{rows[0].section}: round {turn + 1} of {self.options.rounds}", file=sys.stderr)
+        finally:
+            self.stop()
+            if needs_origin:
+                source.stop()
 
 
-def measure(server, directory, load, seconds):
-    """CPU µs per request, requests per second, p99 in µs, errors."""
-    request, connections, words = LOADS[load]
-    command = ["taskset", "-c", "1", str(directory / "load"), str(server.port)]
-    subprocess.run([*command, "0.3", str(connections), *words], input=request, capture_output=True, check=True)     # warm
-    pids = family(server.process.pid)
-    before = cpu_ns(pids)
-    done = subprocess.run([*command, str(seconds), str(connections), *words], input=request, capture_output=True, check=True)
-    used = cpu_ns(pids) - before
-    requests, took, errors, _, _, p99, _ = done.stdout.split()
-    return used / 1000 / max(int(requests), 1), int(requests) / float(took), int(p99), int(errors)
+def python_of(options):
+    found = options.python or os.environ.get("BENCH_PYTHON") or ROOT / "objs/bench-venv/bin/python3"
+    return str(found) if os.access(found, os.X_OK) else sys.executable
+
+
+def machine(context):
+    model = "?"
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": os.uname().release.split("-")[0], "openssl": entries.told(["openssl", "version"]),
+            "python": entries.make_python(context), "load": os.getloadavg()[0], "network": os.environ["BENCH_NETWORK"]}
+
+
+def files():
+    """Descriptors for 10,000 connections."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run(options):
+    own_network()
+    files()
+    os.sched_setaffinity(0, {LOAD_CORE})
+    rows = [row for row in workloads.everything() if wanted(row, options)]
+    figures = [figure for figure in other.figures() if wanted(figure, options)] if not options.quick else []
+    out = Path(options.out or ROOT / "objs/bench" / (time.strftime("%Y%m%d-%H%M%S") + ".json"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        context = entries.Context(Path(name), python_of(options))
+        prepare(context.directory)
+        store = {"date": time.strftime("%Y-%m-%d"), "machine": machine(context), "rounds": options.rounds, "seconds": options.seconds, "entries": {}, "cells": {}, "figures": {}}
+        one = Run(context, options, store)
+
+        def keep():
+            store["took"] = round(time.monotonic() - started)
+            out.write_text(json.dumps(store), encoding="utf-8")
+        try:
+            for section in dict.fromkeys(row.section for row in rows):
+                one.section([row for row in rows if row.section == section])
+                keep()
+            for figure in figures:
+                other.take(one, figure)
+                keep()
+        finally:
+            one.stop()
+            keep()
+    print(report.text(store))
+    print(f"{out}: {store['took']} s", file=sys.stderr)
+    return out
+
+
+def wanted(row, options):
+    if options.quick and not row.quick:
+        return False
+    return not options.only or any(re.search(word, text) for word in options.only for text in (row.name, row.section))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("BENCH_ROUNDS", "7")))
-    parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--only", type=lambda text: text.split(","), default=[])
-    parser.add_argument("--load", type=lambda text: text.split(","), default=["keep-alive", "pipelined", "close"])
-    parser.add_argument("--gunicorn")
-    parser.add_argument("--nginx")
+    parser.add_argument("what", nargs="?", default="run", choices=["run", "quick", "report", "compare", "list"])
+    parser.add_argument("files", nargs="*")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float)
+    words = {"type": lambda text: text.split(","), "default": []}
+    parser.add_argument("--only", **words, help="workloads whose name or section has one of these (regular expressions)")
+    parser.add_argument("--entries", **words, help="entries whose name has one of these words")
+    parser.add_argument("--python", help="the interpreter with the peers' packages (objs/bench-venv)")
+    parser.add_argument("--out", help="where the measurements go")
+    parser.add_argument("--docs", help="with run: makes the report, too, in this folder")
     options = parser.parse_args()
-    own_network()
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        build(directory)
-        running = {}
-        try:
-            for server, command in servers(options, directory).items():
-                running[server] = Server(command, directory)
-            print(f"network: {os.environ['BENCH_NETWORK']}, {options.rounds} rounds of {options.seconds} s; ratio: median of the rounds' ratios to raw")
-            for load in options.load:
-                table(load, running, directory, options)
-        finally:
-            for server in running.values():
-                server.stop()
+    options.quick = options.what == "quick"
+    options.rounds = options.rounds or (3 if options.quick else 7)
+    options.seconds = options.seconds or (0.5 if options.quick else 0.6)
+    if options.what in ("run", "quick"):
+        out = run(options)
+        if options.docs:
+            report.write([out], Path(options.docs))
+    elif options.what == "report":
+        report.write([Path(name) for name in options.files], Path(options.docs or ROOT / "docs"))
+    elif options.what == "compare":
+        print(report.compare(*(json.loads(Path(name).read_text(encoding="utf-8")) for name in options.files)))
+    else:
+        listing(options)
 
 
-def table(load, running, directory, options):
-    results = {name: [] for name in running}
-    for _ in range(options.rounds):
-        for name, server in running.items():
-            results[name].append(measure(server, directory, load, options.seconds))
-    print(f"\n{load:18} CPU µs/request (min)   ratio     req/s    p99 µs  errors")
-    for name, rounds in results.items():
-        cpu = [one[0] for one in rounds]
-        ratio = "     -"
-        if "raw" in results:
-            ratio = f"{statistics.median(mine / raw[0] for mine, raw in zip(cpu, results['raw'])):6.2f}"
-        print(f"{name:18} {statistics.median(cpu):10.2f} ({min(cpu):6.2f})    {ratio} {statistics.median(one[1] for one in rounds):9.0f}"
-              f" {statistics.median(one[2] for one in rounds):9.0f} {sum(one[3] for one in rounds):7}")
+def listing(options):
+    context = entries.Context(Path(tempfile.gettempdir()), python_of(options))
+    for row in (*workloads.everything(), *other.figures()):
+        print(f"{row.name:20} {row.section}: {row.title}\n{'':20}   {' '.join(row.entries)}")
+    print()
+    for entry in (*entries.ours(), *peers.peers()):
+        version = entry.version(context)
+        print(f"{entry.name:24} {version or 'absent: ' + entry.why}\n{'':24}   {entry.settings}")
 
 
 if __name__ == "__main__":
