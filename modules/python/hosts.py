@@ -16,6 +16,7 @@ RAW_FIELD = FIELD.encode()
 HEAD_MAX = 1 << 20          # the engine has looked at the head already
 LONG = 7 * 86400            # connections are the engine's: it closes them
 RESTARTING = 1012
+BATCH = 1000                # others must not keep us here
 
 
 class Host:
@@ -44,21 +45,23 @@ class Host:
         return why
 
     def accept(self):
-        try:
-            sock, _ = self.listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        except OSError as error:        # no descriptors are left: it would be ready all the time
-            write(WARNING, f"App \"{self.name}\": cannot take a connection: {error}")
-            loop.remove_reader(self.listener)
-            loop.call_later(0.1, loop.add_reader, self.listener, self.accept)
-            return
-        if struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0] != os.getpid():
-            write(WARNING, f"App \"{self.name}\": another process has connected to its private socket")
-            sock.close()
-            return
-        sock.setblocking(False)
-        self.take(sock)
+        """All that wait, so that the next turn of the engine finds the queue empty."""
+        for _ in range(BATCH):
+            try:
+                sock, _ = self.listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:    # no descriptors are left: it would be ready all the time
+                write(WARNING, f"App \"{self.name}\": cannot take a connection: {error}")
+                loop.remove_reader(self.listener)
+                loop.call_later(0.1, loop.add_reader, self.listener, self.accept)
+                return
+            if struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0] != os.getpid():
+                write(WARNING, f"App \"{self.name}\": another process has connected to its private socket")
+                sock.close()
+                continue
+            sock.setblocking(False)
+            self.take(sock)
 
     async def shutdown(self, seconds):
         if not self.up:
