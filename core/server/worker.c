@@ -101,10 +101,19 @@ void mc_worker_rest(struct mc_worker *w, unsigned ms)
     mc_worker_changed(w);
 }
 
+/* Newcomers have as many turns as those who are there: with fewer, the last of a thousand would wait for as long as all the others are served often. But no
+ * more than can be worked on, since another worker may be free. */
+static unsigned at_once(struct mc_worker *w)
+{
+    unsigned old = (unsigned) w->loop.ready_n, room = w->loop_only ? old : w->ops->room(w);
+    old = old < room ? old : room;
+    return old > ACCEPT_BATCH ? old : ACCEPT_BATCH;
+}
+
 static void on_listener(struct mc_io *io)
 {
     struct mc_listener *l = io->data;
-    mc_conn_accept(l, ACCEPT_BATCH);
+    mc_conn_accept(l, at_once(l->worker));
 }
 
 /* What passes is tried again, by tick() at the latest. What does not: an app has closed descriptors that are not its own, or used shutdown(). */

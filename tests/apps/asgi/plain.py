@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import json
 import sys
+import time
 
 events = []         # of the lifespan
 inside = most = 0   # requests that meet()
@@ -86,6 +87,12 @@ async def meet(scope, receive, send):
     finally:
         inside -= 1
     await whole(send, str(most))
+
+
+async def work(scope, receive, send):
+    """Has the loop for a while."""
+    time.sleep(0.001)
+    await whole(send, b"done")
 
 
 async def stream(scope, receive, send):

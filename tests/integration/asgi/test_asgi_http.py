@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import selectors
 import time
 
 import pytest
@@ -234,6 +235,42 @@ def test_five_hundred_meet_in_one_worker(site):
         client.send(request("GET", "/meet?500"))
     assert {client.read().text for client in clients} == {"500"}
     for client in clients:
+        client.close()
+
+
+def test_newcomers_have_as_many_turns_as_the_others(site):
+    """200 keep the worker busy, 200 more come: all of these have their answers before those have had a few more."""
+    old = [site.connect() for _ in range(200)]
+    ask, answered = request("GET", "/work"), 0
+    with selectors.DefaultSelector() as selector:
+        for client in old:
+            client.send(ask)
+            selector.register(client.sock, selectors.EVENT_READ, client)
+
+        def serve(seconds=20):
+            found = [key.data for key, _ in selector.select(seconds)]
+            for client in found:
+                assert client.read().body == b"done"
+            return found
+
+        while answered < 400:
+            for client in serve():
+                client.send(ask)
+                answered += 1
+        new = [site.connect() for _ in range(200)]
+        for client in new:
+            client.send(ask)
+            selector.register(client.sock, selectors.EVENT_READ, client)
+        waiting, begun = set(new), answered
+        while waiting and answered - begun < 1000:
+            for client in serve():
+                if client in waiting:
+                    waiting.discard(client)
+                else:
+                    client.send(ask)
+                    answered += 1
+    assert not waiting
+    for client in old + new:
         client.close()
 
 
