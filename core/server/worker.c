@@ -113,7 +113,9 @@ static unsigned at_once(struct mc_worker *w)
 static void on_listener(struct mc_io *io)
 {
     struct mc_listener *l = io->data;
-    mc_conn_accept(l, at_once(l->worker));
+    bool ahead = l->worker->nconns > l->worker->share && !l->worker->draining;
+    mc_conn_accept(l, ahead ? 1 : at_once(l->worker));
+    mc_worker_make_way(l->worker, l);
 }
 
 /* What passes is tried again, by tick() at the latest. What does not: an app has closed descriptors that are not its own, or used shutdown(). */

@@ -75,6 +75,7 @@ struct mc_worker {
     struct mc_slot *slot;      /* never NULL (a private one in tests) */
     const struct mc_slot *slots; /* the whole scoreboard; NULL in tests */
     unsigned nslots;
+    unsigned share;              /* up to so many connections this worker need not ask whether others have fewer */
     struct mc_loop loop;
     struct mc_listener *listeners;
     size_t nlisteners;
@@ -173,6 +174,8 @@ void mc_worker_close(struct mc_worker *w);
 /* ---- inside core/server ---- */
 bool mc_worker_has_room(const struct mc_worker *w, const struct mc_listener *l); /* for one more connection of l */
 bool mc_worker_shed(struct mc_worker *w);            /* close the oldest idle connection, or else half head; false: there is none */
+/* After an accept, which is then some other worker's turn if this one has more than its share of the connections. */
+void mc_worker_make_way(struct mc_worker *w, struct mc_listener *l);
 void mc_worker_rest(struct mc_worker *w, unsigned ms); /* accept nothing for a moment */
 void mc_worker_listen_failed(struct mc_listener *l, int err); /* accept() or the watch: report it; leave when the listener is lost */
 void mc_worker_changed(struct mc_worker *w);         /* room, connections or queue changed: adjust listeners and drain, at the end of the turn */

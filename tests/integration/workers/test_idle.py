@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib import idle
+from lib import board, idle
 from lib.server import SANITIZED, UNDER
 
 COUNT = 1000
@@ -20,3 +20,18 @@ def test_memory_of_idle_connections(monoceros):
     finally:
         for sock in connections:
             sock.close()
+
+
+@pytest.mark.workers("epoll")
+def test_kept_connections_are_spread_over_the_workers(monoceros):
+    """The kernel wakes the first that sleeps, and with one newcomer at a time that would always be the same one."""
+    site = monoceros(config=idle.SITE.replace("CONNECTIONS", "1000").replace("workers = 1", "workers = 3"))
+    site.wait_workers(3)
+    clients = [site.connect() for _ in range(90)]
+    for client in clients:
+        assert client.ask("GET", "/").status == 200
+    held = sorted(slot.accepted for slot in board.slots(site.pid))
+    assert sum(held) >= 90
+    assert held[0] >= 15, held
+    for client in clients:
+        client.close()
