@@ -13,20 +13,6 @@ struct mc_interp mc_interp;
 
 static PyObject *format_exception; /* traceback.format_exception */
 
-static PyObject *call_tuple(PyObject *callable, PyObject *const *args, size_t nargs, PyObject *kwnames)
-{
-    Py_ssize_t n = (Py_ssize_t)(nargs & ~((size_t)1 << (8 * sizeof(size_t) - 1)));
-    MC_ASSERT(kwnames == NULL);
-    PyObject *tuple = PyTuple_New(n), *result = NULL;
-    if (!tuple)
-        return NULL;
-    for (Py_ssize_t i = 0; i < n; i++)
-        PyTuple_SetItem(tuple, i, Py_NewRef(args[i]));
-    result = PyObject_Call(callable, tuple, NULL);
-    Py_DECREF(tuple);
-    return result;
-}
-
 static int lookup_slow(PyObject *o, PyObject *name, PyObject **out)
 {
     *out = PyObject_GetAttr(o, name);
@@ -51,8 +37,11 @@ int mc_interp_init(void)
 {
     if (mc_interp.empty)
         return MC_OK;
-    if (!find("PyObject_Vectorcall", &mc_interp.vectorcall))
-        mc_interp.vectorcall = call_tuple;
+    if (!find("PyObject_Vectorcall", &mc_interp.vectorcall) || !find("PyContext_Enter", &mc_interp.context_enter) ||
+        !find("PyContext_Exit", &mc_interp.context_exit)) {
+        PyErr_SetString(PyExc_ImportError, "this Python does not export what CPython 3.11 does");
+        return MC_ERROR;
+    }
     if (!find("PyObject_GetOptionalAttr", &mc_interp.lookup) && !find("_PyObject_LookupAttr", &mc_interp.lookup))
         mc_interp.lookup = lookup_slow;
     PyObject *traceback = PyImport_ImportModule("traceback");

@@ -89,6 +89,17 @@ static int keep_head(struct mc_session *s, struct mc_str *head)
     return head->p ? MC_OK : 503;
 }
 
+/* A tunnel may live for hours, and needs no input while it is silent. */
+static int move_head(struct mc_session *s, struct mc_request *r, struct mc_str head)
+{
+    struct mc_str copy = mc_arena_dup(&r->arena, head);
+    if (!copy.p)
+        return 503;
+    mc_head_move(&r->head, head, copy.p);
+    s->in.keep = 0;
+    return MC_OK;
+}
+
 static int parse_head(struct mc_session *s, struct mc_str head)
 {
     struct http1 *h = s->proto;
@@ -99,6 +110,8 @@ static int parse_head(struct mc_session *s, struct mc_str head)
     if (rc)
         return rc;
     rc = mc_head_request(&r->arena, head.p, head.n, &h->limits, &r->head);
+    if (mc_unlikely(r->head.upgrade) && s->in.keep && !rc)
+        rc = move_head(s, r, head);
     r->is_head = mc_str_eq(r->head.method, MC_STR("HEAD")); /* a refusal has no body then, either */
     r->uri = r->head.uri;
     if (rc)
