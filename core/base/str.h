@@ -4,6 +4,7 @@
 
 #include "core/base/base.h"
 
+#include <endian.h>
 #include <string.h>
 
 struct mc_str {
@@ -27,6 +28,30 @@ static inline int mc_hex_digit(unsigned char c)
     if (c >= '0' && c <= '9') return c - '0';
     c = mc_lower(c);
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Which of the 8 bytes at p are below 0x20 or 0x7f: the lowest bit set tells the first one (higher ones may be wrong). */
+static inline uint64_t mc_str_controls(const char *p)
+{
+    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    uint64_t v, del;
+    memcpy(&v, p, sizeof v);
+    v = le64toh(v);
+    del = v ^ (ones * 0x7f);
+    return (((v - ones * 0x20) & ~v) | ((del - ones) & ~del)) & tops;
+}
+
+/* First position in [i, n) of a control byte, or n. */
+static inline size_t mc_str_plain(const char *p, size_t i, size_t n)
+{
+    for (; n - i >= 8; i += 8) {
+        uint64_t found = mc_str_controls(p + i);
+        if (found)
+            return i + (size_t) __builtin_ctzll(found) / 8;
+    }
+    while (i < n && (unsigned char) p[i] >= 0x20 && p[i] != 0x7f)
+        i++;
+    return i;
 }
 
 /* Digits only, no sign, no blanks, checked: MC_OK, or MC_ERROR on any other byte, an empty string or a value over `max`. */

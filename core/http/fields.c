@@ -32,12 +32,34 @@ static const struct known {
     [19] = {{"if-unmodified-since", MC_F_IF_UNMODIFIED_SINCE}},
 };
 
+static uint64_t word8(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+static uint32_t word4(const char *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* The bit of ASCII case may be set in every byte: names are tokens, and no other byte of a token becomes one of [a-z0-9-] by it. The words overlap. */
 static bool is(const char *lower, struct mc_str name)
 {
+    const uint64_t fold = 0x2020202020202020u;
     size_t i = 0;
-    while (i < name.n && mc_lower((unsigned char)name.p[i]) == (unsigned char)lower[i])
-        i++;
-    return i == name.n;
+    if (name.n < 4)
+        return mc_str_eq_nocase(name, (struct mc_str){lower, name.n});
+    if (name.n < 8)
+        return ((word4(name.p) | (uint32_t)fold) == word4(lower)) && ((word4(name.p + name.n - 4) | (uint32_t)fold) == word4(lower + name.n - 4));
+    for (; name.n - i > 8; i += 8) {
+        if ((word8(name.p + i) | fold) != word8(lower + i))
+            return false;
+    }
+    return (word8(name.p + name.n - 8) | fold) == word8(lower + name.n - 8);
 }
 
 enum mc_field_id mc_field_id(struct mc_str name, uint32_t hash)
@@ -89,17 +111,26 @@ const struct mc_field *mc_fields_find(const struct mc_fields *f, struct mc_str n
 
 bool mc_field_name_ok(struct mc_str s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if (!mc_field_tchar[(unsigned char)s.p[i]])
+    const unsigned char *p = (const unsigned char *)s.p;
+    const uint8_t *t = mc_field_tchar;
+    size_t i = 0;
+    for (; s.n - i >= 4; i += 4) {
+        if (!(t[p[i]] & t[p[i + 1]] & t[p[i + 2]] & t[p[i + 3]]))
             return false;
+    }
+    for (; i < s.n; i++) {
+        if (!t[p[i]])
+            return false;
+    }
     return s.n > 0;
 }
 
 bool mc_field_value_ok(struct mc_str s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if (!mc_field_vchar[(unsigned char)s.p[i]])
+    for (size_t i = 0; (i = mc_str_plain(s.p, i, s.n)) < s.n; i++) {
+        if (s.p[i] != '\t')
             return false;
+    }
     return true;
 }
 

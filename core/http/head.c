@@ -4,37 +4,12 @@
  * Never reads a body. Called by the codecs of HTTP/1 (server and upstream). Worker side. */
 #include "core/http/head.h"
 
-#include <endian.h>
 #include <http_parser.h>
 #include <stdatomic.h>
 
 enum { BLANKS_MAX = 2, METHOD_MAX = 32, VERSION_LEN = 8, NAME_MIN = 3, NAME_MAX = 20 /* of a method, as Gunicorn has it */ };
 
 /* ---- layer 1: where the head ends, and what no head contains ---- */
-
-/* Which of the 8 bytes at p are below 0x20 or 0x7f: the lowest bit set tells the first one (higher ones may be wrong). */
-static uint64_t controls(const char *p)
-{
-    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
-    uint64_t v, del;
-    memcpy(&v, p, sizeof(v));
-    v = le64toh(v);
-    del = v ^ (ones * 0x7f);
-    return (((v - ones * 0x20) & ~v) | ((del - ones) & ~del)) & tops;
-}
-
-/* First position in [i, n) of a byte that needs a look. */
-static size_t skip_plain(const char *p, size_t i, size_t n)
-{
-    for (; n - i >= 8; i += 8) {
-        uint64_t found = controls(p + i);
-        if (found)
-            return i + (size_t)__builtin_ctzll(found) / 8;
-    }
-    while (i < n && (unsigned char)p[i] >= 0x20 && p[i] != 0x7f)
-        i++;
-    return i;
-}
 
 static bool is_digit(char c)
 {
@@ -90,7 +65,7 @@ int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struc
     int rc = MC_AGAIN;
     *skip = 0;
     while (rc == MC_AGAIN) {
-        i = skip_plain(p, i, n);
+        i = mc_str_plain(p, i, n);
         if (i < n && p[i] == '\t') {
             i++;
             continue;

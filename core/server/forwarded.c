@@ -18,7 +18,7 @@ int mc_forwarded_scheme(struct mc_request *r)
     r->https = r->tls || (r->conn->proxied && r->conn->proxied->https) || (r->front && r->front->https);
     for (uint32_t i = 0; i < r->head.fields.n; i++) {
         const struct mc_field *f = &r->head.fields.v[i];
-        for (size_t k = 0; k < w->nsecure; k++) {
+        for (size_t k = 0; (w->secure_bits >> f->hash % 64 & 1) && k < w->nsecure; k++) {
             const struct mc_secure *s = &w->secure[k];
             if (f->hash != s->hash || !mc_str_eq_nocase(f->name, s->name)) {
                 continue;

@@ -320,6 +320,7 @@ static int parse_secure(struct mc_worker *w)
         s->name = mc_str_trim((struct mc_str){ list->v[i], (size_t) (sep - list->v[i]) });
         s->value = mc_str_trim(mc_str(sep + 1));
         s->hash = mc_str_hash_nocase(s->name);
+        w->secure_bits |= 1ull << s->hash % 64;
     }
     return w->secure ? MC_OK : MC_EXIT_BOOT;
 }

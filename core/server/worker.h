@@ -114,6 +114,7 @@ struct mc_worker {
     long date_second;
     struct mc_secure { struct mc_str name, value; uint32_t hash; } *secure; /* secure_scheme_headers, parsed */
     size_t nsecure;
+    uint64_t secure_bits;      /* the bits hash % 64 of their names: most fields are none of them */
     int64_t keepalive;         /* ms, resolved for this worker type */
     /* The lock of an interpreter, for the calling thread; NULL: there is none. spawn: a thread that the interpreter knows. */
     void (*release)(void);

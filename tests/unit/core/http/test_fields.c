@@ -68,6 +68,19 @@ static void ids(void **state)
         assert_int_equal(id_of(text), MC_F_OTHER);
     }
     assert_int_equal(id_of("X"), MC_F_OTHER);
+    for (size_t i = 0; i < MC_COUNT(names); i++) { /* every other token is another name */
+        size_t n = strlen(names[i].name);
+        for (size_t at = 0; at < n; at++) {
+            char text[32];
+            for (int c = 0; c < 256; c++) {
+                memcpy(text, names[i].name, n + 1);
+                bool same = mc_lower((unsigned char)c) == mc_lower((unsigned char)text[at]);
+                text[at] = (char)c;
+                if (mc_field_tchar[c])
+                    assert_int_equal(mc_field_id((struct mc_str){text, n}, 0), same ? names[i].id : MC_F_OTHER);
+            }
+        }
+    }
     assert_int_equal(id_of("Content-Lengtx"), MC_F_OTHER);
     assert_int_equal(id_of("a-name-longer-than-any-that-is-known"), MC_F_OTHER);
 }
@@ -110,6 +123,18 @@ static void characters(void **state)
         bool token = alnum || (c && strchr("!#$%&'*+-.^_`|~", c));
         assert_int_equal(mc_field_name_ok((struct mc_str){text, 1}), token);
         assert_int_equal(mc_field_value_ok((struct mc_str){text, 1}), c == '\t' || (c >= 0x20 && c != 0x7f));
+    }
+    for (size_t n = 1; n < 40; n++) {
+        char text[40];
+        memset(text, 'a', sizeof(text));
+        assert_true(mc_field_name_ok((struct mc_str){text, n}) && mc_field_value_ok((struct mc_str){text, n}));
+        for (size_t at = 0; at < n; at++) {
+            text[at] = '\x1f';
+            assert_false(mc_field_name_ok((struct mc_str){text, n}) || mc_field_value_ok((struct mc_str){text, n}));
+            text[at] = '\t';
+            assert_true(mc_field_value_ok((struct mc_str){text, n}));
+            text[at] = 'a';
+        }
     }
     assert_false(mc_field_name_ok(MC_STR("")));
     assert_true(mc_field_value_ok(MC_STR("")));
