@@ -1,5 +1,5 @@
-/* Message heads in three layers: a strict scan that finds the end, then http-parser (this is the only file that knows it) as tokeniser
- * and second opinion, then the rules of framing, Host and connection from our own list of fields (RFC 9112 §3, §5, §6).
+/* Message heads in three layers: a strict scan that finds the end, then the fields, with http-parser (this is the only file that knows it) as
+ * second opinion about what decides framing, then the rules of framing, Host and connection from our own list of fields (RFC 9112 §3, §5, §6).
  * http-parser can only refuse more than we do: system builds of it are lenient, so nothing of its verdicts or flags is relied upon.
  * Never reads a body. Called by the codecs of HTTP/1 (server and upstream). Worker side. */
 #include "core/http/head.h"
@@ -103,63 +103,25 @@ int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struc
     return rc;
 }
 
-/* ---- layer 2: http-parser ---- */
+/* ---- layer 2: the fields, and http-parser ---- */
 
-struct parse {
-    struct mc_arena *arena;
-    struct mc_head *out;
-    struct mc_str name, value;
-    bool has_value;
-    bool done;  /* it reached the end of the head */
-    int status; /* our own refusal */
+/* What it makes of a message: it is asked about what decides framing, and only that, as to it a field more is a pass more over each byte. */
+struct opinion {
+    http_parser hp;
+    bool done, bad;
 };
-
-/* A name and its value are complete: take them. */
-static int take_field(struct parse *ps)
-{
-    if (!ps->has_value)
-        return 0;
-    ps->has_value = false;
-    if (!mc_field_name_ok(ps->name))
-        ps->status = 400;
-    else if (mc_fields_add(&ps->out->fields, ps->arena, ps->name, mc_str_trim(ps->value)) != MC_OK)
-        ps->status = 500;
-    ps->name = ps->value = MC_STR_NONE;
-    return ps->status;
-}
-
-/* The head is one piece of memory, so the pieces of one name or value lie side by side. */
-static void extend(struct mc_str *s, const char *p, size_t n)
-{
-    if (!s->p)
-        s->p = p;
-    s->n = (size_t)(p + n - s->p);
-}
-
-static int on_name(http_parser *hp, const char *p, size_t n)
-{
-    struct parse *ps = hp->data;
-    if (take_field(ps))
-        return -1;
-    extend(&ps->name, p, n);
-    return 0;
-}
-
-static int on_value(http_parser *hp, const char *p, size_t n)
-{
-    struct parse *ps = hp->data;
-    ps->has_value = true;
-    extend(&ps->value, p, n);
-    return 0;
-}
 
 static int on_done(http_parser *hp)
 {
-    struct parse *ps = hp->data;
-    if (take_field(ps))
-        return -1;
-    ps->done = true;
+    struct opinion *o = hp->data;
+    o->done = true;
     return 2; /* stop here: the body is none of its business */
+}
+
+static void ask(struct opinion *o, const char *p, size_t n)
+{
+    static const http_parser_settings settings = {.on_headers_complete = on_done};
+    o->bad = o->bad || http_parser_execute(&o->hp, &settings, p, n) != n || HTTP_PARSER_ERRNO(&o->hp) != HPE_OK;
 }
 
 /* Its limit is one for the whole process (80 KiB): ours are per listener, so that one is lifted once. */
@@ -183,36 +145,49 @@ static bool known_method(struct mc_str m)
     return i < MC_COUNT(methods);
 }
 
-/* Methods that http-parser does not know would end its work at once: it gets another first line, as ours is checked already. */
-static size_t stand_in(http_parser *hp, const http_parser_settings *settings, const char *p, size_t n)
+static bool frames(uint8_t id)
 {
-    const struct mc_str line = MC_STR("POST / HTTP/1.1\r\n");
-    size_t skip = (size_t)((const char *)memchr(p, '\n', n) + 1 - p);
-    (void)http_parser_execute(hp, settings, line.p, line.n);
-    return skip + http_parser_execute(hp, settings, p + skip, n - skip);
+    return id == MC_F_CONTENT_LENGTH || id == MC_F_TRANSFER_ENCODING || id == MC_F_CONNECTION || id == MC_F_UPGRADE;
 }
 
-/* Split the head into out->fields. MC_OK or a status. *verdict: what http-parser thinks of the message; apply it after our own checks. */
+/* Behind the first line each one is NAME ":" OWS VALUE OWS CRLF: layer 1 has seen its bytes, the end of each line and of all. */
+static int split(struct mc_arena *a, const char *p, const char *end, struct mc_head *out, struct opinion *o)
+{
+    while (p < end) {
+        const char *colon = p;
+        while (mc_field_tchar[(unsigned char)*colon])
+            colon++;
+        if (colon == p || *colon != ':')
+            return 400;
+        const char *eol = memchr(colon, '\r', (size_t)(end + 1 - colon));
+        struct mc_str name = {p, (size_t)(colon - p)}, value = {colon + 1, (size_t)(eol - colon - 1)};
+        if (mc_fields_add(&out->fields, a, name, mc_str_trim(value)) != MC_OK)
+            return 500;
+        if (frames(out->fields.v[out->fields.n - 1].id))
+            ask(o, p, (size_t)(eol + 2 - p));
+        p = eol + 2;
+    }
+    return MC_OK;
+}
+
+/* Split the head into out->fields. MC_OK or a status. *verdict: what http-parser thinks of the message; apply it after our own checks.
+ * Methods that it does not know would end its work at once: it gets another first line, as ours is checked already. */
 static int tokenise(struct mc_arena *a, enum http_parser_type type, const char *p, size_t n, struct mc_head *out, int *verdict)
 {
-    static const http_parser_settings settings = {
-        .on_header_field = on_name,
-        .on_header_value = on_value,
-        .on_headers_complete = on_done,
-    };
-    struct parse ps = {.arena = a, .out = out};
-    http_parser hp;
+    const struct mc_str other = MC_STR("POST / HTTP/1.1\r\n");
+    const char *fields = (const char *)memchr(p, '\n', n) + 1, *end = p + n - 2;
+    struct opinion o = {.done = false};
     lift_limit();
-    http_parser_init(&hp, type);
-    hp.data = &ps;
-    bool known = type == HTTP_RESPONSE || known_method(out->method);
-    size_t used = known ? http_parser_execute(&hp, &settings, p, n) : stand_in(&hp, &settings, p, n);
-    if (ps.status)
-        return ps.status;
-    if (!ps.done)
-        return 400;
-    *verdict = HTTP_PARSER_ERRNO(&hp) == HPE_OK && used == n ? MC_OK : 400;
-    return MC_OK;
+    http_parser_init(&o.hp, type);
+    o.hp.data = &o;
+    if (type == HTTP_RESPONSE || known_method(out->method))
+        ask(&o, p, (size_t)(fields - p));
+    else
+        ask(&o, other.p, other.n);
+    int rc = split(a, fields, end, out, &o);
+    ask(&o, end, 2);
+    *verdict = o.bad || !o.done ? 400 : MC_OK;
+    return rc;
 }
 
 /* ---- layer 3: our rules ---- */
