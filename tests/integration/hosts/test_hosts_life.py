@@ -132,7 +132,9 @@ def test_hup_to_another_app_and_to_a_broken_one(monoceros, kind, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--preload",), ("--asgi-loop", "asyncio")], ids=["", "preload", "asyncio"])
+@pytest.mark.parametrize("kind", [*KINDS, "asgi"])
 def test_the_page_of_a_broken_app(monoceros, kind, tmp_path, arguments):
+    needs(kind)
     shutil.copy(HERE / "early.py", tmp_path / "early.py")
     (tmp_path / "broken").touch()
     site = monoceros(f"early:{kind}()", "-k", kind, "--reload", *arguments, cwd=tmp_path, expect_errors=True)
