@@ -140,6 +140,8 @@ def test_the_page_of_a_broken_app(monoceros, kind, tmp_path, arguments):
     site = monoceros(f"early:{kind}()", "-k", kind, "--reload", *arguments, cwd=tmp_path, expect_errors=True)
     page = site.ask("GET", "/")
     assert page.status == 500 and "broken as asked" in page.text
+    if arguments != ("--preload",):
+        until((tmp_path / "closed").exists, "the end of the loop that the import has used")
     (tmp_path / "broken").unlink()
     (tmp_path / "early.py").write_text((tmp_path / "early.py").read_text() + "\n")
     until(lambda: site.ask("GET", "/").status == 200, "the app")
