@@ -55,13 +55,17 @@ void mc_asgi_loop_serve(void); /* it will drive the worker */
 void mc_asgi_loop_leave(void); /* no more clients: only what the apps have left is run */
 void mc_asgi_loop_close(void);
 PyObject *mc_asgi_tool(const char *name); /* of asgi.py; borrowed */
-/* The task of a coroutine (taken over), whose first step has been taken. Only where no task runs: in a turn of our loop. */
-PyObject *mc_asgi_task(PyObject *coro, PyObject *context);
 /* A future of the loop, ready to be given to whoever awaits: its task waits until mc_asgi_wake(). */
 PyObject *mc_asgi_future(void);
 void mc_asgi_wake(PyObject *future); /* nothing when it is done or cancelled */
 /* r's connection has something to do, or posts were set by Python's side: our loop turns soon. In one of its turns, nothing. */
 void mc_asgi_touch(struct mc_request *r);
+
+/* ---- asgi_task.c ---- */
+int mc_asgi_task_init(PyObject *loop); /* MC_OK, or MC_ERROR with an exception */
+/* The task of a coroutine (taken over), whose first step has been taken, and whether it was the last one. context: None, or what a copy of is the task's.
+ * Only where no task runs: in a turn of our loop. */
+PyObject *mc_asgi_task(PyObject *coro, PyObject *context, bool *over);
 
 /* ---- asgi_scope.c ---- */
 int mc_scope_init(const struct mc_worker *w); /* MC_OK, or MC_ERROR with an exception */

@@ -28,7 +28,6 @@ static struct {
     PyObject *loop;
     PyObject *ready;  /* asyncio: the deque of what it will call next; NULL: uvloop */
     PyObject *keys;   /* asyncio: its selector's, by descriptor */
-    PyObject *begin;  /* makes tasks */
     PyObject *stop, *future, *call_soon, *call_later, *turn; /* of the loop; turn is ours */
     PyObject *scheduled_name, *blocking_name, *set_result_name, *done_name;
     PyObject *events; /* what select() will return */
@@ -171,15 +170,17 @@ static PyObject *py_select(PyObject *none, PyObject *timeout)
 
 /* ---- uvloop ---- */
 
-/* uvloop sees nothing of our posts. */
+/* uvloop sees nothing of our posts. The caller may be on his way out with an exception, which stays. */
 static void kick(void)
 {
+    PyObject *kind, *value, *traceback;
     if (self.ready || self.inside || self.kicked || !self.w)
         return;
+    PyErr_Fetch(&kind, &value, &traceback);
     PyObject *handle = PyObject_CallFunctionObjArgs(self.call_soon, self.turn, NULL);
     self.kicked = handle != NULL;
     Py_XDECREF(handle);
-    PyErr_Clear();
+    PyErr_Restore(kind, value, traceback);
 }
 
 static void arm(void)
@@ -223,16 +224,7 @@ void mc_asgi_touch(struct mc_request *r)
     kick();
 }
 
-/* ---- tasks and futures ---- */
-
-PyObject *mc_asgi_task(PyObject *coro, PyObject *context)
-{
-    PyObject *args[3] = {NULL, coro, context};
-    MC_ASSERT(self.inside);
-    PyObject *task = mc_interp.vectorcall(self.begin, args + 1, 2 | (size_t)1 << (8 * sizeof(size_t) - 1), NULL);
-    Py_DECREF(coro);
-    return task;
-}
+/* ---- futures ---- */
 
 PyObject *mc_asgi_future(void)
 {
@@ -322,7 +314,6 @@ static int make_loop(struct mc_worker *w)
     self.loop = given(seen, 0);
     self.ready = given(seen, 1);
     self.keys = given(seen, 2);
-    self.begin = given(seen, 3);
     Py_DECREF(seen);
     self.stop = PyObject_GetAttrString(self.loop, "stop");
     self.future = PyObject_GetAttrString(self.loop, "create_future");
@@ -332,7 +323,7 @@ static int make_loop(struct mc_worker *w)
     self.blocking_name = PyUnicode_InternFromString("_asyncio_future_blocking");
     self.set_result_name = PyUnicode_InternFromString("set_result");
     self.done_name = PyUnicode_InternFromString("done");
-    return PyErr_Occurred() ? MC_ERROR : MC_OK;
+    return PyErr_Occurred() ? MC_ERROR : mc_asgi_task_init(self.loop);
 }
 
 int mc_asgi_loop_open(struct mc_worker *w, const char *more)
