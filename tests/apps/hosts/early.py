@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import threading
+import time
 
 loop = asyncio.get_event_loop()
 ticks, calls = [], []
@@ -17,6 +19,11 @@ def tick():
 tick()
 loop.call_soon_threadsafe(calls.append, 1)
 if os.path.exists("broken"):
+    def watch():
+        while not loop.is_closed():
+            time.sleep(0.01)
+        open("closed", "x", encoding="ascii").close()
+    threading.Thread(target=watch, daemon=True).start()
     raise RuntimeError("broken as asked")
 
 

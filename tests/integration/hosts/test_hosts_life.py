@@ -132,12 +132,16 @@ def test_hup_to_another_app_and_to_a_broken_one(monoceros, kind, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--preload",), ("--asgi-loop", "asyncio")], ids=["", "preload", "asyncio"])
+@pytest.mark.parametrize("kind", [*KINDS, "asgi"])
 def test_the_page_of_a_broken_app(monoceros, kind, tmp_path, arguments):
+    needs(kind)
     shutil.copy(HERE / "early.py", tmp_path / "early.py")
     (tmp_path / "broken").touch()
     site = monoceros(f"early:{kind}()", "-k", kind, "--reload", *arguments, cwd=tmp_path, expect_errors=True)
     page = site.ask("GET", "/")
     assert page.status == 500 and "broken as asked" in page.text
+    if arguments != ("--preload",):
+        until((tmp_path / "closed").exists, "the end of the loop that the import has used")
     (tmp_path / "broken").unlink()
     (tmp_path / "early.py").write_text((tmp_path / "early.py").read_text() + "\n")
     until(lambda: site.ask("GET", "/").status == 200, "the app")
