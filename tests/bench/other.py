@@ -60,7 +60,7 @@ class Figure:
 
 def take(run, figure):
     for _ in range(min(figure.rounds, run.options.rounds)):
-        for name in run.chosen(figure.entries):
+        for name in run.chosen(figure):
             try:
                 server = Server(run.all[name], run.directory, run.context)
                 try:
