@@ -235,8 +235,8 @@ class Load:
             raise Failed(self.process.stderr.read().decode().strip() or "the load client failed")
         return line
 
-    def ready(self):
-        if self.line(30) != b"ready\n":
+    def ready(self, seconds=30):
+        if self.line(seconds) != b"ready\n":
             raise Failed("the load client is not ready")
 
     def go(self):

@@ -85,7 +85,7 @@ def idle(run, server, figure):
     before = pss(server.family())
     tls = any(word.startswith("tls") for word in words)
     with Load(run.directory, server.tls if tls else server.port, request, 30, IDLE, words) as load:
-        load.ready()
+        load.ready(120)         # thousands of handshakes
         time.sleep(2)           # nothing goes on
         return (pss(server.family()) - before) * 1024 / IDLE
 
