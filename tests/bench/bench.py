@@ -17,6 +17,7 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -204,6 +205,7 @@ def run(options):
     own_network()
     files()
     os.sched_setaffinity(0, {LOAD_CORE})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # so that servers are stopped, too
     rows = [row for row in workloads.everything() if wanted(row, options)]
     figures = [figure for figure in other.figures() if wanted(figure, options)] if not options.quick else []
     out = Path(options.out or OBJS / "bench" / (time.strftime("%Y%m%d-%H%M%S") + ".json"))
