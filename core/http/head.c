@@ -416,6 +416,13 @@ static int check_expect(const struct facts *k, struct mc_head *out)
     return MC_OK;
 }
 
+static void move(struct mc_str *s, struct mc_str from, const char *to)
+{
+    uintptr_t at = (uintptr_t)s->p - (uintptr_t)from.p;
+    if (s->p && at <= from.n)
+        s->p = to + at;
+}
+
 int mc_head_request(struct mc_arena *a, const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out)
 {
     struct facts k = {.host = NULL};
@@ -438,6 +445,18 @@ int mc_head_request(struct mc_arena *a, const char *p, size_t n, const struct mc
         return rc;
     decide_connection(&k, out);
     return check_expect(&k, out);
+}
+
+void mc_head_move(struct mc_head *head, struct mc_str from, const char *to)
+{
+    struct mc_uri *uri = &head->uri;
+    struct mc_str *slices[] = {&head->method, &head->target, &head->reason, &uri->path, &uri->query, &uri->authority, &uri->scheme, &head->host, &head->port};
+    for (size_t i = 0; i < MC_COUNT(slices); i++)
+        move(slices[i], from, to);
+    for (uint32_t i = 0; i < head->fields.n; i++) {
+        move(&head->fields.v[i].name, from, to);
+        move(&head->fields.v[i].value, from, to);
+    }
 }
 
 /* Fields that were split elsewhere: each one again by our own tables, and against the limits of a line. */

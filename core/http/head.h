@@ -50,6 +50,8 @@ struct mc_head {
 /* Parse a whole request head that mc_head_find() has passed. Slices point into p. MC_OK or a status (400, 405, 414, 417, 431, 500 (out of
  * memory), 501, 505); then out holds what was understood (method and target for the log), NULL slices otherwise. */
 int mc_head_request(struct mc_arena *a, const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out);
+/* The bytes `from` that it was parsed from are at `to` now. */
+void mc_head_move(struct mc_head *head, struct mc_str from, const char *to);
 /* The same rules for a request that came in pieces (HTTP/2): method, target and fields of out are set, with Host among them; the rest is filled in. Fields that
  * belong to a connection are refused. body: one follows, as long as it says or (MC_BODY_CHUNKED) until it ends. MC_OK or a status. */
 int mc_head_check(const struct mc_head_limits *lim, bool body, struct mc_head *out);

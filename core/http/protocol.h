@@ -9,7 +9,8 @@
  * head is incomplete, or NULL (idle connections hold none). Slices of a parsed head point into its first `keep` bytes, which must neither move
  * nor be overwritten while the session's request lives; keep is 0 otherwise. To make room the server may, between two calls of input(), move
  * [pos, len) down to keep (pos = keep); with keep == 0 it may also move all to another piece of memory, or free data when pos == len. Once a
- * head is complete the codec leaves at least MC_INBUF_ROOM bytes between keep and cap (a longer head is copied to the request's arena). */
+ * head is complete the codec leaves at least MC_INBUF_ROOM bytes between keep and cap (a longer head is copied to the request's arena, and so is
+ * one that asks for a tunnel). */
 enum { MC_INBUF_ROOM = 4096 };
 struct mc_inbuf {
     char *data;

@@ -60,6 +60,7 @@ struct mc_response {
     bool spool;              /* loop handlers: what the client does not take goes to memory and file as that of blocking ones does, before MC_AGAIN */
     bool switched;           /* 101: a tunnel */
     bool half_closed;        /* nothing more will be written to it */
+    bool cut;                /* its other end is gone, while there was no room for what came before that */
 };
 
 /* What only the server knows of a request's connection; served through r->fact. */

@@ -155,7 +155,7 @@ static bool parameter(struct mc_str text, struct mc_ws_deflate *d, unsigned *see
         return !has_value;
     case SERVER_BITS:
         d->bits_out = bits;
-        return bits >= 9; /* zlib has no smaller one */
+        return bits >= 9; /* zlib has no smaller one, and takes 9 where it is asked for 8 */
     default:
         *client_bits = true;
         d->bits_in = has_value ? bits : 15;

@@ -20,7 +20,8 @@ struct mc_coding_io {
 
 /* Messages as raw DEFLATE (RFC 7692 §7.2). */
 struct mc_message_coding {
-    void *(*open)(bool inflate); /* NULL: out of memory */
+    /* bits: 9 to 15, no more than 1 << bits bytes are referred back to; an inflater follows any. NULL: out of memory. */
+    void *(*open)(bool inflate, unsigned bits);
     void (*reset)(void *stream, bool keep); /* before each message; keep: it may speak of what was in those before it, which were whole */
     /* All input is taken, and with `last` all of the message comes out: of a deflater with the four bytes 00 00 FF FF at its end, which are not sent;
      * an inflater does without. MC_OK; MC_AGAIN: more room is needed; MC_ERROR: what is to be inflated is broken. */

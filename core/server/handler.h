@@ -77,6 +77,7 @@ ssize_t mc_body_peek(struct mc_request *r, off_t off, void *p, size_t n);
 /* ---- tunnels (loop handlers) ---- */
 /* In place of a response: 101 with Upgrade: `protocol` and these fields (may be NULL). From then on mc_body_read() gives what the client sends as it stands, 0 at
  * its half-close, and mc_response_write() sends as it stands. No filter and no request_timeout applies any more. mc_response_end() closes the connection.
+ * When the client resets it in front of bytes that nobody reads, resume(MC_RESUME_BODY) comes with r->resp.cut.
  * MC_OK; MC_ERROR: there is a head already, or the protocol cannot, or (HTTP/2) a WebSocket's Sec-WebSocket-Accept does not answer the request's key. */
 int mc_response_switch(struct mc_request *r, struct mc_str protocol, const struct mc_fields *fields);
 /* For blocking handlers on the loop's own thread, which write the 101 themselves: the connection is theirs until they call mc_response_end(). What they give to

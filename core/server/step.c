@@ -395,6 +395,16 @@ static int wait_for_filter(struct mc_conn *c, struct mc_request *r)
     return mc_conn_wait(c, out == MC_AGAIN ? mc_request_set(r)->send_timeout : 0, progress);
 }
 
+/* A tunnel that the client has reset: what is there can still be read, but who reads nothing would never know. Said once. */
+static bool cut_off(const struct mc_conn *c, struct mc_request *r)
+{
+    if (!r->resp.switched || r->resp.cut || !(c->io.ready & MC_READY_HUP) || c->lingering || mc_request_blocking(r)) {
+        return false;
+    }
+    r->resp.cut = true;
+    return true;
+}
+
 static int step_run(struct mc_conn *c)
 {
     struct mc_request *r = c->request;
@@ -446,6 +456,10 @@ static int step_run(struct mc_conn *c)
             return MC_ERROR;
         }
     }
+    if (cut_off(c, r)) {
+        mc_request_result(r, r->handler->resume(r, MC_RESUME_BODY));
+        return MC_OK;
+    }
     if (out == MC_OK && r->resp.half_closed && !c->lingering) {
         c->lingering = true;
         if (c->stream.ops->shutdown(&c->stream) == MC_ERROR) {
@@ -454,6 +468,9 @@ static int step_run(struct mc_conn *c)
     }
     if (!mc_request_blocking(r) && !r->resp.switched && client_left(c, r->body.complete)) {
         return MC_ERROR;
+    }
+    if (r->resp.switched) {
+        mc_conn_release_input(c); /* a tunnel is silent for most of its time */
     }
     bool progress = c->progress;
     c->progress = false;

@@ -17,6 +17,8 @@ enum {
     REASON_MAX = 123,
     SPARES = 16,        /* inflaters that wait for a message */
     CLOSE_MS = 5000,    /* what a client has to answer our close, at most */
+    BITS_LEAST = 9,
+    BITS_MOST = 15,
 };
 
 enum state { OPEN, CLOSING /* our close is out */, CLOSED };
@@ -29,6 +31,7 @@ struct mc_ws {
     uint8_t state;
     bool deflate, text, whole; /* whole: a message waits to be taken */
     bool keep_out, keep_in;    /* contexts: of our messages, of the client's */
+    uint8_t bits;              /* the window of our messages, BITS_LEAST to BITS_MOST */
     bool pinged;               /* and nothing has come since */
     unsigned code;             /* 0: nobody has closed yet */
     char reason[REASON_MAX];
@@ -46,7 +49,7 @@ struct mc_ws {
 
 static struct mc_link all = { &all, &all };
 static const struct mc_message_coding *coding; /* NULL: none is built */
-static void *deflater, *spares[SPARES];
+static void *deflaters[BITS_MOST + 1], *spares[SPARES]; /* by their windows; any inflater will do */
 static unsigned nspares;
 
 static const struct mc_values *set_of(const struct mc_ws *ws)
@@ -91,11 +94,11 @@ static void put_close(struct mc_ws *ws, unsigned code, struct mc_str reason)
 /* All of the message, compressed; NULL: it is not worth it. */
 static char *compress(struct mc_ws *ws, const void *p, size_t n, size_t *size)
 {
-    void **with = ws->keep_out ? &ws->deflater : &deflater;
+    void **with = ws->keep_out ? &ws->deflater : &deflaters[ws->bits];
     size_t cap = n;
     char *out = n >= (ws->keep_out ? SMALL_KEPT : SMALL) ? malloc(cap) : NULL;
     if (out && *with == NULL) {
-        *with = coding->open(false);
+        *with = coding->open(false, ws->bits);
     }
     if (out == NULL || *with == NULL) {
         free(out);
@@ -229,7 +232,7 @@ static int inflate_piece(struct mc_ws *ws, struct mc_str data, bool last)
 {
     struct mc_coding_io io = { .in = (const unsigned char *) data.p, .in_n = data.n };
     if (ws->inflater == NULL) {
-        ws->inflater = nspares > 0 ? spares[--nspares] : coding->open(true);
+        ws->inflater = nspares > 0 ? spares[--nspares] : coding->open(true, BITS_MOST);
         if (ws->inflater == NULL) {
             return MC_WS_INTERNAL;
         }
@@ -483,9 +486,6 @@ static int agree(struct mc_ws *ws, struct mc_str subprotocol, const struct mc_fi
     const struct mc_values *set = mc_request_set(r);
     bool wanted = coding && set->websocket_deflate;
     struct mc_str extensions = wanted ? mc_ws_negotiate(&r->head.fields, set->websocket_context_takeover, &d, text) : MC_STR_NONE;
-    if (extensions.n && d.bits_out < 15) { /* our one deflater has the largest window */
-        extensions = MC_STR_NONE;
-    }
     if (!mc_ws_accept(&r->head, accept)
         || add(&f, r, MC_STR("Sec-WebSocket-Accept"), (struct mc_str) { accept, sizeof accept }) != MC_OK
         || (subprotocol.n && add(&f, r, MC_STR("Sec-WebSocket-Protocol"), subprotocol) != MC_OK)
@@ -498,6 +498,8 @@ static int agree(struct mc_ws *ws, struct mc_str subprotocol, const struct mc_fi
         }
     }
     ws->deflate = ws->reader.deflate = extensions.n > 0;
+    ws->bits = ws->deflate ? d.bits_out : BITS_MOST;
+    MC_ASSERT(ws->bits >= BITS_LEAST && ws->bits <= BITS_MOST);
     ws->keep_out = ws->deflate && d.keep_out;
     ws->keep_in = ws->deflate && d.keep_in;
     return mc_response_switch(r, MC_STR("websocket"), &f);

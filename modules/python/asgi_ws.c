@@ -197,7 +197,7 @@ int mc_asgi_ws_resume(struct mc_exchange *x, enum mc_resume why)
 {
     struct mc_str reason;
     bool news = x->ws && mc_ws_pump(x->ws) == MC_OK;
-    if (x->ws && x->next == MC_ASGI_WS_OPEN && mc_ws_ended(x->ws, &reason))
+    if (x->ws && x->next == MC_ASGI_WS_OPEN && (mc_ws_ended(x->ws, &reason) || x->r->resp.cut))
         x->lost = true;
     if (news || why == MC_RESUME_ROOM)
         mc_asgi_news(x);

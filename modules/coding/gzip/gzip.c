@@ -9,6 +9,13 @@
 
 enum { GZIP_WRAPPER = 16, MEMORY = 8 };
 
+/* For the tables beside such a window. */
+static int memory_for(int bits)
+{
+    int memory = MEMORY - (MAX_WBITS - bits);
+    return memory < 1 ? 1 : memory;
+}
+
 /* The smallest window that covers all of it: memory is most of what a short response costs. */
 static int window_bits(int64_t size)
 {
@@ -22,8 +29,7 @@ static void *open_stream(int level, int64_t size)
 {
     z_stream *z = calloc(1, sizeof *z);
     int bits = window_bits(size);
-    int memory = bits < MAX_WBITS ? bits - (MAX_WBITS - MEMORY) : MEMORY;
-    if (z && deflateInit2(z, level, Z_DEFLATED, bits + GZIP_WRAPPER, memory < 1 ? 1 : memory, Z_DEFAULT_STRATEGY) == Z_OK)
+    if (z && deflateInit2(z, level, Z_DEFLATED, bits + GZIP_WRAPPER, memory_for(bits), Z_DEFAULT_STRATEGY) == Z_OK)
         return z;
     free(z);
     return NULL;
@@ -72,10 +78,11 @@ struct message {
     unsigned tail; /* of the four bytes that messages go without, so many were given to the inflater */
 };
 
-static void *open_message(bool inflates)
+static void *open_message(bool inflates, unsigned bits)
 {
     struct message *m = calloc(1, sizeof *m);
-    int rc = !m ? Z_MEM_ERROR : inflates ? inflateInit2(&m->z, -MAX_WBITS) : deflateInit2(&m->z, Z_BEST_SPEED, Z_DEFLATED, -MAX_WBITS, MEMORY, Z_DEFAULT_STRATEGY);
+    int n = (int)bits;
+    int rc = !m ? Z_MEM_ERROR : inflates ? inflateInit2(&m->z, -MAX_WBITS) : deflateInit2(&m->z, Z_BEST_SPEED, Z_DEFLATED, -n, memory_for(n), Z_DEFAULT_STRATEGY);
     if (rc == Z_OK) {
         m->inflates = inflates;
         return m;

@@ -4,12 +4,12 @@
  * Never reads a socket or a clock, never calls a handler. Called by core/server on the worker side. */
 #include "core/base/clock.h"
 #include "core/base/module.h"
+#include "core/base/small.h"
 #include "core/http/chunk.h"
 #include "core/http/protocol.h"
 #include "core/http/status.h"
 #include "mc_config.h"
 
-#include <stdlib.h>
 
 enum {
     RESERVE_MAX = 16000, /* what mc_chain_reserve() can give in one piece */
@@ -43,7 +43,7 @@ static size_t limit(int64_t value, size_t none)
 
 static int open_session(struct mc_session *s)
 {
-    struct http1 *h = calloc(1, sizeof(*h));
+    struct http1 *h = mc_small_zero(sizeof(*h));
     if (!h)
         return MC_ERROR;
     h->limits = (struct mc_head_limits){
@@ -59,7 +59,7 @@ static int open_session(struct mc_session *s)
 
 static void close_session(struct mc_session *s)
 {
-    free(s->proto);
+    mc_small_put(s->proto);
     s->proto = NULL;
 }
 
@@ -89,6 +89,17 @@ static int keep_head(struct mc_session *s, struct mc_str *head)
     return head->p ? MC_OK : 503;
 }
 
+/* A tunnel may live for hours, and needs no input while it is silent. */
+static int move_head(struct mc_session *s, struct mc_request *r, struct mc_str head)
+{
+    struct mc_str copy = mc_arena_dup(&r->arena, head);
+    if (!copy.p)
+        return 503;
+    mc_head_move(&r->head, head, copy.p);
+    s->in.keep = 0;
+    return MC_OK;
+}
+
 static int parse_head(struct mc_session *s, struct mc_str head)
 {
     struct http1 *h = s->proto;
@@ -99,6 +110,8 @@ static int parse_head(struct mc_session *s, struct mc_str head)
     if (rc)
         return rc;
     rc = mc_head_request(&r->arena, head.p, head.n, &h->limits, &r->head);
+    if (mc_unlikely(r->head.upgrade) && s->in.keep && !rc)
+        rc = move_head(s, r, head);
     r->is_head = mc_str_eq(r->head.method, MC_STR("HEAD")); /* a refusal has no body then, either */
     r->uri = r->head.uri;
     if (rc)

@@ -6,6 +6,7 @@ import json
 import sys
 
 events = []         # of the lifespan
+inside = most = 0   # requests that meet()
 seen = []           # of requests: what the test asks for afterwards
 variable = contextvars.ContextVar("variable", default="nothing")
 
@@ -71,6 +72,20 @@ async def mirror(scope, receive, send):
 async def sleep(scope, receive, send):
     await asyncio.sleep(float(scope["query_string"] or b"0.05"))
     await whole(send, b"slept\n")
+
+
+async def meet(scope, receive, send):
+    """Sleeps until QUERY requests are here at once."""
+    global inside, most
+    inside += 1
+    most = max(most, inside)
+    try:
+        async with asyncio.timeout(60):
+            while most < int(scope["query_string"]):
+                await asyncio.sleep(0.2)
+    finally:
+        inside -= 1
+    await whole(send, str(most))
 
 
 async def stream(scope, receive, send):

@@ -96,6 +96,20 @@ async def chat(scope, receive, send):
     room.discard(send)
 
 
+async def hall(scope, receive, send):
+    """As a room, where each is told in turn."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    room.add(send)
+    try:
+        async for event in events(receive):
+            message = {"type": "websocket.send", "text": event["text"]}
+            for each in list(room):
+                await each(message)
+    finally:
+        room.discard(send)
+
+
 async def flood(scope, receive, send):
     """QUERY messages of 64 KiB; notes how many went out."""
     await receive()

@@ -86,6 +86,29 @@ def test_a_startup_that_hangs(lives):
     assert "lifespan.startup" in lives.lines()
 
 
+CONFIG = """
+workers = 1
+timeout = 2
+pool "ws" { worker_class = asgi }
+app "lives" { module = "lives:app" chdir = "HERE" env = {"LIFESPAN=WHAT", "LIFESPAN_FILE=PLACE"} }
+server "s" { listen = "{address}" pool = ws  route "all" { app = lives } }
+"""
+
+
+@pytest.mark.parametrize("what, words", [("fails", "its startup failed: no database"), ("hangs", "WORKER TIMEOUT")])
+def test_a_reload_whose_startup_does_not_succeed(monoceros, tmp_path, what, words):
+    """The old worker goes on."""
+    text = CONFIG.replace("HERE", str(HERE)).replace("PLACE", f"{tmp_path}/events")
+    site = monoceros(config=text.replace("WHAT", ""), python=True, expect_errors=True)
+    worker = site.wait_workers(1)
+    path = site.directory / "test.conf"
+    path.write_text(path.read_text().replace("LIFESPAN=\"", f"LIFESPAN={what}\""))
+    site.signal(signal.SIGHUP)
+    site.wait_log("Reload failed: .*goes on", seconds=60)
+    assert words in site.log()
+    assert site.ask("GET", "/").body == b"alive\n" and site.wait_workers(1) == worker
+
+
 @pytest.mark.parametrize("what, words", [("stays", "its shutdown is not complete in time"), ("breaks", "ValueError: broken shutdown"),
                                          ("regrets", "its shutdown failed: could not save")])
 def test_failures_of_a_shutdown(lives, what, words):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lib import procfs
+from lib import hall, procfs
 from lib.limits import until
 from lib.server import APPS, SANITIZED
 from lib.websocket import BINARY, CLOSE, PING, PONG, TEXT, WebSocket, close, frame, upgrade
@@ -95,6 +95,18 @@ def test_a_room(site):
             assert each.frame() == (TEXT, f"from {number}".encode())
     for ws in sockets:
         ws.close()
+
+
+def test_a_hall_of_hundreds(site):
+    """What each costs, and a word to all of them."""
+    worker, sockets = site.wait_workers(1)[0], []
+    try:
+        each = hall.fill(site.address, worker, "/hall", 400, sockets)
+        assert SANITIZED or each < 12000      # 9 KB, of which Python's objects are 3
+        hall.tell(sockets, worker)
+    finally:
+        for sock in sockets:
+            sock.close()
 
 
 def test_a_client_that_does_not_read_stops_the_app(site):

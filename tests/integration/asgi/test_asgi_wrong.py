@@ -64,18 +64,22 @@ def test_refused(site, case):
 
 @pytest.mark.parametrize("case", ["in_body", "half"])
 def test_cut(site, case):
+    worker = site.wait_workers(1)
     with pytest.raises(Closed):
         site.ask("GET", f"/{case}")
-    site.wait_log(rf"Error handling request /{case}")
+    site.wait_log(rf"Error handling request /{case}\n(?:.*\n)*?.*(?:raised in the body|returned before its response was complete)")
+    assert site.ask("GET", "/fine").body == b"fine\n" and site.wait_workers(1) == worker
 
 
 def test_behind_the_response(site):
+    worker = site.wait_workers(1)
     with site.connect() as client:
         client.send(request("GET", "/behind"))
         assert client.read().body == b"fine\n"
         site.wait_log("Error behind the response of request /behind\n(?:.*\n)+?ValueError: raised behind")
         client.send(request("GET", "/fine"))
         assert client.read().status == 200
+    assert site.wait_workers(1) == worker
 
 
 def test_more_than_a_response(site):

@@ -1,11 +1,12 @@
 """WebSockets after RFC 6455 and RFC 7692, from a client that works on frames, against an app that sends back what it gets."""
 
+import random
 import zlib
 
 import pytest
 
 from lib.server import APPS
-from lib.websocket import ACCEPT, TEXT, WebSocket, deflated, frame, upgrade
+from lib.websocket import ACCEPT, BINARY, TEXT, WebSocket, deflated, frame, upgrade
 from lib.websocket_cases import CASES, DEFLATE, END, ENDS, LIMIT, run
 
 pytestmark = [pytest.mark.python, pytest.mark.workers("epoll")]
@@ -55,7 +56,8 @@ NONE = "; server_no_context_takeover; client_no_context_takeover"
     ("permessage-deflate", NONE), ("Permessage-Deflate", NONE), ("permessage-deflate; client_max_window_bits", NONE),
     ("permessage-deflate; client_max_window_bits=10", NONE), ('permessage-deflate; client_max_window_bits="12"', NONE),
     ("permessage-deflate; server_no_context_takeover", NONE), ("permessage-deflate; client_no_context_takeover; server_no_context_takeover", NONE),
-    ("permessage-deflate; server_max_window_bits=15", NONE + "; server_max_window_bits=15"),
+    *((f"permessage-deflate; server_max_window_bits={bits}", NONE + f"; server_max_window_bits={bits}") for bits in range(9, 16)),
+    ('permessage-deflate; server_max_window_bits="10"; client_max_window_bits', NONE + "; server_max_window_bits=10"),
     ("permessage-deflate; server_max_window_bits=8", None), ("permessage-deflate; server_max_window_bits=8, permessage-deflate", NONE),
     ("permessage-deflate; server_max_window_bits=16", None), ("permessage-deflate; server_max_window_bits=015", None),
     ("permessage-deflate; server_max_window_bits", None), ("permessage-deflate; client_max_window_bits=7", None),
@@ -80,6 +82,15 @@ def test_the_server_compresses_what_is_worth_it(site):
         while len(ws.buffer) < 3:
             ws.fill()
         assert ws.buffer[:3] == b"\x81\x01z"
+
+
+@pytest.mark.parametrize("bits", range(9, 16))
+def test_the_server_keeps_to_the_window_that_the_client_has(site, bits):
+    """What comes again at a distance that a larger window reaches, and within this one."""
+    data = bytes(20_000) + b"".join((random.Random(bits).randbytes(1 << size) * 3)[:2 << size] for size in range(6, 16))
+    with WebSocket(site.address, headers=[("Sec-WebSocket-Extensions", f"permessage-deflate; server_max_window_bits={bits}")]) as ws:
+        ws.send(frame(BINARY, data) + frame(BINARY, data[::-1]))
+        assert ws.frame() == (BINARY, data) and ws.size < len(data) and ws.frame() == (BINARY, data[::-1])
 
 
 def test_zlib_agrees():

@@ -46,12 +46,13 @@ def test_it_is_agreed_on(site, offer, answer):
         assert ("server_no" in offer) == (sizes[1] == sizes[0]) and (sizes[2] < 20 or "server_no" in offer), sizes
 
 
-def test_any_mixture(site):
+@pytest.mark.parametrize("bits", ["", "; server_max_window_bits=9", "; server_max_window_bits=12"])
+def test_any_mixture(site, bits):
     """Small and large ones, beyond the window, some that do not get smaller (then we begin anew), fragments, and what is sent as it is."""
     randoms = random.Random(7692)
     compress = Compressor()
     words = [b"some ", b"words ", b"that ", b"come ", b"again ", b"and again "]
-    with WebSocket(site.address, headers=OFFER) as ws:
+    with WebSocket(site.address, headers=[("Sec-WebSocket-Extensions", "permessage-deflate" + bits)]) as ws:
         for number in range(300):
             kind = randoms.randrange(5)
             data = b"".join(randoms.choices(words, k=randoms.choice((0, 1, 5, 50, 500, 20_000 if kind == 0 else 5))))

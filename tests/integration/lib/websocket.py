@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import struct
 import zlib
 
@@ -60,10 +61,12 @@ class WebSocket(Connection):
     def agree(self):
         agreed = self.response.get("sec-websocket-extensions") or ""
         self.deflate = "permessage-deflate" in agreed
-        self.inflater = zlib.decompressobj(-15) if self.deflate and "server_no_context_takeover" not in agreed else None
+        bits = re.search(r"server_max_window_bits=(\d+)", agreed)
+        self.bits = int(bits[1]) if bits else 15        # an inflater with no more than that refuses what lies farther back
+        self.inflater = zlib.decompressobj(-self.bits) if self.deflate and "server_no_context_takeover" not in agreed else None
 
     def inflate(self, data):
-        return (self.inflater or zlib.decompressobj(-15)).decompress(data + b"\0\0\xff\xff")
+        return (self.inflater or zlib.decompressobj(-self.bits)).decompress(data + b"\0\0\xff\xff")
 
     def frame(self):
         """The next frame as (op, payload), whole messages decompressed; None at the end."""

@@ -457,6 +457,30 @@ static void connection(void **state)
     }
 }
 
+/* Slices follow the bytes, and what never lay in them stays. */
+static void moved(void **state)
+{
+    static const char text[] = "GET http://there.example:81?q=1 HTTP/1.1\r\nHost: here\r\nX-Empty:\r\nX-Last: value\r\n\r\n";
+    struct guard old = guard_new(text, sizeof(text) - 1), new = guard_new(text, sizeof(text) - 1);
+    struct mc_arena a;
+    struct mc_head h;
+    (void)state;
+    mc_arena_init(&a);
+    assert_int_equal(mc_head_request(&a, old.p, old.n, &limits, &h), MC_OK);
+    mc_head_move(&h, (struct mc_str){old.p, old.n}, new.p);
+    guard_free(&old);
+    assert_true(mc_str_eq(h.method, MC_STR("GET")) && mc_str_eq(h.target, MC_STR("http://there.example:81?q=1")));
+    assert_true(mc_str_eq(h.uri.path, MC_STR("/")) && mc_str_eq(h.uri.query, MC_STR("q=1")));
+    assert_true(mc_str_eq(h.host, MC_STR("there.example")) && mc_str_eq(h.port, MC_STR("81")));
+    assert_int_equal(h.fields.n, 3);
+    assert_true(mc_str_eq(h.fields.v[0].name, MC_STR("Host")) && mc_str_eq(h.fields.v[0].value, MC_STR("here")));
+    assert_true(mc_str_eq(h.fields.v[1].name, MC_STR("X-Empty")) && h.fields.v[1].value.n == 0);
+    assert_true(mc_str_eq(h.fields.v[2].value, MC_STR("value")));
+    assert_null(h.reason.p);
+    mc_arena_fini(&a);
+    guard_free(&new);
+}
+
 /* Fill with `n` bytes of c between two texts and look only at the search. */
 static int find_long(const char *before, char c, size_t n, const char *after, const struct mc_head_limits *lim)
 {
@@ -585,7 +609,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals),  cmocka_unit_test(lengths),    cmocka_unit_test(codings), cmocka_unit_test(understood),
-        cmocka_unit_test(methods), cmocka_unit_test(any_methods),   cmocka_unit_test(connection), cmocka_unit_test(sizes),   cmocka_unit_test(limits_of_the_parser),
+        cmocka_unit_test(methods), cmocka_unit_test(any_methods),   cmocka_unit_test(connection), cmocka_unit_test(moved), cmocka_unit_test(sizes),   cmocka_unit_test(limits_of_the_parser),
         cmocka_unit_test(responses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
