@@ -2,7 +2,7 @@
 """Measures servers in turns, and reports: bench.py [run|quick|report|compare|list] [OPTION...]
 
 run      measures what --only and --entries leave, writes objs/bench/NAME.json as it goes, and prints tables
-quick    the same for hello, a file, WSGI and ASGI, in two minutes
+quick    the same for hello, a file, WSGI and ASGI beside those that the goals name, in two minutes
 report   FILE...: docs/performance.md and its plots from the measurements (those of later files replace those of earlier ones)
 compare  A B: whether two measurements rank the servers alike
 list     workloads and entries, and which entries are absent, and why
@@ -17,6 +17,7 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ import other
 import peers
 import report
 import workloads
-from measure import CORES, LOAD_CORE, ROOT, Failed, Load, Server, Usage, build, exchange, own_network
+from measure import CORES, LOAD_CORE, OBJS, ROOT, Failed, Load, Server, Usage, build, exchange, own_network
 
 
 def prepare(directory):
@@ -66,9 +67,13 @@ class Run:
             self.store["entries"][name] = {"version": self.versions[name], "settings": entry.settings, "why": entry.why}
         return self.versions[name]
 
-    def chosen(self, names):
-        wanted = self.options.entries
-        return [name for name in names if (not wanted or any(word in name for word in wanted)) and self.version(name)]
+    def chosen(self, row):
+        """The entries of a row that are asked for and here; with quick those that its goals are about."""
+        words, names = self.options.entries, row.entries
+        if self.options.quick:
+            goals = {name for ours, theirs, _ in row.goals for name in (ours, theirs)}
+            names = [name for name in names if name in goals]
+        return [name for name in names if (not words or any(word in name for word in words)) and self.version(name)]
 
     def server(self, name, cores=None):
         """One that is up, started now if need be."""
@@ -164,7 +169,7 @@ class Run:
         try:
             for turn in range(self.options.rounds):
                 for row in rows:
-                    names = self.chosen(row.entries)
+                    names = self.chosen(row)
                     shift = turn % len(names) if names else 0
                     for name in names[shift:] + names[:shift]:
                         self.turn(row, name)
@@ -176,7 +181,7 @@ class Run:
 
 
 def python_of(options):
-    found = options.python or os.environ.get("BENCH_PYTHON") or ROOT / "objs/bench-venv/bin/python3"
+    found = options.python or os.environ.get("BENCH_PYTHON") or OBJS / "bench-venv/bin/python3"
     return str(found) if os.access(found, os.X_OK) else sys.executable
 
 
@@ -200,9 +205,10 @@ def run(options):
     own_network()
     files()
     os.sched_setaffinity(0, {LOAD_CORE})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # so that servers are stopped, too
     rows = [row for row in workloads.everything() if wanted(row, options)]
     figures = [figure for figure in other.figures() if wanted(figure, options)] if not options.quick else []
-    out = Path(options.out or ROOT / "objs/bench" / (time.strftime("%Y%m%d-%H%M%S") + ".json"))
+    out = Path(options.out or OBJS / "bench" / (time.strftime("%Y%m%d-%H%M%S") + ".json"))
     out.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -250,7 +256,7 @@ def main():
     options = parser.parse_args()
     options.quick = options.what == "quick"
     options.rounds = options.rounds or (3 if options.quick else 7)
-    options.seconds = options.seconds or (0.5 if options.quick else 0.6)
+    options.seconds = options.seconds or 0.5
     if options.what in ("run", "quick"):
         out = run(options)
         if options.docs:

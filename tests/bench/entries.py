@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 
-from measure import HERE, ROOT
+from measure import HERE, OBJS, ROOT
 
-MONOCEROS = os.path.abspath(os.environ.get("MONOCEROS") or ROOT / "objs/monoceros")
+MONOCEROS = os.path.abspath(os.environ.get("MONOCEROS") or OBJS / "monoceros")
 
 
 @dataclass

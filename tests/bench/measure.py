@@ -13,6 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+OBJS = Path(os.environ.get("MONOCEROS_OBJS") or ROOT / "objs")
 TICK = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
@@ -234,8 +235,8 @@ class Load:
             raise Failed(self.process.stderr.read().decode().strip() or "the load client failed")
         return line
 
-    def ready(self):
-        if self.line(30) != b"ready\n":
+    def ready(self, seconds=30):
+        if self.line(seconds) != b"ready\n":
             raise Failed("the load client is not ready")
 
     def go(self):

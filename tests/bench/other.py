@@ -60,7 +60,7 @@ class Figure:
 
 def take(run, figure):
     for _ in range(min(figure.rounds, run.options.rounds)):
-        for name in run.chosen(figure.entries):
+        for name in run.chosen(figure):
             try:
                 server = Server(run.all[name], run.directory, run.context)
                 try:
@@ -85,7 +85,7 @@ def idle(run, server, figure):
     before = pss(server.family())
     tls = any(word.startswith("tls") for word in words)
     with Load(run.directory, server.tls if tls else server.port, request, 30, IDLE, words) as load:
-        load.ready()
+        load.ready(120)         # thousands of handshakes
         time.sleep(2)           # nothing goes on
         return (pss(server.family()) - before) * 1024 / IDLE
 

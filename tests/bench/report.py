@@ -100,6 +100,7 @@ def table(row, cells):
     return base, lines
 
 
+GOALS = ["", "of", "goal", "measured", "met"]
 HEAD = ["", "CPU µs/request (least)", "user + system", "× {base}", "requests/s (× {base})", "p50 µs", "p99 µs", "CPU", "threads", ""]
 
 
@@ -118,6 +119,10 @@ def text(store):
         if cells:
             base, lines = table(row, cells)
             parts += [f"{row.section}: {row.title}", markdown([word.format(base=base) for word in HEAD], lines), ""]
+    for figure in other.figures():
+        if figure.name in store["figures"]:
+            parts += [figure.title, markdown(["", "median", "range"], figure_table(figure, store["figures"][figure.name])), ""]
+    parts += [markdown(GOALS, [line for line in goal_lines(store) if line[3] != "–"])]
     return "\n".join(parts)
 
 
@@ -203,7 +208,7 @@ def write(paths, docs):
     pictures = docs / "performance"
     pictures.mkdir(parents=True, exist_ok=True)
     parts = [INTRO.format(machine=told_machine(store), rounds=store["rounds"], seconds=store["seconds"]), "", "## Goals", "",
-             "The ratio of CPU µs/request in the same rounds; lower is better.", "", markdown(["", "of", "goal", "measured", "met"], goal_lines(store)), ""]
+             "The ratio of CPU µs/request in the same rounds; lower is better.", "", markdown(GOALS, goal_lines(store)), ""]
     rows = [row for row in workloads.everything() if row.name in store["cells"]]
     for section in dict.fromkeys(row.section for row in rows):
         picture = section_name(section) + ".svg"

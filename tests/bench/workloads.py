@@ -119,13 +119,13 @@ def proxy():
 def http2():
     section = "HTTP/2 over TLS (h2load)"
     names = ["monoceros", "nginx", "h2o"]
-    for streams, requests in ((1, 30000), (10, 80000), (100, 100000)):
+    for streams, requests in ((1, 15000), (10, 50000), (100, 80000)):
         yield Workload(f"h2-{streams}", f"hello, {streams} streams", section, names, kind="h2load", connections=16, base="nginx",
                        settings={"streams": streams, "requests": requests})
     yield Workload("h2-100k", "file of 100 KB, 10 streams", section, names, kind="h2load", path="/files/100k", answer="files/100k",
-                   connections=8, base="nginx", settings={"streams": 10, "requests": 5000})
+                   connections=8, base="nginx", settings={"streams": 10, "requests": 3000})
     yield Workload("h2-10m", "file of 10 MB, 2 streams", section, names, kind="h2load", path="/files/10m", answer="files/10m",
-                   connections=2, base="nginx", settings={"streams": 2, "requests": 60})
+                   connections=2, base="nginx", settings={"streams": 2, "requests": 40})
 
 
 def python(section, prefix, names, first, sleepers, frameworks, goals, others):
