@@ -15,7 +15,7 @@ struct mc_arena {
     uint32_t magic;
     char *pos, *end;          /* free room of the newest small block */
     void *blocks;             /* chain of MC_BLOCK_SMALL blocks, newest first */
-    void *big;                /* chain of malloc'ed pieces (requests over 1 KiB that do not fit) */
+    void *big;                /* chain of pieces of their own (requests over 1 KiB that do not fit) */
     struct mc_cleanup *cleanups; /* newest first: they run in reverse order of registration */
 };
 

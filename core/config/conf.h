@@ -46,6 +46,7 @@ struct mc_values {
     int64_t workers_idle_timeout; /* ms */
     int64_t threads, worker_connections;
     int64_t timeout, graceful_timeout; /* ms; 0 = off */
+    int64_t shutdown_delay;            /* ms */
     int64_t queue, queue_timeout;      /* requests of other pools that wait; ms */
     int64_t keepalive;                 /* ms; -1 = the worker type's default (sync 0, others 2 s) */
     int64_t request_timeout, max_lifetime; /* ms; 0 = off */

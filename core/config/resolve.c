@@ -109,41 +109,43 @@ static int main_values(struct mc_build *b, struct mc_resolve_from *from, struct 
     return mc_resolve_identity(b, &who, &c->set, &c->uid, &c->gid);
 }
 
-/* What people write for worker_class, and what it is here (with what it says of the apps), or what it would need that is not here yet. */
+/* What people write for worker_class, and what it is here (with what it says of the apps) where that is more than the word. */
 static const struct {
-    const char *word, *name, *needs, *apps;
+    const char *word, *name, *apps;
 } worker_words[] = {
-    {"gunicorn.workers.sync.SyncWorker", "sync", NULL, NULL},
-    {"SyncWorker", "sync", NULL, NULL},
-    {"egg:gunicorn#sync", "sync", NULL, NULL},
-    {"gunicorn.workers.gthread.ThreadWorker", "gthread", NULL, NULL},
-    {"egg:gunicorn#gthread", "gthread", NULL, NULL},
-    {"gevent", "gevent", NULL, NULL},
-    {"egg:gunicorn#gevent", "gevent", NULL, NULL},
-    {"gevent_wsgi", "gevent", NULL, NULL},
-    {"egg:gunicorn#gevent_wsgi", "gevent", NULL, NULL},
-    {"gevent_pywsgi", "gevent", NULL, NULL},
-    {"egg:gunicorn#gevent_pywsgi", "gevent", NULL, NULL},
-    {"gunicorn.workers.ggevent.GeventWorker", "gevent", NULL, NULL},
-    {"gunicorn.workers.ggevent.GeventPyWSGIWorker", "gevent", NULL, NULL},
-    {"eventlet", "eventlet", NULL, NULL},
-    {"egg:gunicorn#eventlet", "eventlet", NULL, NULL},
-    {"gunicorn.workers.geventlet.EventletWorker", "eventlet", NULL, NULL},
-    {"asgi", "epoll", NULL, "asgi"},
-    {"gunicorn.workers.gasgi.ASGIWorker", "epoll", NULL, "asgi"},
-    {"uvicorn.workers.UvicornWorker", "epoll", NULL, "asgi"},
-    {"uvicorn.workers.UvicornH11Worker", "epoll", NULL, "asgi"},
-    {"uvicorn_worker.UvicornWorker", "epoll", NULL, "asgi"},
-    {"uvicorn_worker.UvicornH11Worker", "epoll", NULL, "asgi"},
-    {"tornado", NULL, "Tornado", NULL},
-    {"egg:gunicorn#tornado", NULL, "Tornado", NULL},
-    {"gunicorn.workers.gtornado.TornadoWorker", NULL, "Tornado", NULL},
-    {"aiohttp.GunicornWebWorker", NULL, "aiohttp", NULL},
-    {"aiohttp.GunicornUVLoopWebWorker", NULL, "aiohttp", NULL},
-    {"aiohttp.worker.GunicornWebWorker", NULL, "aiohttp", NULL},
-    {"gthread", "gthread", NULL, NULL},
-    {"greenlet", "greenlet", NULL, NULL},
-    {"epoll", "epoll", NULL, NULL},
+    {"gunicorn.workers.sync.SyncWorker", "sync", NULL},
+    {"SyncWorker", "sync", NULL},
+    {"egg:gunicorn#sync", "sync", NULL},
+    {"gunicorn.workers.gthread.ThreadWorker", "gthread", NULL},
+    {"egg:gunicorn#gthread", "gthread", NULL},
+    {"gevent", "gevent", NULL},
+    {"egg:gunicorn#gevent", "gevent", NULL},
+    {"gevent_wsgi", "gevent", NULL},
+    {"egg:gunicorn#gevent_wsgi", "gevent", NULL},
+    {"gevent_pywsgi", "gevent", NULL},
+    {"egg:gunicorn#gevent_pywsgi", "gevent", NULL},
+    {"gunicorn.workers.ggevent.GeventWorker", "gevent", NULL},
+    {"gunicorn.workers.ggevent.GeventPyWSGIWorker", "gevent", NULL},
+    {"eventlet", "eventlet", NULL},
+    {"egg:gunicorn#eventlet", "eventlet", NULL},
+    {"gunicorn.workers.geventlet.EventletWorker", "eventlet", NULL},
+    {"asgi", "epoll", "asgi"},
+    {"gunicorn.workers.gasgi.ASGIWorker", "epoll", "asgi"},
+    {"uvicorn.workers.UvicornWorker", "epoll", "asgi"},
+    {"uvicorn.workers.UvicornH11Worker", "epoll", "asgi"},
+    {"uvicorn_worker.UvicornWorker", "epoll", "asgi"},
+    {"uvicorn_worker.UvicornH11Worker", "epoll", "asgi"},
+    {"tornado", "epoll", "tornado"},
+    {"egg:gunicorn#tornado", "epoll", "tornado"},
+    {"gunicorn.workers.gtornado.TornadoWorker", "epoll", "tornado"},
+    {"aiohttp", "epoll", "aiohttp"},
+    {"aiohttp.GunicornWebWorker", "epoll", "aiohttp"},
+    {"aiohttp.GunicornUVLoopWebWorker", "epoll", "aiohttp"},
+    {"aiohttp.worker.GunicornWebWorker", "epoll", "aiohttp"},
+    {"aiohttp.worker.GunicornUVLoopWebWorker", "epoll", "aiohttp"},
+    {"gthread", "gthread", NULL},
+    {"greenlet", "greenlet", NULL},
+    {"epoll", "epoll", NULL},
 };
 
 /* Libraries whose hubs are another way to run the requests of worker type greenlet: the only one for Python. */
@@ -171,15 +173,14 @@ static const struct mc_module *default_worker(void)
 
 static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_conf_pool *pool, bool chosen)
 {
-    const char *word = pool->set.worker_class, *name = word, *why = "", *flag, *needs = NULL;
+    const char *word = pool->set.worker_class, *name = word, *why = "", *flag;
     bool known = false;
     for (size_t i = 0; i < MC_COUNT(worker_words); i++) {
         if (strcmp(worker_words[i].word, word) != 0)
             continue;
         known = true;
-        needs = worker_words[i].needs;
         pool->apps = worker_words[i].apps;
-        name = worker_words[i].name ? worker_words[i].name : word;
+        name = worker_words[i].name;
     }
     if (strcmp(name, "sync") == 0 && pool->set.threads > 1) {
         name = "gthread";
@@ -204,8 +205,6 @@ static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_co
     flag = mc_module_absent_flag("worker", pool->hub ? "greenlet" : name);
     if (flag)
         return mc_build_fail(b, at, "worker_class '%s'%s was left out of this build: configure it with %s", name, why, flag);
-    if (needs)
-        return mc_build_fail(b, at, "worker_class '%s' is for %s, and that is not built yet in this version; there is %s", name, needs, built_workers(b));
     if (known)
         return mc_build_fail(b, at, "worker_class '%s'%s is not built yet in this version; there is %s", name, why, built_workers(b));
     return mc_build_fail(b, at, "unknown worker_class '%.80s'; there is %s", word, built_workers(b));
@@ -298,7 +297,10 @@ struct mc_conf_pool *mc_resolve_pool(struct mc_build *b, struct mc_conf *c, cons
 static const struct mc_app_type *app_type(struct mc_build *b, struct mc_conf_where at, const char *name)
 {
     const struct mc_app_type *type = mc_module_app_type(name);
-    bool python = strcmp(name, "wsgi") == 0 || strcmp(name, "asgi") == 0;
+    static const char *const pythons[] = {"wsgi", "asgi", "tornado", "aiohttp"};
+    bool python = false;
+    for (size_t i = 0; i < MC_COUNT(pythons); i++)
+        python |= strcmp(name, pythons[i]) == 0;
     const char *flag = python ? mc_module_absent_flag("handler", "python") : NULL;
     if (type)
         return type;
@@ -311,7 +313,7 @@ static const struct mc_app_type *app_type(struct mc_build *b, struct mc_conf_whe
     else if (strcmp(name, "native") == 0)
         (void)mc_build_fail(b, at, "apps of type 'native' were left out of this build: configure it with --with-native");
     else
-        (void)mc_build_fail(b, at, "unknown app type '%.80s'; there are wsgi, asgi and native", name);
+        (void)mc_build_fail(b, at, "unknown app type '%.80s'; there are wsgi, asgi, tornado, aiohttp and native", name);
     return NULL;
 }
 

@@ -6,7 +6,7 @@
 #include "core/config/upstream.h"
 
 static const struct mc_setting app_words[] = {
-    {.name = "type", .type = MC_SET_STRING, .offset = offsetof(struct mc_app_words, type), .dflt = "wsgi", .doc = "kind of the app: wsgi, asgi or native [worker_class epoll: asgi]"},
+    {.name = "type", .type = MC_SET_STRING, .offset = offsetof(struct mc_app_words, type), .dflt = "wsgi", .doc = "kind of the app: wsgi, asgi, tornado, aiohttp or native [what worker_class says; epoll: asgi]"},
     {.name = "module",
      .type = MC_SET_STRING,
      .offset = offsetof(struct mc_app_words, module),

@@ -11,7 +11,9 @@ static void tell_status(struct mc_arbiter *a)
         ready += a->kids[i].life == MC_LIFE_READY;
         leaving += a->kids[i].life == MC_LIFE_LEAVING;
     }
-    if (a->stopping != MC_STOP_NOT)
+    if (a->stop_ms && a->stopping == MC_STOP_NOT)
+        mc_notify_status("The stop begins in %u s", a->stop_ms > a->loop.now ? (unsigned)((a->stop_ms - a->loop.now + 999) / 1000) : 0u);
+    else if (a->stopping != MC_STOP_NOT)
         mc_notify_status(leaving == 1 ? "Stopping: %u worker finishes its requests" : "Stopping: %u workers finish their requests", leaving);
     else if (a->reload.state != MC_RELOAD_NONE)
         mc_notify_status("Reloading: %u workers ready, %u leave", ready, leaving);
@@ -31,9 +33,16 @@ void mc_announce_tend(struct mc_arbiter *a)
         mc_arbiter_wake_at(a, next);
 }
 
+enum { MORE_MS = 5000 };
+
+/* A manager that has told us to stop waits for so long. */
+void mc_announce_delay(uint64_t delay_ms)
+{
+    mc_notify_extend(delay_ms + MORE_MS);
+}
+
 void mc_announce_stop(struct mc_arbiter *a)
 {
-    enum { MORE_MS = 5000 };
     uint64_t limit = 0;
     /* The manager must not take our end for the service's. */
     if (mc_upgrade_leave())

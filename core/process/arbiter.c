@@ -124,7 +124,10 @@ static void on_signal(struct mc_arbiter *a, int sig)
     mc_info("Handling signal: %s", name);
     switch (sig) {
     case SIGTERM:
-        stop_on(a, MC_STOP_GRACEFUL);
+        if (a->stopping == MC_STOP_NOT)
+            mc_stop_ask(a);
+        else
+            stop_on(a, MC_STOP_GRACEFUL);
         break;
     case SIGINT:
     case SIGQUIT:
@@ -182,6 +185,7 @@ static void tend(struct mc_arbiter *a)
     for (struct mc_arb_pool *p = mc_generation_next_pool(a, NULL); p; p = mc_generation_next_pool(a, p))
         mc_kid_watchdog(&p->zygote, a->loop.now);
     if (!a->check) {
+        mc_stop_tend(a);
         mc_seats_tend(a);
         mc_keys_tend(a);
         mc_upgrade_tend(a);

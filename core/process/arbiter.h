@@ -139,6 +139,7 @@ struct mc_arbiter {
     char *pidfile;        /* written by us, as it is called now; NULL: none */
     char extension[4096]; /* path of _monoceros.abi3.so */
     enum mc_stopping stopping;
+    uint64_t stop_ms;           /* shutdown_delay runs until then; 0: it does not */
     int code;                   /* exit code */
     const char *reason;         /* of a halt */
     uint64_t awake_ms, next_ms; /* see mc_policy_watch; when to look again */
@@ -235,6 +236,7 @@ void mc_listeners_admit(const struct mc_generation *g, size_t i);
 void mc_announce_tend(struct mc_arbiter *a);
 /* The end begins. */
 void mc_announce_stop(struct mc_arbiter *a);
+void mc_announce_delay(uint64_t delay_ms);
 
 /* ---- seats.c: reuse_port ---- */
 /* A seat for a worker that is about to be born, with its sockets; then its socket for the i-th listener (that of the generation without reuse_port); -1: another pool's. */
@@ -374,6 +376,9 @@ void mc_reap_all(struct mc_arbiter *a);
 void mc_reap_unborn(struct mc_kid *k);
 
 /* ---- stop.c ---- */
+/* On TERM: at once, or after shutdown_delay, during which the server goes on as before. */
+void mc_stop_ask(struct mc_arbiter *a);
+void mc_stop_tend(struct mc_arbiter *a);
 void mc_stop_begin(struct mc_arbiter *a, enum mc_stopping how);
 /* The start failed: stop the others, exit with code. */
 void mc_stop_halt(struct mc_arbiter *a, int code);

@@ -190,10 +190,10 @@ static void on_alone(struct mc_timer *t)
 }
 
 /* A TERM may be for us alone or (a supervisor's) for every process of the server. In the latter case the arbiter says so in a moment, and
- * whoever had closed the listener before would have reset the queue. */
+ * whoever had closed the listener before would have reset the queue; or it lets shutdown_delay run. */
 static void on_term(void)
 {
-    if (!self.worker.draining)
+    if (!self.worker.draining && !mc_slot_get(self.start->slot->ending))
         part_soon();
 }
 

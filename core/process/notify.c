@@ -131,6 +131,13 @@ void mc_notify_reloading(void)
     send_text(text);
 }
 
+void mc_notify_extend(uint64_t ms)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "EXTEND_TIMEOUT_USEC=%llu", (unsigned long long)ms * 1000);
+    send_text(text);
+}
+
 void mc_notify_stopping(uint64_t limit_ms)
 {
     char text[96];

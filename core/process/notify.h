@@ -29,6 +29,8 @@ uint64_t mc_notify_alive(uint64_t now);
 void mc_notify_reloading(void);
 /* The end begins and may take so long; 0: not known. */
 void mc_notify_stopping(uint64_t limit_ms);
+/* The manager has told us to stop, and gives us so much longer. */
+void mc_notify_extend(uint64_t ms);
 /* The one after us is the main process from now on; we say no more. */
 void mc_notify_main(pid_t pid);
 

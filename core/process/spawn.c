@@ -32,6 +32,8 @@ static void begin(struct mc_kid *k, struct mc_arbiter *a, struct mc_arb_pool *p)
     k->started_ms = mc_loop_refresh(&a->loop);
     if (k->slot)
         mc_scoreboard_begin(k->slot, k->index, p->conf->index, p->gen->number, k->started_ms);
+    if (k->slot && a->stop_ms)
+        mc_slot_set(k->slot->ending, 1u);
 }
 
 /* ---- in the child ---- */

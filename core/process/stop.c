@@ -1,6 +1,7 @@
 /* The end: workers are told to leave, those that do not are killed, and the exit code is kept. Two ways (graceful, quick), each of which a
- * further signal makes harsher. Called by the arbiter's loop. */
+ * further signal makes harsher; before the graceful one shutdown_delay. Called by the arbiter's loop. */
 #include "core/process/arbiter.h"
+#include "core/process/upgrade.h"
 
 /* Who is asked by other pools stays as long as those may, and gets its own time when they have gone (hops.c). */
 static uint64_t grace_of(const struct mc_kid *k)
@@ -41,10 +42,20 @@ static void dismiss(struct mc_kid *k, enum mc_stopping how)
                  graceful ? MC_KILL_GRACE : MC_KILL_QUICK);
 }
 
+/* Health checks hear of it. */
+static void mark(struct mc_arbiter *a)
+{
+    for (unsigned i = 0; i < a->nkids; i++) {
+        if (a->kids[i].life != MC_LIFE_NONE && a->kids[i].slot)
+            mc_slot_set(a->kids[i].slot->ending, 1u);
+    }
+}
+
 void mc_stop_begin(struct mc_arbiter *a, enum mc_stopping how)
 {
     if (how <= a->stopping)
         return;
+    mark(a);
     if (a->stopping == MC_STOP_NOT) {
         mc_reload_stop(a);
         mc_announce_stop(a);
@@ -64,6 +75,30 @@ void mc_stop_begin(struct mc_arbiter *a, enum mc_stopping how)
         if (how == MC_STOP_FORCED || !mc_notice_keeps(&p->zygote))
             dismiss(&p->zygote, how);
     }
+}
+
+/* Who is followed by another program has nobody to keep waiting. */
+void mc_stop_ask(struct mc_arbiter *a)
+{
+    int64_t delay = a->gen->conf->set.shutdown_delay;
+    if (delay == 0 || a->stop_ms || a->check || mc_upgrade_followed()) {
+        mc_stop_begin(a, MC_STOP_GRACEFUL);
+        return;
+    }
+    a->stop_ms = mc_loop_refresh(&a->loop) + (uint64_t)delay;
+    mc_info("The stop begins in %.3g s (shutdown_delay); health checks fail from now on", (double)delay / 1000);
+    mark(a);
+    mc_announce_delay((uint64_t)delay);
+}
+
+void mc_stop_tend(struct mc_arbiter *a)
+{
+    if (!a->stop_ms || a->stopping != MC_STOP_NOT)
+        return;
+    if (a->loop.now >= a->stop_ms)
+        mc_stop_begin(a, MC_STOP_GRACEFUL);
+    else
+        mc_arbiter_wake_at(a, a->stop_ms);
 }
 
 void mc_stop_halt(struct mc_arbiter *a, int code)

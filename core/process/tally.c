@@ -197,7 +197,7 @@ static void publish_head(struct mc_arbiter *a)
 {
     struct mc_board_head *h = &a->tally->facts;
     h->pid = a->pid;
-    h->stopping = a->stopping;
+    h->stopping = a->stopping != MC_STOP_NOT || a->stop_ms;
     h->generation = a->gen->number;
     h->fresh = a->fresh ? a->fresh->number : 0;
     h->reload = stage(a);

@@ -496,6 +496,13 @@ bool mc_upgrade_reaped(struct mc_arbiter *a, pid_t pid, int status)
     return true;
 }
 
+bool mc_upgrade_followed(void)
+{
+    if (self.down.fd >= 0)
+        on_heir(&self.down);
+    return self.heir && !self.heir_leaves;
+}
+
 /* What the other one said in this moment counts: of two that leave the second one serves the queues to their end. */
 bool mc_upgrade_leave(void)
 {

@@ -33,6 +33,8 @@ enum mc_upgrade_winch { MC_WINCH_ALONE, MC_WINCH_IGNORE, MC_WINCH_NOW, MC_WINCH_
 enum mc_upgrade_winch mc_upgrade_winch(void);
 /* Not later, either: more workers are asked for. */
 void mc_upgrade_stay(void);
+/* Another program follows us, and stays. */
+bool mc_upgrade_followed(void);
 /* We begin to leave: the one before us is told; true when the one after us is told, and the service manager, that the place is its. */
 bool mc_upgrade_leave(void);
 /* The pidfile of this configuration instead of the one that there is, with ".2" behind its name while the program before us lives. MC_OK or MC_ERROR

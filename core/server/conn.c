@@ -83,7 +83,7 @@ static void init(struct mc_conn *c, struct mc_worker *w, const struct mc_listene
 
 struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, int fd, const union mc_sockaddr *peer, const struct mc_transport_ops *t)
 {
-    struct mc_conn *c = calloc(1, sizeof *c);
+    struct mc_conn *c = mc_small_zero(sizeof *c);
     if (c == NULL) {
         close(fd);
         return NULL;
@@ -96,7 +96,7 @@ struct mc_conn *mc_conn_open(struct mc_worker *w, const struct mc_listener *l, i
     s->inner = l->conf->hop;
     if (s->ops->open(s) != MC_OK) {
         close(fd);
-        free(c);
+        mc_small_put(c);
         return NULL;
     }
     c->fresh = l->conf->hop;
@@ -148,7 +148,7 @@ static void dispose(struct mc_conn *c)
         return;
     }
     free(c->proxied);
-    free(c);
+    mc_small_put(c);
 }
 
 static void forget(struct mc_conn *c)

@@ -26,6 +26,7 @@ struct mc_slot {
     char busy[MC_SLOT_TEXT];            /* request line being handled, escaped, NUL-terminated; torn reads are harmless */
     _Atomic uint64_t tls_handshakes, tls_resumed, tls_failed; /* done, those of them that resumed a session, and given up */
     _Atomic uint32_t alone;             /* the only worker of its pool (arbiter): it has nobody to leave connections to */
+    _Atomic uint32_t ending;            /* the server stops, or will soon (arbiter, shutdown_delay) */
     _Atomic uint32_t running;           /* blocking requests in their handlers now */
     _Atomic uint32_t places;            /* how many may at once; 0: none are run here */
     _Atomic uint32_t queued;            /* those that wait in this worker for a place */

@@ -10,7 +10,7 @@ enum { BUFFERED_MAX = 16384 }; /* of a body that is wholly read before its app b
 
 static PyTypeObject *type;
 static struct mc_link running; /* exchanges whose tasks run */
-static PyObject *done_name, *result_name, *cancel_name, *callback_name;
+static PyObject *result_name, *cancel_name, *callback_name;
 static PyObject *cancelled_error;
 
 /* ---- ends ---- */
@@ -207,7 +207,6 @@ static PyType_Spec spec = {
 int mc_asgi_init(void)
 {
     mc_list_init(&running);
-    done_name = PyUnicode_InternFromString("done");
     result_name = PyUnicode_InternFromString("result");
     cancel_name = PyUnicode_InternFromString("cancel");
     callback_name = PyUnicode_InternFromString("add_done_callback");
@@ -272,17 +271,9 @@ static PyObject *call(struct mc_exchange *x, int *status)
     return coro;
 }
 
-/* The task has its first step behind it: is it over, or does it go on? */
-static int begun(struct mc_exchange *x)
+/* The task has its first step behind it, but not its last one. */
+static int go_on(struct mc_exchange *x)
 {
-    PyObject *done = PyObject_CallMethodObjArgs(x->task, done_name, NULL);
-    bool over = done == Py_True;
-    Py_XDECREF(done);
-    if (over) {
-        int rc = outcome(x);
-        put_away(x);
-        return rc;
-    }
     PyObject *callback = PyCFunction_New(&def_done, (PyObject *)x);
     PyObject *added = callback ? PyObject_CallMethodObjArgs(x->task, callback_name, callback, NULL) : NULL;
     Py_XDECREF(callback);
@@ -300,9 +291,16 @@ static int run(struct mc_exchange *x)
     PyObject *coro = call(x, &status);
     if (!coro)
         return status > 0 ? status : fail(x);
-    x->task = mc_asgi_task(coro, x->app->context);
+    bool over;
+    x->task = mc_asgi_task(coro, x->app->context, &over);
     mc_life_check();
-    return x->task ? begun(x) : settle(x, fail(x)); /* SystemExit goes through the loop that makes the task */
+    if (!x->task)
+        return settle(x, fail(x)); /* SystemExit goes through what makes the task */
+    if (!over)
+        return go_on(x);
+    int rc = outcome(x);
+    put_away(x);
+    return rc;
 }
 
 /* The versions that we speak go with the refusal of another one (RFC 6455 §4.4). */

@@ -37,19 +37,35 @@ struct mc_exchange {
     PyObject *reason;         /* str, or NULL */
 };
 
-/* ---- asgi_loop.c ---- */
-/* In a worker, behind the import of the apps: when one of the pool is ASGI's, make the loop and run the startups. MC_OK or an exit code (logged). */
+/* ---- asgi_apps.c ---- */
+/* Before the apps are imported: when one of the pool is of this kind, make the loop, which is theirs from then on. MC_OK or an exit code (logged). */
+int mc_asgi_prepare(struct mc_worker *w);
+/* Behind the import: run the startups. MC_OK or an exit code (logged). */
 int mc_asgi_open(struct mc_worker *w);
-/* At the worker's end, when its connections are closed: cancel, shut down, within what is left of the worker's time. */
+/* At the worker's end, when its connections are closed: cancel, shut down, within what is left of the worker's time. Also when the import has failed and
+ * the worker shall live. */
 void mc_asgi_close(struct mc_worker *w);
 const struct mc_asgi_app *mc_asgi_app(const struct mc_conf_app *app);
-/* The task of a coroutine (taken over), whose first step has been taken. Only where no task runs: in a turn of our loop. */
-PyObject *mc_asgi_task(PyObject *coro, PyObject *context);
+
+/* ---- asgi_loop.c ---- */
+/* more: text of Python to be run among the names of asgi.py, or NULL. MC_OK, or MC_ERROR with an exception. */
+int mc_asgi_loop_open(struct mc_worker *w, const char *more);
+bool mc_asgi_loop_is_open(void);
+void mc_asgi_loop_serve(void); /* it will drive the worker */
+void mc_asgi_loop_leave(void); /* no more clients: only what the apps have left is run */
+void mc_asgi_loop_close(void);
+PyObject *mc_asgi_tool(const char *name); /* of asgi.py; borrowed */
 /* A future of the loop, ready to be given to whoever awaits: its task waits until mc_asgi_wake(). */
 PyObject *mc_asgi_future(void);
 void mc_asgi_wake(PyObject *future); /* nothing when it is done or cancelled */
 /* r's connection has something to do, or posts were set by Python's side: our loop turns soon. In one of its turns, nothing. */
 void mc_asgi_touch(struct mc_request *r);
+
+/* ---- asgi_task.c ---- */
+int mc_asgi_task_init(PyObject *loop); /* MC_OK, or MC_ERROR with an exception */
+/* The task of a coroutine (taken over), whose first step has been taken, and whether it was the last one. context: None, or what a copy of is the task's.
+ * Only where no task runs: in a turn of our loop. */
+PyObject *mc_asgi_task(PyObject *coro, PyObject *context, bool *over);
 
 /* ---- asgi_scope.c ---- */
 int mc_scope_init(const struct mc_worker *w); /* MC_OK, or MC_ERROR with an exception */

@@ -1,5 +1,5 @@
-"""The event loop of ASGI apps, how their tasks begin, and their lifespan. The build embeds this text (auto/embed); asgi_loop.c runs it once in each
-worker that has such apps.
+"""The event loop of ASGI apps and their lifespan. The build embeds this text (auto/embed); asgi_loop.c runs it once in each
+worker that has such apps, before they are imported.
 
 C gives: select(timeout) and watch(fd, events), through which asyncio's loop sleeps in the worker's own; turn(), with which uvloop turns that;
 write(level, text) to the error log.
@@ -8,13 +8,14 @@ write(level, text) to the error log.
 import asyncio
 import contextvars
 import selectors
-import sys
 import traceback
 
 INFO, WARNING, ERROR = 20, 30, 40
 
 loop = None
 lifespans = []
+draining = set()
+kinds = {}      # of apps, where hosts.py is there: how theirs is made
 
 
 # ---- the loop
@@ -61,7 +62,7 @@ def import_uvloop(kind):
 
 def open_loop(kind, fd):
     """Makes the loop; fd is the worker's own, or -1. Returns it, what waits in it (None where that cannot be seen), the keys of its selector (None: it has
-    one of its own), and what begins tasks in it."""
+    one of its own)."""
     global loop
     uvloop = import_uvloop(kind) if fd >= 0 else None
     if uvloop is None:
@@ -69,47 +70,11 @@ def open_loop(kind, fd):
         loop = asyncio.SelectorEventLoop(selector)
         seen = loop._ready, selector._fd_to_key
     else:
-        loop = (uvloop.Loop if sys.version_info >= (3, 12) else catching(uvloop.Loop))()
+        loop = uvloop.Loop()
         loop.add_reader(fd, turn)
         seen = None, None
     asyncio.set_event_loop(loop)
-    return (loop, *seen, begin_eager if sys.version_info >= (3, 12) else begin_caught if uvloop else begin_popped)
-
-
-def catching(base):
-    """A loop whose next call_soon() can be caught: Python 3.11 has no other way to a task's first step."""
-    class Loop(base):
-        armed, caught = False, None
-
-        def call_soon(self, callback, *args, context=None):
-            if not self.armed:
-                return super().call_soon(callback, *args, context=context)
-            self.armed = False
-            self.caught = callback, args, context
-            return None
-    return Loop
-
-
-# Each makes the task of a coroutine and takes its first step at once: most requests need no other. No task may be at work meanwhile.
-# context: what the startup of the app has left for its requests, each of which gets a copy; None: nothing.
-
-def begin_eager(coro, context):
-    return asyncio.Task(coro, loop=loop, context=context and context.copy(), eager_start=True)
-
-
-def begin_popped(coro, context):
-    task = asyncio.Task(coro, loop=loop, context=context and context.copy())
-    loop._ready.pop()._run()
-    return task
-
-
-def begin_caught(coro, context):
-    loop.armed = True
-    task = asyncio.Task(coro, loop=loop, context=context and context.copy())
-    callback, args, context = loop.caught
-    loop.caught = None
-    context.run(callback, *args)
-    return task
+    return loop, *seen
 
 
 # ---- lifespan
@@ -182,19 +147,33 @@ class Lifespan:
 
 
 def start(*apps):
-    """Startup of the apps, one after the other, each (app, mode, name). Why one must not be served, as a text, or each one's (state, context)."""
+    """Startup of the apps, one after the other, each (app, mode, name, kind). Why one must not be served, as a text, or each one's (state, context)."""
     async def all_of_them():
-        for app in apps:
-            lifespan = Lifespan(*app)
+        for app, mode, name, kind in apps:
+            lifespan = kinds[kind](app, name) if kind in kinds else Lifespan(app, mode, name)
             lifespans.append(lifespan)
             if (why := await lifespan.startup()) is not None:
                 return f"App \"{lifespan.name}\": its startup failed: {why}"
         known = len(contextvars.copy_context())
-        return [(lifespan.state, lifespan.context if len(lifespan.context) > known else None) for lifespan in lifespans]
+        return [(lifespan.state, lifespan.context if lifespan.context and len(lifespan.context) > known else None) for lifespan in lifespans]
+    asyncio.set_event_loop(loop)        # an app may have used asyncio.run() while it was imported, which takes it away
     return loop.run_until_complete(all_of_them())
 
 
 # ---- the end
+
+def drain():
+    """No more clients come: apps with a server of their own may end what would last."""
+    async def tell(host):
+        try:
+            await host.drain()
+        except Exception as error:
+            write(ERROR, f"App \"{host.name}\": exception at the end of its service\n{describe(error)}")
+    for host in lifespans:
+        if not isinstance(host, Lifespan):
+            draining.add(task := loop.create_task(tell(host)))
+            task.add_done_callback(draining.discard)
+
 
 async def end(tasks, seconds):
     """Waits for these, and cancels those that are not done then."""

@@ -1,6 +1,6 @@
 /* Python's event loop round the worker's. asyncio's sleeps in a selector of ours (asgi.py), whose select() turns the worker's loop: clients are served in
  * there, and only descriptors of apps come out of it. uvloop watches the worker's epoll descriptor instead and turns the loop when there is something.
- * Also the start and end of both: lifespans, tasks that are left. Never serves a request itself (asgi.c). Worker side, GIL held. */
+ * It is there before the apps are imported. Their startup and shutdown are asgi_apps.c's, requests asgi.c's. Worker side, GIL held. */
 #include "modules/python/asgi.h"
 #include "core/base/clock.h"
 #include "modules/python/asgi.py.h"
@@ -12,9 +12,7 @@
 enum {
     TURNS_MAX = 64,  /* of ours in one of Python's: its callbacks get their turn even when we do not see them */
     TICK_MS = 1000,
-    LEAVE_QUICK_MS = 1500, /* a quick stop kills 2 s after it began */
-    LEAVE_MIN_MS = 300,
-    RESERVE_MAX_MS = 3000,
+    BLOCK = 512 << 10,
 };
 
 enum phase { CLOSED, STARTING, SERVING, LEAVING };
@@ -30,17 +28,15 @@ static struct {
     PyObject *loop;
     PyObject *ready;  /* asyncio: the deque of what it will call next; NULL: uvloop */
     PyObject *keys;   /* asyncio: its selector's, by descriptor */
-    PyObject *begin;  /* makes tasks */
     PyObject *stop, *future, *call_soon, *call_later, *turn; /* of the loop; turn is ours */
     PyObject *scheduled_name, *blocking_name, *set_result_name, *done_name;
     PyObject *events; /* what select() will return */
     struct foreign **foreign; /* by descriptor */
     size_t nforeign;
     bool inside, kicked, told_stop;
+    bool hosts; /* some apps bring servers of their own, and have not been told of the drain */
     PyObject *timer;  /* uvloop: what turns us next */
     uint64_t timer_at;
-    struct mc_asgi_app *apps; /* by index of the configuration */
-    size_t napps;
 } self;
 
 /* ---- descriptors of apps ---- */
@@ -100,7 +96,12 @@ static PyObject *py_watch(PyObject *none, PyObject *const *args, Py_ssize_t narg
 
 /* ---- turns ---- */
 
-/* While an app starts the worker is not serving: a start that hangs must look silent. */
+PyObject *mc_asgi_tool(const char *name)
+{
+    return PyDict_GetItemString(self.names, name);
+}
+
+/* While apps are imported and start the worker is not serving: what hangs then must look silent. */
 static void turn_for(int ms)
 {
     mc_life_check(); /* a task that has forked: the loop is not the child's */
@@ -110,6 +111,11 @@ static void turn_for(int ms)
     else if (mc_loop_turn(&self.w->loop, ms < 0 || ms > TICK_MS ? TICK_MS : ms) < 0)
         mc_fatal(MC_EXIT_FAIL, "Event back end %s failed: %s", self.w->loop.ops->name, strerror(errno));
     self.inside = false;
+    if (self.hosts && self.phase == SERVING && self.w->draining) {
+        self.hosts = false;
+        Py_XDECREF(PyObject_CallNoArgs(mc_asgi_tool("drain")));
+        PyErr_Clear();
+    }
     if (self.phase == SERVING && self.w->stopped && !self.told_stop) {
         PyObject *done = PyObject_CallNoArgs(self.stop);
         self.told_stop = done != NULL;
@@ -218,16 +224,7 @@ void mc_asgi_touch(struct mc_request *r)
     kick();
 }
 
-/* ---- tasks and futures ---- */
-
-PyObject *mc_asgi_task(PyObject *coro, PyObject *context)
-{
-    PyObject *args[3] = {NULL, coro, context};
-    MC_ASSERT(self.inside);
-    PyObject *task = mc_interp.vectorcall(self.begin, args + 1, 2 | (size_t)1 << (8 * sizeof(size_t) - 1), NULL);
-    Py_DECREF(coro);
-    return task;
-}
+/* ---- futures ---- */
 
 PyObject *mc_asgi_future(void)
 {
@@ -244,12 +241,6 @@ void mc_asgi_wake(PyObject *future)
     Py_XDECREF(set);
     Py_XDECREF(done);
     PyErr_Clear();
-}
-
-const struct mc_asgi_app *mc_asgi_app(const struct mc_conf_app *app)
-{
-    MC_ASSERT(app->index < self.napps && self.apps[app->index].call);
-    return &self.apps[app->index];
 }
 
 /* ---- serving ---- */
@@ -283,29 +274,30 @@ static PyMethodDef tools[] = {
     {"write", mc_hooks_write, METH_VARARGS, NULL},
 };
 
-static int run_text(void)
+static int run(const char *text, const char *name)
+{
+    PyObject *code = Py_CompileString(text, name, Py_file_input);
+    PyObject *done = code ? PyEval_EvalCode(code, self.names, self.names) : NULL;
+    Py_XDECREF(code);
+    Py_XDECREF(done);
+    return done ? MC_OK : MC_ERROR;
+}
+
+static int run_texts(const char *more)
 {
     self.names = PyDict_New();
     int bad = !self.names || PyDict_SetItemString(self.names, "__builtins__", PyEval_GetBuiltins()) < 0;
-    PyObject *name = bad ? NULL : PyUnicode_FromString("monoceros.asgi");
-    bad = !name || PyDict_SetItemString(self.names, "__name__", name) < 0;
+    PyObject *name = PyUnicode_FromString("monoceros.asgi");
+    bad = bad || !name || PyDict_SetItemString(self.names, "__name__", name) < 0;
     Py_XDECREF(name);
     for (size_t i = 0; i < MC_COUNT(tools) && !bad; i++) {
         PyObject *f = PyCFunction_New(&tools[i], NULL);
         bad = !f || PyDict_SetItemString(self.names, tools[i].ml_name, f) < 0;
         Py_XDECREF(f);
     }
-    PyObject *code = bad ? NULL : Py_CompileString(embedded, "<monoceros asgi>", Py_file_input);
-    PyObject *done = code ? PyEval_EvalCode(code, self.names, self.names) : NULL;
-    Py_XDECREF(code);
-    Py_XDECREF(done);
-    self.turn = done ? PyDict_GetItemString(self.names, "turn") : NULL; /* borrowed */
-    return done ? MC_OK : MC_ERROR;
-}
-
-static PyObject *name_of(const char *name)
-{
-    return PyDict_GetItemString(self.names, name); /* borrowed */
+    bad = bad || run(embedded, "<monoceros asgi>") != MC_OK;
+    self.turn = bad ? NULL : mc_asgi_tool("turn");
+    return bad ? MC_ERROR : more ? run(more, "<monoceros hosts>") : MC_OK;
 }
 
 static PyObject *given(PyObject *tuple, Py_ssize_t i)
@@ -314,15 +306,14 @@ static PyObject *given(PyObject *tuple, Py_ssize_t i)
     return o == Py_None ? NULL : Py_NewRef(o);
 }
 
-static int open_loop(struct mc_worker *w)
+static int make_loop(struct mc_worker *w)
 {
-    PyObject *seen = PyObject_CallFunction(name_of("open_loop"), "si", w->pool->set.asgi_loop, w->loop.ops->fd(&w->loop));
+    PyObject *seen = PyObject_CallFunction(mc_asgi_tool("open_loop"), "si", w->pool->set.asgi_loop, w->loop.ops->fd(&w->loop));
     if (!seen)
         return MC_ERROR;
     self.loop = given(seen, 0);
     self.ready = given(seen, 1);
     self.keys = given(seen, 2);
-    self.begin = given(seen, 3);
     Py_DECREF(seen);
     self.stop = PyObject_GetAttrString(self.loop, "stop");
     self.future = PyObject_GetAttrString(self.loop, "create_future");
@@ -332,153 +323,49 @@ static int open_loop(struct mc_worker *w)
     self.blocking_name = PyUnicode_InternFromString("_asyncio_future_blocking");
     self.set_result_name = PyUnicode_InternFromString("set_result");
     self.done_name = PyUnicode_InternFromString("done");
-    return PyErr_Occurred() ? MC_ERROR : MC_OK;
+    return PyErr_Occurred() ? MC_ERROR : mc_asgi_task_init(self.loop);
 }
 
-static bool is_asgi(const struct mc_worker *w, size_t i)
+int mc_asgi_loop_open(struct mc_worker *w, const char *more)
 {
-    const struct mc_conf_app *app = &w->conf->apps[i];
-    return app->pool == w->pool && app->type->needs & MC_NEED_ITS_LOOP;
-}
-
-/* [(app, mode, name), …] for start() of asgi.py. */
-static PyObject *list_apps(const struct mc_worker *w)
-{
-    PyObject *list = PyList_New(0);
-    for (size_t i = 0; list && i < w->conf->napps; i++) {
-        const struct mc_conf_app *app = &w->conf->apps[i];
-        if (!is_asgi(w, i))
-            continue;
-        self.apps[i].call = mc_app_get(app);
-        self.apps[i].grace = app->set.asgi_disconnect_grace_period;
-        PyObject *row = Py_BuildValue("(Oss)", self.apps[i].call, app->set.asgi_lifespan, app->name);
-        if (!row || PyList_Append(list, row) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(row);
-    }
-    PyObject *tuple = list ? PyList_AsTuple(list) : NULL;
-    Py_XDECREF(list);
-    return tuple;
-}
-
-static void take_states(const struct mc_worker *w, PyObject *list)
-{
-    Py_ssize_t k = 0;
-    for (size_t i = 0; i < w->conf->napps; i++) {
-        if (!is_asgi(w, i))
-            continue;
-        PyObject *pair = PyList_GetItem(list, k++);
-        self.apps[i].state = Py_NewRef(PyTuple_GetItem(pair, 0));
-        self.apps[i].context = Py_NewRef(PyTuple_GetItem(pair, 1));
-    }
-}
-
-/* The last line of a failure says the most; the log has it all. */
-static void tell(struct mc_worker *w, PyObject *text)
-{
-    PyObject *bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
-    const char *z = bytes ? PyBytes_AsString(bytes) : "the startup of an app failed", *last = strrchr(z, '\n');
-    mc_error("%s", z);
-    snprintf(w->failure, sizeof(w->failure), "%s", last && last[1] ? last + 1 : z);
-    Py_XDECREF(bytes);
-    PyErr_Clear();
-}
-
-static int start_apps(struct mc_worker *w)
-{
-    PyObject *apps = list_apps(w), *states = NULL;
-    if (apps)
-        states = PyObject_Call(name_of("start"), apps, NULL);
-    mc_life_check();
-    Py_XDECREF(apps);
-    if (!states)
-        return MC_ERROR;
-    bool failed = PyUnicode_Check(states);
-    if (failed)
-        tell(w, states);
-    else
-        take_states(w, states);
-    Py_DECREF(states);
-    return failed ? MC_EXIT_BOOT : MC_OK;
-}
-
-int mc_asgi_open(struct mc_worker *w)
-{
-    bool any = false;
-    for (size_t i = 0; i < w->conf->napps; i++)
-        any |= is_asgi(w, i);
-    if (!any)
-        return MC_OK;
+    /* asyncio's transports read into 256 KiB and give most of it back. glibc maps and unmaps that each time, until it has seen a larger block go. */
+    PyMem_Free(PyMem_Malloc(BLOCK));
     self.w = w;
     self.phase = STARTING;
-    self.napps = w->conf->napps;
-    self.apps = calloc(self.napps, sizeof(*self.apps));
-    bool made = self.apps && mc_asgi_init() == MC_OK && mc_asgi_wait_init() == MC_OK && mc_asgi_send_init() == MC_OK && mc_asgi_ws_init() == MC_OK &&
-                mc_scope_init(w) == MC_OK;
-    int rc = made && run_text() == MC_OK && open_loop(w) == MC_OK ? start_apps(w) : MC_ERROR;
-    if (rc == MC_OK) {
-        int64_t grace = w->pool->set.graceful_timeout;
-        w->reserve = grace > 10 * RESERVE_MAX_MS ? RESERVE_MAX_MS : (uint64_t)grace / 10;
-        w->drive = drive;
-        if (mc_hooks_wanted)
-            mc_warn("The hooks pre_request and post_request are not called for ASGI apps");
-        return MC_OK;
-    }
-    if (rc == MC_ERROR)
-        mc_interp_log("Exception in worker process");
-    return MC_EXIT_BOOT;
+    self.hosts = more != NULL;
+    return run_texts(more) == MC_OK ? make_loop(w) : MC_ERROR;
 }
 
-/* ---- closing ---- */
-
-/* What is left of the worker's time, ms. */
-static uint64_t time_left(const struct mc_worker *w)
+bool mc_asgi_loop_is_open(void)
 {
-    if (!w->drain_start || !w->interrupted) /* it has been called */
-        return LEAVE_QUICK_MS;
-    uint64_t grace = (uint64_t)w->pool->set.graceful_timeout, end = w->drain_start + grace, now = mc_clock_ms();
-    if (grace == 0)
-        return TICK_MS * 30;
-    return end > now + LEAVE_MIN_MS ? end - now : LEAVE_MIN_MS;
+    return self.w != NULL;
 }
 
-static void forget(struct mc_worker *w)
+void mc_asgi_loop_serve(void)
 {
-    mc_asgi_forget();
-    mc_scope_fini();
-    for (size_t i = 0; i < self.nforeign; i++) {
-        if (self.foreign[i])
-            mc_io_unwatch(&w->loop, &self.foreign[i]->io);
-        free(self.foreign[i]);
-    }
-    free(self.foreign);
-    for (size_t i = 0; i < self.napps; i++) {
-        Py_XDECREF(self.apps[i].state);
-        Py_XDECREF(self.apps[i].context);
-    }
-    free(self.apps);
-    self.foreign = NULL;
-    self.apps = NULL;
-    self.nforeign = self.napps = 0;
-    self.phase = CLOSED;
-    self.w = NULL; /* the rest stays for what the interpreter's end may call */
+    self.w->drive = drive;
 }
 
-void mc_asgi_close(struct mc_worker *w)
+void mc_asgi_loop_leave(void)
 {
-    if (!self.w)
-        return;
-    self.phase = LEAVING;
-    PyObject *tasks = mc_asgi_tasks();
-    PyObject *done = tasks ? PyObject_CallFunction(name_of("leave"), "Od", tasks, (double)time_left(w) / 1000) : NULL;
-    mc_life_check();
-    if (!done)
-        mc_interp_log("Exception while the apps of this worker shut down");
-    Py_XDECREF(done);
-    Py_XDECREF(tasks);
+    if (self.w->drive) /* else it has served nothing, and an app that hangs is still silent */
+        self.phase = LEAVING;
+}
+
+void mc_asgi_loop_close(void)
+{
     PyObject *closed = PyObject_CallMethod(self.loop, "close", NULL);
     if (!closed)
         mc_interp_log("Exception while the event loop is closed");
     Py_XDECREF(closed);
-    forget(w);
+    for (size_t i = 0; i < self.nforeign; i++) {
+        if (self.foreign[i])
+            mc_io_unwatch(&self.w->loop, &self.foreign[i]->io);
+        free(self.foreign[i]);
+    }
+    free(self.foreign);
+    self.foreign = NULL;
+    self.nforeign = 0;
+    self.phase = CLOSED;
+    self.w = NULL; /* the rest stays for what the interpreter's end may call */
 }

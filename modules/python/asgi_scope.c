@@ -45,23 +45,14 @@ static const char *const key_names[KEYS] = {
     [SUBPROTOCOLS] = "subprotocols",
 };
 
-enum { METHODS = 7, PASSED_ON = 8 };
-static const char *const method_names[METHODS] = {"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"};
 static const char *const extension_names[] = {"http.response.pathsend", "http.response.zerocopysend", "http.response.early_hint"};
 
-static PyObject *keys[KEYS], *methods[METHODS], *no_bytes, *trailers_name, *tls_name;
+static PyObject *keys[KEYS], *no_bytes, *trailers_name, *tls_name;
 static PyObject *asgi, *extensions, *ws_extensions; /* dicts, copied for each request */
 static PyObject *websocket_name, *ws_name, *wss_name;
 static PyObject *http10, *http11, *http2;
-static PyObject **templates;        /* [listener][https] */
-static size_t ntemplates;
-/* The same for requests that other pools' workers pass on: by where theirs listen. */
-static struct {
-    struct mc_addr listen;
-    bool https;
-    PyObject *dict;
-} passed_on[PASSED_ON];
-static unsigned next_passed_on;
+static PyObject *new_template(const struct mc_addr *addr, int family, bool https);
+static struct mc_templates templates = {.make = new_template};
 /* Of the last request: many come on one connection. */
 static struct {
     char text[46];
@@ -85,25 +76,14 @@ static PyObject *bytes(struct mc_str s)
 
 /* ---- templates ---- */
 
-static int intern(PyObject **out, const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (!out[i] && !(out[i] = PyUnicode_InternFromString(names[i])))
-            return MC_ERROR;
-    }
-    return MC_OK;
-}
-
 int mc_scope_init(const struct mc_worker *w)
 {
-    ntemplates = 2 * w->conf->nlistens;
-    templates = calloc(ntemplates, sizeof(*templates));
-    if (!templates) {
-        PyErr_NoMemory();
+    if (mc_template_init(&templates, w) != MC_OK)
         return MC_ERROR;
+    for (size_t i = 0; i < KEYS; i++) {
+        if (!keys[i] && !(keys[i] = PyUnicode_InternFromString(key_names[i])))
+            return MC_ERROR;
     }
-    if (intern(keys, key_names, KEYS) != MC_OK || intern(methods, method_names, METHODS) != MC_OK)
-        return MC_ERROR;
     no_bytes = PyBytes_FromStringAndSize(NULL, 0);
     http10 = PyUnicode_InternFromString("1.0");
     http11 = PyUnicode_InternFromString("1.1");
@@ -127,13 +107,7 @@ int mc_scope_init(const struct mc_worker *w)
 
 void mc_scope_fini(void)
 {
-    for (size_t i = 0; i < ntemplates; i++)
-        Py_CLEAR(templates[i]);
-    free(templates);
-    templates = NULL;
-    ntemplates = 0;
-    for (size_t i = 0; i < PASSED_ON; i++)
-        Py_CLEAR(passed_on[i].dict);
+    mc_template_fini(&templates);
     Py_CLEAR(asgi);
     Py_CLEAR(extensions);
     Py_CLEAR(ws_extensions);
@@ -143,26 +117,21 @@ void mc_scope_fini(void)
 /* (host, port) of a TCP listener, as it is really bound; (path, None) of a unix socket. */
 static PyObject *server_of(const struct mc_addr *addr)
 {
-    char text[160];
-    mc_addr_print(addr, text, sizeof(text));
-    if (addr->family == AF_UNIX)
-        return Py_BuildValue("(sO)", strncmp(text, "unix:", 5) == 0 ? text + 5 : text, Py_None);
-    char *colon = strrchr(text, ':'), *name = text;
-    if ((addr->family != AF_INET && addr->family != AF_INET6) || !colon)
+    char text[MC_TEMPLATE_TEXT];
+    const char *name, *port;
+    if (mc_template_split(addr, text, &name, &port))
+        return Py_BuildValue("(si)", name, atoi(port));
+    if (addr->family != AF_UNIX)
         return Py_NewRef(Py_None);
-    *colon = '\0';
-    if (name[0] == '[' && colon[-1] == ']') {
-        colon[-1] = '\0';
-        name++;
-    }
-    return Py_BuildValue("(si)", name, atoi(colon + 1));
+    return Py_BuildValue("(sO)", strncmp(text, "unix:", 5) == 0 ? text + 5 : text, Py_None);
 }
 
-static PyObject *new_template(const struct mc_addr *addr, bool https)
+static PyObject *new_template(const struct mc_addr *addr, int family, bool https)
 {
+    (void)family;
     PyObject *t = PyDict_New(), *empty = mc_interp.empty;
     if (t && (put(t, TYPE, PyUnicode_InternFromString("http")) || PyDict_SetItem(t, keys[ASGI], Py_None) || PyDict_SetItem(t, keys[HTTP_VERSION], http11) ||
-              PyDict_SetItem(t, keys[METHOD], methods[0]) || put(t, SCHEME, PyUnicode_InternFromString(https ? "https" : "http")) ||
+              PyDict_SetItem(t, keys[METHOD], mc_names_get) || put(t, SCHEME, PyUnicode_InternFromString(https ? "https" : "http")) ||
               PyDict_SetItem(t, keys[PATH], empty) || PyDict_SetItem(t, keys[RAW_PATH], no_bytes) || PyDict_SetItem(t, keys[QUERY_STRING], no_bytes) ||
               PyDict_SetItem(t, keys[ROOT_PATH], empty) || PyDict_SetItem(t, keys[HEADERS], Py_None) || PyDict_SetItem(t, keys[CLIENT], Py_None) ||
               put(t, SERVER, server_of(addr)) || PyDict_SetItem(t, keys[STATE], Py_None) || PyDict_SetItem(t, keys[EXTENSIONS], Py_None)) != 0)
@@ -170,39 +139,14 @@ static PyObject *new_template(const struct mc_addr *addr, bool https)
     return t;
 }
 
-static PyObject *find_passed_on(const struct mc_addr *listen, bool https)
-{
-    for (size_t i = 0; i < PASSED_ON; i++) {
-        if (passed_on[i].dict && passed_on[i].https == https && mc_addr_equal(&passed_on[i].listen, listen))
-            return passed_on[i].dict;
-    }
-    unsigned i = next_passed_on++ % PASSED_ON;
-    Py_XDECREF(passed_on[i].dict);
-    passed_on[i].dict = new_template(listen, https);
-    passed_on[i].listen = *listen;
-    passed_on[i].https = https;
-    return passed_on[i].dict;
-}
-
-static PyObject *find_template(const struct mc_request *r)
-{
-    const struct mc_listener *l = r->conn->listener;
-    if (r->hop)
-        return find_passed_on(&r->hop->listen, r->https);
-    size_t i = 2 * l->conf->index + r->https;
-    MC_ASSERT(i < ntemplates);
-    return templates[i] ? templates[i] : (templates[i] = new_template(&l->addr, r->https));
-}
-
 /* ---- the request line and the peer ---- */
 
 static int set_method(PyObject *scope, struct mc_str method)
 {
-    for (size_t i = 0; i < METHODS; i++) {
-        if (mc_str_eq(method, mc_str(method_names[i])))
-            return i == 0 ? 0 : PyDict_SetItem(scope, keys[METHOD], methods[i]);
-    }
-    return put(scope, METHOD, PyUnicode_DecodeLatin1(method.p, (Py_ssize_t)method.n, NULL));
+    PyObject *name = mc_names_method(method);
+    if (mc_likely(name == mc_names_get))
+        return 0; /* the template has it */
+    return name ? PyDict_SetItem(scope, keys[METHOD], name) : put(scope, METHOD, PyUnicode_DecodeLatin1(method.p, (Py_ssize_t)method.n, NULL));
 }
 
 static PyObject *utf8(struct mc_str s)
@@ -431,7 +375,7 @@ PyObject *mc_scope_new(struct mc_request *r, const struct mc_asgi_app *app, bool
 {
     *status = MC_OK;
     *raw = NULL;
-    PyObject *t = find_template(r), *scope = t ? PyDict_Copy(t) : NULL;
+    PyObject *t = mc_template_find(&templates, r), *scope = t ? PyDict_Copy(t) : NULL;
     struct walk w = {.r = r};
     if (!scope)
         return NULL;

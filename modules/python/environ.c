@@ -70,20 +70,10 @@ static const char *const key_names[KEYS] = {
     [WORKER_CLASS] = "monoceros.worker_class",
 };
 
-static const char *const method_names[] = {"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"};
-
 static PyObject *keys[KEYS];
-static PyObject *methods[MC_COUNT(method_names)];
 static PyObject *http10, *http2;
-static PyObject **templates; /* [listener][https] */
-static size_t ntemplates;
-/* The same for requests that other pools' workers pass on: by where theirs listen. */
-static struct {
-    struct mc_addr listen;
-    bool https;
-    PyObject *dict;
-} passed_on[8];
-static unsigned next_passed_on;
+static PyObject *new_template(const struct mc_addr *addr, int family, bool https);
+static struct mc_templates templates = {.make = new_template};
 static bool multithread, multiprocess;
 static struct mc_str script_name; /* of the process: the environment variable, without a '/' at its end */
 static uint64_t serial;           /* of requests, for struct mc_name.stamp */
@@ -121,20 +111,10 @@ int mc_environ_init(struct mc_worker *w)
         if (!keys[i] && !(keys[i] = PyUnicode_InternFromString(key_names[i])))
             return MC_ERROR;
     }
-    for (size_t i = 0; i < MC_COUNT(methods); i++) {
-        if (!methods[i] && !(methods[i] = PyUnicode_InternFromString(method_names[i])))
-            return MC_ERROR;
-    }
     if ((!http10 && !(http10 = PyUnicode_InternFromString("HTTP/1.0"))) || (!http2 && !(http2 = PyUnicode_InternFromString("HTTP/2.0"))))
         return MC_ERROR;
-    if (mc_environ_tls_init() != MC_OK)
+    if (mc_environ_tls_init() != MC_OK || mc_template_init(&templates, w) != MC_OK)
         return MC_ERROR;
-    ntemplates = 2 * w->conf->nlistens;
-    templates = calloc(ntemplates, sizeof(*templates));
-    if (!templates) {
-        PyErr_NoMemory();
-        return MC_ERROR;
-    }
     multithread = strcmp(w->ops->name, "sync") != 0;
     multiprocess = w->pool->set.workers != 1;
     script_name = mc_str(getenv("SCRIPT_NAME"));
@@ -145,13 +125,7 @@ int mc_environ_init(struct mc_worker *w)
 
 void mc_environ_fini(void)
 {
-    for (size_t i = 0; i < ntemplates; i++)
-        Py_CLEAR(templates[i]);
-    free(templates);
-    templates = NULL;
-    ntemplates = 0;
-    for (size_t i = 0; i < MC_COUNT(passed_on); i++)
-        Py_CLEAR(passed_on[i].dict);
+    mc_template_fini(&templates);
     mc_environ_tls_fini();
     Py_CLEAR(client.str);
     client.n = 0;
@@ -160,26 +134,18 @@ void mc_environ_fini(void)
 /* SERVER_NAME and SERVER_PORT of a TCP listener: where it is really bound. */
 static int put_server(PyObject *t, const struct mc_addr *addr)
 {
-    char text[160];
-    if (addr->family != AF_INET && addr->family != AF_INET6)
+    char text[MC_TEMPLATE_TEXT];
+    const char *name, *port;
+    if (!mc_template_split(addr, text, &name, &port))
         return put(t, keys[SERVER_NAME], PyUnicode_FromString("localhost")) || put(t, keys[SERVER_PORT], PyUnicode_FromString("80"));
-    mc_addr_print(addr, text, sizeof(text));
-    char *colon = strrchr(text, ':'), *name = text;
-    MC_ASSERT(colon != NULL);
-    *colon = '\0';
-    if (name[0] == '[' && colon[-1] == ']') {
-        colon[-1] = '\0';
-        name++;
-    }
-    return put(t, keys[SERVER_NAME], PyUnicode_FromString(name)) || put(t, keys[SERVER_PORT], PyUnicode_FromString(colon + 1));
+    return put(t, keys[SERVER_NAME], PyUnicode_FromString(name)) || put(t, keys[SERVER_PORT], PyUnicode_FromString(port));
 }
 
-/* addr: where the listener is really bound; family: as it was configured. */
 static int fill_template(PyObject *t, const struct mc_addr *addr, int family, bool https)
 {
     const char *worker = mc_worker_current->pool->set.worker_class;
     PyObject *empty = mc_interp.empty;
-    return set(t, REQUEST_METHOD, methods[0]) || put(t, keys[SCRIPT_NAME], latin1(script_name)) || set(t, PATH_INFO, empty) ||
+    return set(t, REQUEST_METHOD, mc_names_get) || put(t, keys[SCRIPT_NAME], latin1(script_name)) || set(t, PATH_INFO, empty) ||
            set(t, QUERY_STRING, empty) || set(t, RAW_URI, empty) || set(t, REQUEST_URI, empty) ||
            put(t, keys[SERVER_PROTOCOL], PyUnicode_FromString("HTTP/1.1")) || put_server(t, addr) ||
            put(t, keys[SERVER_SOFTWARE], PyUnicode_FromString("monoceros/" MC_VERSION)) || set(t, REMOTE_ADDR, empty) ||
@@ -199,42 +165,14 @@ static PyObject *new_template(const struct mc_addr *addr, int family, bool https
     return t;
 }
 
-static PyObject *find_passed_on(const struct mc_addr *listen, bool https)
-{
-    for (size_t i = 0; i < MC_COUNT(passed_on); i++) {
-        if (passed_on[i].dict && passed_on[i].https == https && mc_addr_equal(&passed_on[i].listen, listen))
-            return passed_on[i].dict;
-    }
-    unsigned i = next_passed_on++ % MC_COUNT(passed_on);
-    Py_XDECREF(passed_on[i].dict);
-    passed_on[i].dict = new_template(listen, listen->family, https);
-    passed_on[i].listen = *listen;
-    passed_on[i].https = https;
-    return passed_on[i].dict;
-}
-
-static PyObject *find_template(const struct mc_request *r)
-{
-    const struct mc_listener *l = r->conn->listener;
-    if (r->hop)
-        return find_passed_on(&r->hop->listen, r->https);
-    size_t i = 2 * l->conf->index + r->https;
-    MC_ASSERT(i < ntemplates);
-    if (mc_likely(templates[i] != NULL))
-        return templates[i];
-    return templates[i] = new_template(&l->addr, l->conf->addr.family, r->https);
-}
-
 /* ---- the request line and the peer ---- */
 
 static int set_method(PyObject *env, struct mc_str method)
 {
-    for (size_t i = 0; i < MC_COUNT(methods); i++) {
-        if (!mc_str_eq(method, mc_str(method_names[i])))
-            continue;
-        return i == 0 ? 0 : set(env, REQUEST_METHOD, methods[i]); /* the template has GET */
-    }
-    return put(env, keys[REQUEST_METHOD], latin1(method));
+    PyObject *name = mc_names_method(method);
+    if (mc_likely(name == mc_names_get))
+        return 0; /* the template has it */
+    return name ? set(env, REQUEST_METHOD, name) : put(env, keys[REQUEST_METHOD], latin1(method));
 }
 
 /* The mount point goes from the path to SCRIPT_NAME, at a segment's end only. MC_OK or a status. */
@@ -439,7 +377,7 @@ static int set_protocol(PyObject *env, const struct mc_request *r, PyObject *tra
 PyObject *mc_environ_new(struct mc_request *r, PyObject *input, const struct mc_calls *calls, int *status)
 {
     *status = MC_OK;
-    PyObject *t = find_template(r), *env = t ? PyDict_Copy(t) : NULL;
+    PyObject *t = mc_template_find(&templates, r), *env = t ? PyDict_Copy(t) : NULL;
     struct walk w = {.env = env, .r = r, .mount = script_name};
     if (!env)
         return NULL;

@@ -41,6 +41,31 @@ static void tell_of_threads(void)
     Py_XDECREF(threading);
 }
 
+static bool has_loops(const struct mc_conf *conf, const struct mc_conf_pool *pool)
+{
+    bool any = false;
+    for (size_t i = 0; i < conf->napps; i++)
+        any |= conf->apps[i].pool == pool && conf->apps[i].type->needs & MC_NEED_ITS_LOOP;
+    return any;
+}
+
+/* Workers have a loop of their own, as this one cannot be shared. asyncio tells which is the current one only to those who want one made, so we look
+ * where it keeps it; a Python that has it elsewhere warns of nothing. */
+static void tell_of_loop(void)
+{
+    PyObject *modules = PySys_GetObject("modules"), *asyncio = modules ? PyDict_GetItemString(modules, "asyncio") : NULL; /* borrowed */
+    PyObject *policy = asyncio ? PyObject_CallMethod(asyncio, "get_event_loop_policy", NULL) : NULL;
+    PyObject *local = policy ? PyObject_GetAttrString(policy, "_local") : NULL, *loop = local ? PyObject_GetAttrString(local, "_loop") : NULL;
+    PyObject *closed = loop && loop != Py_None ? PyObject_CallMethod(loop, "is_closed", NULL) : NULL;
+    if (closed == Py_False)
+        mc_warn("preload_app: the app has an event loop already, which does not go on in workers, nor does what is tied to it: do that in its startup");
+    PyErr_Clear();
+    Py_XDECREF(closed);
+    Py_XDECREF(loop);
+    Py_XDECREF(local);
+    Py_XDECREF(policy);
+}
+
 static int preload(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap)
 {
     if (mc_hub_patch(pool) != MC_OK) {
@@ -55,6 +80,8 @@ static int preload(const struct mc_conf *conf, const struct mc_conf_pool *pool, 
     }
     if (code == MC_OK && pool->set.preload_app)
         tell_of_threads();
+    if (code == MC_OK && pool->set.preload_app && has_loops(conf, pool))
+        tell_of_loop();
     return code;
 }
 

@@ -3,28 +3,15 @@
  * Called by every file of this module; worker and zygote. */
 #include "modules/python/python.h"
 
+#include "core/base/small.h"
+
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 struct mc_interp mc_interp;
 
 static PyObject *format_exception; /* traceback.format_exception */
-
-static PyObject *call_tuple(PyObject *callable, PyObject *const *args, size_t nargs, PyObject *kwnames)
-{
-    Py_ssize_t n = (Py_ssize_t)(nargs & ~((size_t)1 << (8 * sizeof(size_t) - 1)));
-    MC_ASSERT(kwnames == NULL);
-    PyObject *tuple = PyTuple_New(n), *result = NULL;
-    if (!tuple)
-        return NULL;
-    for (Py_ssize_t i = 0; i < n; i++)
-        PyTuple_SetItem(tuple, i, Py_NewRef(args[i]));
-    result = PyObject_Call(callable, tuple, NULL);
-    Py_DECREF(tuple);
-    return result;
-}
 
 static int lookup_slow(PyObject *o, PyObject *name, PyObject **out)
 {
@@ -50,8 +37,11 @@ int mc_interp_init(void)
 {
     if (mc_interp.empty)
         return MC_OK;
-    if (!find("PyObject_Vectorcall", &mc_interp.vectorcall))
-        mc_interp.vectorcall = call_tuple;
+    if (!find("PyObject_Vectorcall", &mc_interp.vectorcall) || !find("PyContext_Enter", &mc_interp.context_enter) ||
+        !find("PyContext_Exit", &mc_interp.context_exit)) {
+        PyErr_SetString(PyExc_ImportError, "this Python does not export what CPython 3.11 does");
+        return MC_ERROR;
+    }
     if (!find("PyObject_GetOptionalAttr", &mc_interp.lookup) && !find("_PyObject_LookupAttr", &mc_interp.lookup))
         mc_interp.lookup = lookup_slow;
     PyObject *traceback = PyImport_ImportModule("traceback");
@@ -151,7 +141,7 @@ void mc_interp_clear_dropped(void)
     while (d) {
         struct dropped *next = d->next;
         Py_DECREF(d->object);
-        free(d);
+        mc_small_put(d);
         d = next;
     }
 }
@@ -178,7 +168,7 @@ void mc_interp_release(void *object)
         Py_DECREF((PyObject *) object);
         return;
     }
-    struct dropped *d = malloc(sizeof(*d));
+    struct dropped *d = mc_small_get(sizeof(*d));
     if (!d)
         return; /* one object stays for ever: better than a race */
     d->object = object;

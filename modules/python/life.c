@@ -240,9 +240,17 @@ int mc_life_init_worker(struct mc_worker *w)
         mc_interp_log("Exception in worker process");
         return MC_EXIT_BOOT;
     }
+    if (!(w->ops->caps & MC_CAP_THREADS)) { /* else the loop runs without the GIL; handlers take it */
+        w->loop.before_sleep = before_sleep;
+        w->loop.after_sleep = after_sleep;
+        w->loop.sleep_data = w;
+    }
     bool broken = mc_dev_is_failed();
-    int rc = broken ? MC_OK : mc_app_import(w->conf, w->pool, w->failure, sizeof(w->failure));
-    if (rc != MC_OK && mc_dev_is_failed()) { /* its page is served */
+    int rc = broken || w->pool->hub ? MC_OK : mc_asgi_prepare(w);
+    if (rc == MC_OK && !broken)
+        rc = mc_app_import(w->conf, w->pool, w->failure, sizeof(w->failure));
+    if (rc != MC_OK && !broken && mc_dev_is_failed()) { /* its page is served */
+        mc_asgi_close(w);
         broken = true;
         rc = MC_OK;
     }
@@ -259,13 +267,10 @@ int mc_life_init_worker(struct mc_worker *w)
     w->spawn = spawn;
     w->dump = dump;
     w->visit = visit;
-    if (w->ops->caps & MC_CAP_THREADS) { /* the loop runs without the GIL; handlers take it */
+    if (w->ops->caps & MC_CAP_THREADS) {
         w->lock_beat = mc_clock_ms();      /* the first request may keep the GIL before the first visit */
         return MC_OK;
     }
-    w->loop.before_sleep = before_sleep;
-    w->loop.after_sleep = after_sleep;
-    w->loop.sleep_data = w;
     if (!w->pool->hub)
         return broken ? MC_OK : mc_asgi_open(w);
     if (mc_hub_open(w) == MC_OK)

@@ -4,6 +4,7 @@
 
 #pragma weak mc_wsgi_handler
 #pragma weak mc_asgi_handler
+#pragma weak mc_host_handler
 #pragma weak mc_life_init_worker
 #pragma weak mc_life_exit_worker
 
@@ -12,6 +13,8 @@ extern const struct mc_module mc_module_handler_python;
 static const struct mc_app_type apps[] = {
     {.name = "wsgi", .needs = MC_NEED_BLOCKING | MC_NEED_PYTHON, .ops = &mc_wsgi_handler},
     {.name = "asgi", .needs = MC_NEED_PYTHON | MC_NEED_ITS_LOOP, .ops = &mc_asgi_handler},
+    {.name = "tornado", .needs = MC_NEED_PYTHON | MC_NEED_ITS_LOOP, .ops = &mc_host_handler},
+    {.name = "aiohttp", .needs = MC_NEED_PYTHON | MC_NEED_ITS_LOOP, .ops = &mc_host_handler},
     {.name = NULL},
 };
 

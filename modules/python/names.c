@@ -1,5 +1,5 @@
 /* Header names to what apps get of them: 'X-Forwarded-For' to an interned 'HTTP_X_FORWARDED_FOR' and to b'x-forwarded-for', made once. The common
- * names are there from the start, others are learned up to a bound, because a client can send any name. Worker side, GIL held. */
+ * names are there from the start, others are learned up to a bound, because a client can send any name. Also the methods. Worker side, GIL held. */
 #include "modules/python/python.h"
 
 #include <stdlib.h>
@@ -80,6 +80,19 @@ static const char *const common[] = {
     "Tracestate",
 };
 
+static const char *const method_names[] = {"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"};
+static PyObject *methods[MC_COUNT(method_names)];
+PyObject *mc_names_get;
+
+PyObject *mc_names_method(struct mc_str method)
+{
+    for (size_t i = 0; i < MC_COUNT(methods); i++) {
+        if (mc_str_eq(method, mc_str(method_names[i])))
+            return methods[i];
+    }
+    return NULL;
+}
+
 PyObject *mc_names_key(struct mc_arena *a, struct mc_str name)
 {
     char small[5 + NAME_MAX_BYTES], *buf = small;
@@ -143,6 +156,11 @@ struct mc_name *mc_names_find(struct mc_str name, uint32_t hash)
 
 int mc_names_init(void)
 {
+    for (size_t i = 0; i < MC_COUNT(methods); i++) {
+        if (!methods[i] && !(methods[i] = PyUnicode_InternFromString(method_names[i])))
+            return MC_ERROR;
+    }
+    mc_names_get = methods[0];
     for (size_t i = 0; i < MC_COUNT(common); i++) {
         struct mc_str name = mc_str(common[i]);
         if (!mc_names_find(name, mc_str_hash_nocase(name))) {

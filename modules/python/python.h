@@ -14,6 +14,9 @@
 struct mc_interp {
     /* PyObject_Vectorcall: exported by every 3.11, in the limited API from 3.12 on. */
     PyObject *(*vectorcall)(PyObject *callable, PyObject *const *args, size_t nargs, PyObject *kwnames);
+    /* PyContext_Enter, PyContext_Exit: exported by every version. */
+    int (*context_enter)(PyObject *context);
+    int (*context_exit)(PyObject *context);
     /* PyObject_GetOptionalAttr and its older names: 1 found, 0 not there (no exception), -1 exception. 15 times cheaper than a failed getattr. */
     int (*lookup)(PyObject *o, PyObject *name, PyObject **out);
     PyObject *empty;      /* '' */
@@ -84,6 +87,31 @@ struct mc_name *mc_names_find(struct mc_str name, uint32_t hash);
 PyObject *mc_names_key(struct mc_arena *a, struct mc_str name);
 /* b'x-y' of any name. */
 PyObject *mc_names_lower(struct mc_str name);
+
+/* Interned str of a common method; NULL (no exception) of others. The first one is mc_names_get. Borrowed. */
+PyObject *mc_names_method(struct mc_str method);
+extern PyObject *mc_names_get; /* 'GET' */
+
+/* ---- template.c: dicts to be copied for each request ---- */
+struct mc_templates {
+    /* addr: where the listener is really bound; family: as it was configured. A new dict, or NULL with an exception. */
+    PyObject *(*make)(const struct mc_addr *addr, int family, bool https);
+    PyObject **own; /* [listener][https] */
+    size_t n;
+    /* For requests that other pools' workers pass on: by where theirs listen. */
+    struct {
+        struct mc_addr listen;
+        bool https;
+        PyObject *dict;
+    } passed_on[8];
+    unsigned next;
+};
+int mc_template_init(struct mc_templates *t, const struct mc_worker *w); /* MC_OK, or MC_ERROR with an exception */
+void mc_template_fini(struct mc_templates *t);
+PyObject *mc_template_find(struct mc_templates *t, const struct mc_request *r); /* borrowed */
+/* Name and port of a TCP listener within text, where its address is printed; false: it has none. */
+enum { MC_TEMPLATE_TEXT = 160 };
+bool mc_template_split(const struct mc_addr *addr, char text[static MC_TEMPLATE_TEXT], const char **name, const char **port);
 
 /* ---- environ.c ---- */
 /* A field whose name has a '_', which is the same key as one with a '-' to most apps. MC_OK: let in, and *mount is set when it is SCRIPT_NAME;

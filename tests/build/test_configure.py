@@ -99,13 +99,15 @@ def test_help_is_made_from_the_modules_and_writes_nothing(tree):
         ("--without-sync", "no worker module is left"),
         ("--with-sanitize=memory", 'not "memory"'),
         ("--with-sanitize=address,thread", "exclude each other"),
+        ("--with-pgo --with-debug", "not with --with-debug"),
+        ("--with-pgo --with-sanitize=thread", "not with --with-debug or --with-sanitize"),
         ("--prefix=usr", "--prefix takes an absolute path"),
         ("--add-module=nowhere", 'there is no "nowhere/config"'),
         ("--install-deps=all", "build or dev"),
     ],
 )
 def test_wrong_options_are_named(tree, option, message):
-    assert message in tree.configure(option, ok=False)
+    assert message in tree.configure(*option.split(" "), ok=False)
 
 
 def test_options_of_packagers_are_taken(tree):
@@ -151,6 +153,28 @@ def test_the_place_of_a_build_does_not_show(tree, tmp_path):
         tree.build(place)
     with open(f"{tree.top}/objs/monoceros", "rb") as one, open(f"{tmp_path}/build/objs/monoceros", "rb") as other:
         assert one.read() == other.read()
+
+
+# Stands for the load: what main() runs through is what it counts.
+TRAIN = "import subprocess, sys\nprint('TRAINED', *sys.argv[2:])\nsubprocess.run([sys.argv[1]], check=True, stdout=subprocess.DEVNULL)\n"
+
+
+@pytest.mark.parametrize("options", [["--with-lto"], ["--with-pgo"], ["--with-lto", "--with-pgo"]], ids=" ".join)
+def test_optimised_builds(tree, options):
+    """Under gcc, which is the compiler for profiles; the second build finds them by the names of its own objects."""
+    write(f"{tree.top}/auto/train.py", TRAIN)
+    tree.configure(*options, CC="gcc")
+    text = tree.run("make", "V=1")
+    usual = tree.run(f"{tree.top}/objs/monoceros").splitlines()
+    assert "built epoll" in usual and "built sync" in usual
+    assert ("TRAINED sync ," in text) == ("--with-pgo" in options)
+    assert ("-flto" in text) == ("--with-lto" in options)
+    tree.run("make", "-q", "objs/monoceros")
+    assert tree.top.encode() not in open(f"{tree.top}/objs/monoceros", "rb").read()
+    if "--with-pgo" in options:
+        use = text.split(" -fprofile-use=")[1].partition(" -Wno-missing-profile")[0]
+        os.remove(f"{tree.top}/objs/core/process/main.o")
+        tree.run("make", "objs/core/process/main.o", f"USE_PROFILE=-fprofile-use={use} -Werror=missing-profile")
 
 
 def test_a_missing_library_is_named_with_its_package(tree):

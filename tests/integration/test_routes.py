@@ -137,7 +137,7 @@ WRONG = [
     ('server "a" {\n listen = *:80\n}\n', 2, ""),
     ('pool "a" { workers = 2\n', 1, ""),
     ('timeout = 10 parsecs\n', 1, ""),
-    ('pool "a" { worker_class = tornado }\n', 1, "tornado"),
+    ('pool "a" { worker_class = twisted }\n', 1, "twisted"),
 ]
 
 

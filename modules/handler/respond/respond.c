@@ -4,12 +4,14 @@
 #include "core/config/check.h"
 #include "core/http/status.h"
 #include "core/http/vars.h"
+#include "core/server/conn.h"
 #include "core/server/handler.h"
 
 #include <stdio.h>
 
 struct respond {
     int64_t status;
+    bool health;
     const char *type, *body;
     struct mc_strv headers;
     struct mc_vars *text;
@@ -19,6 +21,7 @@ struct respond {
 static const struct mc_setting settings[] = {
     { .name = "status", .type = MC_SET_INT, .offset = offsetof(struct respond, status), .dflt = "200", .min = 200, .max = 599, .meta = "CODE", .doc = "status code" },
     { .name = "type", .type = MC_SET_STRING, .offset = offsetof(struct respond, type), .dflt = "text/plain; charset=utf-8", .meta = "TYPE", .doc = "Content-Type" },
+    { .name = "health", .type = MC_SET_BOOL, .offset = offsetof(struct respond, health), .doc = "is the answer to a health check: 503 as soon as the server is to stop (shutdown_delay)" },
     { .name = "body", .type = MC_SET_STRING, .offset = offsetof(struct respond, body), .meta = "TEXT", .doc = "the text, with variables; without one, the status and its reason" },
     { .name = "headers", .type = MC_SET_LIST, .offset = offsetof(struct respond, headers), .meta = "FIELD", .check = mc_check_field, .doc = "fields 'NAME: value', with variables" },
     { .name = NULL },
@@ -60,6 +63,9 @@ static int start(struct mc_request *r)
 {
     const struct respond *a = r->route->action;
     int status = (int) a->status;
+    if (a->health && mc_slot_get(r->conn->worker->slot->ending)) {
+        return 503;
+    }
     if (mc_response_begin(r, status, MC_STR_NONE) != MC_OK) {
         return MC_ERROR;
     }

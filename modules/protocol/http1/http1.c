@@ -4,12 +4,12 @@
  * Never reads a socket or a clock, never calls a handler. Called by core/server on the worker side. */
 #include "core/base/clock.h"
 #include "core/base/module.h"
+#include "core/base/small.h"
 #include "core/http/chunk.h"
 #include "core/http/protocol.h"
 #include "core/http/status.h"
 #include "mc_config.h"
 
-#include <stdlib.h>
 
 enum {
     RESERVE_MAX = 16000, /* what mc_chain_reserve() can give in one piece */
@@ -43,7 +43,7 @@ static size_t limit(int64_t value, size_t none)
 
 static int open_session(struct mc_session *s)
 {
-    struct http1 *h = calloc(1, sizeof(*h));
+    struct http1 *h = mc_small_zero(sizeof(*h));
     if (!h)
         return MC_ERROR;
     h->limits = (struct mc_head_limits){
@@ -59,7 +59,7 @@ static int open_session(struct mc_session *s)
 
 static void close_session(struct mc_session *s)
 {
-    free(s->proto);
+    mc_small_put(s->proto);
     s->proto = NULL;
 }
 

@@ -197,6 +197,32 @@ def test_what_frameworks_expect_of_a_task(site):
     assert json.loads(site.ask("GET", "/task").text)["variable"] == "set at startup"
 
 
+@pytest.fixture(scope="module", params=LOOPS)
+def tasks(shared_monoceros, request):
+    return shared_monoceros("tasks:app", "-k", "asgi", "--asgi-loop", request.param, "--keep-alive", "5", cwd=HERE)
+
+
+def test_a_task_is_among_all_tasks_while_it_lives(tasks):
+    first = json.loads(tasks.ask("GET", "/").text)
+    assert (first["known"], first["requests"]) == (True, 1)
+    waiting = tasks.connect()
+    waiting.send(request("GET", "/wait"))
+    second = until(lambda: (found := json.loads(tasks.ask("GET", "/").text))["requests"] == 2 and found, "two tasks")
+    assert second["known"] and second["names"] > first["names"]
+    waiting.close()
+    until(lambda: json.loads(tasks.ask("GET", "/").text)["requests"] == 1, "one task")
+
+
+def test_garbage_may_talk_to_the_loop_while_tasks_are_made(tasks):
+    client = tasks.connect()
+    client.ask("GET", "/litter")
+    for _ in range(200):
+        assert json.loads(client.ask("GET", "/").text)["known"]
+    found = json.loads(client.ask("GET", "/tidy").text)
+    assert found["made"] > 100
+    assert found["called"] == found["ran"] == found["made"]
+
+
 def test_the_loop_is_a_whole_one(site):
     assert site.ask("GET", "/thread").text == "499500"
     assert site.ask("GET", "/process").text == "from a child\n"

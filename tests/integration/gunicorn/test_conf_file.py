@@ -121,7 +121,7 @@ def test_sources_and_their_order(place):
     ("\nuser = 'no such user'\n", ":2: user: there is no user 'no such user'"),
     ("chdir = 'no/such/place'\n", ":1: chdir: there is no directory"),
     ("secure_scheme_headers = ['a']\n", ":1: secure_scheme_headers: expected a dictionary"),
-    ("worker_class = 'tornado'\n", ":1: worker_class 'tornado'"),
+    ("worker_class = 'twisted'\n", ":1: unknown worker_class 'twisted'"),
 ])
 def test_what_is_wrong_names_its_line(place, text, expected):
     place.write("bad.py", text)

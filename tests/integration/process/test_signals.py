@@ -107,6 +107,42 @@ def test_term_is_graceful_and_a_second_one_is_not(monoceros, worker_class):
         assert "was killed by the arbiter (SIGKILL) after a quick stop" in site.stop()
 
 
+HEALTH = """
+shutdown_delay = DELAY  worker_class = {worker}  workers = 2  keepalive = 5s
+server "all" { listen = "{address}"
+    route "health" { match { exact = "/healthz" }  respond { health = on  body = "ok" } }
+    route "all" { respond { body = "Hello" } } }
+"""
+
+
+def test_a_stop_may_wait_for_load_balancers(monoceros):
+    site = monoceros(config=HEALTH.replace("DELAY", "600s"))
+    kept = site.connect()
+    assert kept.ask("GET", "/healthz").text == "ok"
+    site.signal(signal.SIGTERM)
+    site.wait_log(r"The stop begins in 600 s \(shutdown_delay\)")
+    until(lambda: site.ask("GET", "/healthz").status == 503, "a health check that fails")
+    assert kept.ask("GET", "/healthz").status == 503
+    assert kept.ask("GET", "/").text == site.ask("GET", "/").text == "Hello"
+    os.kill(site.wait_workers(2)[0], signal.SIGKILL)       # whoever comes now knows, too
+    site.wait_log("Booting worker with pid", 3)
+    for _ in range(10):
+        assert site.ask("GET", "/healthz").status == 503
+    for pid in site.wait_workers(2):
+        os.kill(pid, signal.SIGTERM)                       # as of a supervisor that tells every process
+    assert site.ask("GET", "/").text == "Hello"
+    site.signal(signal.SIGTERM)
+    assert site.wait() == 0
+
+
+def test_a_stop_begins_when_its_delay_is_over(monoceros):
+    site = monoceros(config=HEALTH.replace("DELAY", "300ms"))
+    site.signal(signal.SIGTERM)
+    assert site.wait() == 0
+    log = site.log()
+    assert log.index("The stop begins in 0.3 s") < log.index("Worker exiting")
+
+
 def test_graceful_timeout_ends_a_request_that_does_not_end(monoceros, worker_class):
     site = monoceros("unruly:app", "--graceful-timeout", "1", cwd=HERE)
     with site.connect() as client:

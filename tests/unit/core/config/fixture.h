@@ -54,6 +54,8 @@ static const struct mc_module handler_respond = {
 #ifndef MC_TEST_OWN_MODULES
 static const struct mc_app_type app_types[] = {{.name = "wsgi", .needs = MC_NEED_BLOCKING | MC_NEED_PYTHON},
                                                {.name = "asgi", .needs = MC_NEED_PYTHON | MC_NEED_ITS_LOOP},
+                                               {.name = "tornado", .needs = MC_NEED_PYTHON | MC_NEED_ITS_LOOP},
+                                               {.name = "aiohttp", .needs = MC_NEED_PYTHON | MC_NEED_ITS_LOOP},
                                                {.name = NULL}};
 static const struct mc_module worker_epoll = {
     .abi = MC_MODULE_ABI, .name = "epoll", .kind = MC_MODULE_WORKER, .takes = MC_NEED_BLOCKING | MC_NEED_PYTHON | MC_NEED_ITS_LOOP};

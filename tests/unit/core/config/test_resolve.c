@@ -135,7 +135,6 @@ static void worker_classes_have_many_names(void **state)
         {"gunicorn.workers.gthread.ThreadWorker", "worker_class 'gthread' was left out of this build"},
         {"gevent", "worker_class 'gevent' is not built yet in this version; there is epoll, sync"},
         {"gunicorn.workers.geventlet.EventletWorker", "worker_class 'eventlet' is not built yet in this version"},
-        {"tornado", "worker_class 'tornado' is for Tornado, and that is not built yet in this version; there is epoll, sync"},
         {"greenlet", "worker_class 'greenlet' is not built yet in this version"},
         {"my.Worker", "unknown worker_class 'my.Worker'; there is epoll, sync"},
     };
@@ -157,12 +156,26 @@ static void worker_classes_have_many_names(void **state)
 static void some_worker_classes_say_what_apps_are(void **state)
 {
     (void)state;
-    static const char *const words[] = {"asgi", "gunicorn.workers.gasgi.ASGIWorker", "uvicorn.workers.UvicornWorker", "uvicorn_worker.UvicornH11Worker"};
+    static const struct {
+        const char *word, *apps;
+    } words[] = {
+        {"asgi", "asgi"},
+        {"gunicorn.workers.gasgi.ASGIWorker", "asgi"},
+        {"uvicorn.workers.UvicornWorker", "asgi"},
+        {"uvicorn_worker.UvicornH11Worker", "asgi"},
+        {"tornado", "tornado"},
+        {"egg:gunicorn#tornado", "tornado"},
+        {"gunicorn.workers.gtornado.TornadoWorker", "tornado"},
+        {"aiohttp", "aiohttp"},
+        {"aiohttp.GunicornWebWorker", "aiohttp"},
+        {"aiohttp.GunicornUVLoopWebWorker", "aiohttp"},
+        {"aiohttp.worker.GunicornWebWorker", "aiohttp"},
+    };
     for (size_t i = 0; i < MC_COUNT(words); i++) {
-        struct mc_conf *c = configure(NULL, 0, OPTIONS(W("m"), W("-k"), W(words[i])));
+        struct mc_conf *c = configure(NULL, 0, OPTIONS(W("m"), W("-k"), W(words[i].word)));
         assert_non_null(c);
         assert_string_equal(c->pools[0].set.worker_class, "epoll");
-        assert_string_equal(c->apps[0].type->name, "asgi");
+        assert_string_equal(c->apps[0].type->name, words[i].apps);
         mc_conf_free(&c);
     }
     struct mc_conf *c = from_text("pool a { worker_class = asgi }\npool b { }\napp one { module = m asgi_lifespan = off }\napp two { module = n pool = b }\n"
