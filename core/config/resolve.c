@@ -200,6 +200,8 @@ static int pick_worker(struct mc_build *b, struct mc_conf_where at, struct mc_co
             pool->apps = "asgi";
         return MC_OK;
     }
+    if (strstr(word, "GeventWebSocketWorker")) /* of gevent-websocket, which is a handler of gevent's own server */
+        return mc_build_fail(b, at, "worker_class '%.80s' needs gevent's own server: say gevent, and let the app use simple-websocket (see docs/gevent.md)", word);
     flag = mc_module_absent_flag("worker", pool->hub ? "greenlet" : name);
     if (flag)
         return mc_build_fail(b, at, "worker_class '%s'%s was left out of this build: configure it with %s", name, why, flag);

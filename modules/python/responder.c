@@ -130,6 +130,8 @@ static PyObject *respond(struct mc_responder *self, PyObject *status, PyObject *
         PyErr_SetString(PyExc_RuntimeError, "start_response() of a request that is over");
         return NULL;
     }
+    if (mc_unlikely(self->r->resp.switched)) /* the app has answered on the client's socket; what a framework says behind that is for nobody */
+        return Py_NewRef(self->write);
     if (info && info != Py_None) {
         if (!is_exc_info(info))
             return PyErr_Format(PyExc_TypeError, "exc_info must be the tuple of sys.exc_info(), not %R", info);

@@ -18,6 +18,24 @@ async def lifespan(app):
     print("lifespan down", flush=True)
 
 
+def make_socketio():
+    import socketio
+    server = socketio.AsyncServer(async_mode="asgi")
+
+    @server.event
+    async def connect(sid, environ, auth):
+        await server.emit("hello", {"from": "the server"}, to=sid)
+
+    @server.event
+    async def echo(sid, data):
+        return data
+
+    @server.event
+    async def tell(sid, data):
+        await server.emit("told", data)
+    return socketio.ASGIApp(server)
+
+
 def make_starlette():
     from starlette.applications import Starlette
     from starlette.background import BackgroundTask

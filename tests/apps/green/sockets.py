@@ -108,6 +108,14 @@ def stop(environ, start_response):
     raise StopIteration
 
 
+def answers_twice(environ, start_response):
+    """By its socket, and then as if nothing had been, as frameworks do around a library."""
+    shake_hands(environ).close()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    print("answered twice", flush=True)
+    return [b"nobody sees this"]
+
+
 def plain(environ, start_response):
     start_response("426 Upgrade Required", [("Content-Type", "text/plain")])
     return [b"refused, " + str("gunicorn.socket" in environ).encode()]
@@ -138,6 +146,29 @@ def eventlets(environ, start_response):
 
 def app(environ, start_response):
     return globals()[environ["PATH_INFO"].strip("/")](environ, start_response)
+
+
+def make_socketio():
+    """Flask-SocketIO, as its users write it."""
+    import os
+
+    from flask import Flask
+    from flask_socketio import SocketIO, emit
+    flask = Flask(__name__)
+    socketio = SocketIO(flask, async_mode=os.environ["HUB"])
+
+    @socketio.on("connect")
+    def connect():
+        emit("hello", {"from": "the server"})
+
+    @socketio.on("echo")
+    def echo(data):
+        return data
+
+    @socketio.on("tell")
+    def tell(data):
+        socketio.emit("told", data)
+    return flask
 
 
 def make_flask():

@@ -88,7 +88,7 @@ def test_a_startup_that_hangs(lives):
 
 CONFIG = """
 workers = 1
-timeout = 2
+timeout = 4
 pool "ws" { worker_class = asgi }
 app "lives" { module = "lives:app" chdir = "HERE" env = {"LIFESPAN=WHAT", "LIFESPAN_FILE=PLACE"} }
 server "s" { listen = "{address}" pool = ws  route "all" { app = lives } }

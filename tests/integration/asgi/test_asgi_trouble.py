@@ -133,7 +133,7 @@ def test_a_loop_that_is_blocked_for_a_while(site):
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_loop_that_is_blocked_for_too_long(monoceros, loop):
     """Its clients are cut, the log shows where it hung, and another worker takes its place."""
-    site = monoceros("trouble:app", "-k", "asgi", "--asgi-loop", loop, "--timeout", "1", cwd=HERE, expect_errors=True)
+    site = monoceros("trouble:app", "-k", "asgi", "--asgi-loop", loop, "--timeout", "3", cwd=HERE, expect_errors=True)
     worker = site.wait_workers(1)
     with site.connect() as client, site.connect() as other:
         other.send(request("GET", "/deaf"))

@@ -182,7 +182,7 @@ def test_worker_connections_bounds_what_runs(monoceros, kind, tmp_path):
 
 
 def test_a_blocked_hub_is_killed(monoceros, kind):
-    site = monoceros("green:app", "-k", kind, "--timeout", "2", cwd=HERE, expect_errors=True)
+    site = monoceros("green:app", "-k", kind, "--timeout", "4", cwd=HERE, expect_errors=True)
     with site.connect() as client:
         client.send(request("GET", "/block"))
         worker = int(site.wait_log(r"blocking (\d+)")[0][1])

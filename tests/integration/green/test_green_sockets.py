@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from lib import server, socketio
 from lib.limits import until
 from lib.server import APPS
 from lib.services import certificate
@@ -110,6 +111,15 @@ def test_an_app_that_fails_or_stops(site):
     assert "StopIteration" not in site.log()[before:]
 
 
+def test_an_app_that_answers_twice(site):
+    before = len(site.log())
+    with WebSocket(site.address, "/answers_twice") as client:
+        assert client.ended() and client.buffer == b""
+    site.wait_log("answered twice")
+    assert site.ask("GET", "/plain").status == 426
+    assert "Traceback" not in site.log()[before:]
+
+
 def test_an_app_that_answers_as_usual(site):
     with site.connect() as client:
         client.send(upgrade("/plain"))
@@ -142,6 +152,20 @@ def test_flask_sock(monoceros, kind):
         client.send(close(1000))
         assert client.frame()[0] == CLOSE and client.ended()
     assert site.ask("GET", "/").text == "index"
+
+
+def test_flask_socketio(monoceros, kind):
+    needs("flask_socketio")
+    if importlib.util.find_spec("geventwebsocket"):
+        pytest.skip("Flask-SocketIO would want the server of gevent-websocket")
+    site = monoceros("sockets:make_socketio()", "-k", kind, cwd=HERE, env={"HUB": kind})
+    socketio.talk(site)
+    socketio.upgrade(site)
+
+
+def test_the_worker_of_gevent_websocket_is_told_apart():
+    done = server.run("-k", "geventwebsocket.gunicorn.workers.GeventWebSocketWorker", "--check-config", "sockets:app", cwd=HERE)
+    assert done.returncode == 1 and "say gevent" in done.stderr
 
 
 def test_over_tls(monoceros, kind, tmp_path):

@@ -8,7 +8,7 @@ from lib import procfs
 HEAD = struct.Struct("=2I32s6I")
 MAGIC = 0x4D434244
 VERSION = 2
-SLOT = struct.Struct("=2Ii3I6Q6Q2Q16Q256s3Q6I3Q")
+SLOT = struct.Struct("=2Ii3I6Q6Q2Q16Q256s3Q7I4x3Q")
 STATES = ("empty", "starting", "idle", "busy", "draining")
 Slot = namedtuple("Slot", "index pid generation pool state started beat busy_since accepted requests connections status busy running")
 
@@ -29,5 +29,5 @@ def slots(arbiter):
         words = SLOT.unpack_from(data, at + index * size)
         if words[2] > 0 and words[5]:
             found.append(Slot(words[1], words[2], words[3], words[4], STATES[words[5]], *words[6:12], words[12:18],
-                              words[36].split(b"\0")[0].decode("latin-1"), words[41]))
+                              words[36].split(b"\0")[0].decode("latin-1"), words[42]))
     return found
