@@ -19,6 +19,7 @@ WALL, NOTHREAD = 0x40000000, 0x20000000
 ENTRY, EXIT = 1, 2
 
 
+MEMORY = ("brk", "mmap", "munmap", "mprotect", "madvise")
 WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6")
 
 
