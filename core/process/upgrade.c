@@ -509,9 +509,7 @@ bool mc_upgrade_leave(void)
     if (self.up.fd >= 0)
         on_parent(&self.up);
     say(&self.up, "leaving");
-    if (self.down.fd >= 0)
-        on_heir(&self.down);
-    if (!self.heir || self.heir_leaves)
+    if (!mc_upgrade_followed())
         return false;
     mc_notify_main(self.heir);
     say(&self.down, "main");

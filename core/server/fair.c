@@ -26,7 +26,7 @@ void mc_worker_make_way(struct mc_worker *w, struct mc_listener *l)
     if (mc_likely(w->nconns <= w->share) || !l->watched || w->draining) {
         return;
     }
-    w->share = l->io.exclusive ? share(w) : UINT32_MAX;
+    w->share = l->io.exclusive && !w->conf->set.reuse_port ? share(w) : UINT32_MAX; /* with reuse_port no other worker could accept instead */
     if (w->nconns <= w->share) {
         return;
     }

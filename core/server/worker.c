@@ -56,6 +56,7 @@ static void tick(struct mc_timer *t)
     mc_sinks_tick();
     mc_conn_rest(w);
     mc_recycle_check(w);
+    w->share = 0; /* there may be fewer connections now */
     mc_worker_empty_tick(w);
     mc_loan_check_loop(w);
     mc_timer_set(&w->loop, t, TICK_MS);

@@ -75,7 +75,7 @@ struct mc_worker {
     struct mc_slot *slot;      /* never NULL (a private one in tests) */
     const struct mc_slot *slots; /* the whole scoreboard; NULL in tests */
     unsigned nslots;
-    unsigned share;              /* up to so many connections this worker need not ask whether others have fewer */
+    unsigned share;              /* up to so many connections this worker need not ask whether others have fewer; asked again each second */
     struct mc_loop loop;
     struct mc_listener *listeners;
     size_t nlisteners;

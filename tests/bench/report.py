@@ -202,12 +202,18 @@ def bars(row, cells):
     return found
 
 
+def told_rounds(store):
+    """Runs that were put together may differ."""
+    counts = {len(rounds) for row in store["cells"].values() for rounds in row.values()} or {store["rounds"]}
+    return f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
+
+
 def write(paths, docs):
     """docs/performance.md and docs/performance/*.svg."""
     store = merge([json.loads(path.read_text(encoding="utf-8")) for path in paths])
     pictures = docs / "performance"
     pictures.mkdir(parents=True, exist_ok=True)
-    parts = [INTRO.format(machine=told_machine(store), rounds=store["rounds"], seconds=store["seconds"]), "", "## Goals", "",
+    parts = [INTRO.format(machine=told_machine(store), rounds=told_rounds(store), seconds=store["seconds"]), "", "## Goals", "",
              "The ratio of CPU µs/request in the same rounds; lower is better.", "", markdown(GOALS, goal_lines(store)), ""]
     rows = [row for row in workloads.everything() if row.name in store["cells"]]
     for section in dict.fromkeys(row.section for row in rows):
