@@ -52,20 +52,6 @@ int mc_str_hex_u64(struct mc_str s, uint64_t *out)
     return MC_OK;
 }
 
-static bool blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-struct mc_str mc_str_trim(struct mc_str s)
-{
-    while (s.n && blank(s.p[0]))
-        s.p++, s.n--;
-    while (s.n && blank(s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
 bool mc_str_next_token(struct mc_str *rest, struct mc_str *token)
 {
     while (rest->n) {
@@ -79,23 +65,6 @@ bool mc_str_next_token(struct mc_str *rest, struct mc_str *token)
             return true;
     }
     return false;
-}
-
-/* Eight bytes at a time, with the bit of ASCII case set in all of them: every name of every request is hashed. */
-uint32_t mc_str_hash_nocase(struct mc_str s)
-{
-    const uint64_t fold = 0x2020202020202020u, mix = 0x9e3779b97f4a7c15u;
-    uint64_t h = s.n * mix, word;
-    size_t i = 0;
-    for (; s.n - i >= sizeof word; i += sizeof word) {
-        memcpy(&word, s.p + i, sizeof word);
-        h = (h ^ (word | fold)) * mix;
-        h ^= h >> 32;
-    }
-    for (word = 0; i < s.n; i++)
-        word = word << 8 | (unsigned char)s.p[i];
-    h = (h ^ (word | fold)) * mix;
-    return (uint32_t)(h >> 32 ^ h);
 }
 
 enum { FNV_BASIS = 2166136261u, FNV_PRIME = 16777619u };

@@ -59,13 +59,56 @@ int mc_str_to_u64(struct mc_str s, uint64_t max, uint64_t *out);
 /* 1-16 hex digits, same rules. */
 int mc_str_hex_u64(struct mc_str s, uint64_t *out);
 
+static inline bool mc_str_blank(char c) { return c == ' ' || c == '\t'; }
+
 /* Strip SP and HTAB at both ends (RFC 9110 OWS). */
-struct mc_str mc_str_trim(struct mc_str s);
+static inline struct mc_str mc_str_trim(struct mc_str s)
+{
+    while (s.n && mc_str_blank(s.p[0]))
+        s.p++, s.n--;
+    while (s.n && mc_str_blank(s.p[s.n - 1]))
+        s.n--;
+    return s;
+}
+
 /* Iterate a comma list (RFC 9110 §5.6.1): *rest shrinks; false at the end. Empty elements are skipped. */
 bool mc_str_next_token(struct mc_str *rest, struct mc_str *token);
 
-/* Case-insensitive 32-bit hash of a header name (also used by the Python side's name cache). */
-uint32_t mc_str_hash_nocase(struct mc_str s);
+static inline uint64_t mc_str_word8(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint32_t mc_str_word4(const char *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* Case-insensitive 32-bit hash of a header name (also used by the Python side's name cache): for this process only. Every name of every request is
+ * hashed, so it takes words, of which the last two may overlap, with the bit of ASCII case set in all bytes. */
+static inline uint32_t mc_str_hash_nocase(struct mc_str s)
+{
+    const uint64_t fold = 0x2020202020202020u, mix = 0x9e3779b97f4a7c15u;
+    uint64_t h = s.n * mix, last = 0;
+    if (s.n >= 8) {
+        for (size_t i = 0; s.n - i > 8; i += 8) {
+            h = (h ^ (mc_str_word8(s.p + i) | fold)) * mix;
+            h ^= h >> 32;
+        }
+        last = mc_str_word8(s.p + s.n - 8);
+    } else if (s.n >= 4) {
+        last = (uint64_t) mc_str_word4(s.p) << 32 | mc_str_word4(s.p + s.n - 4);
+    } else if (s.n > 0) {
+        last = (uint64_t) (unsigned char) s.p[0] << 16 | (uint64_t) (unsigned char) s.p[s.n / 2] << 8 | (unsigned char) s.p[s.n - 1];
+    }
+    h = (h ^ (last | fold)) * mix;
+    return (uint32_t) (h >> 32 ^ h);
+}
+
 /* FNV-1a of bytes. */
 uint32_t mc_str_hash(struct mc_str s);
 

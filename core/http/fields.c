@@ -32,64 +32,65 @@ static const struct known {
     [19] = {{"if-unmodified-since", MC_F_IF_UNMODIFIED_SINCE}},
 };
 
-static uint64_t word8(const char *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof(v));
-    return v;
-}
-
-static uint32_t word4(const char *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof(v));
-    return v;
-}
-
 /* The bit of ASCII case may be set in every byte: names are tokens, and no other byte of a token becomes one of [a-z0-9-] by it. The words overlap. */
-static bool is(const char *lower, struct mc_str name)
+static inline bool is(const char *lower, struct mc_str name)
 {
     const uint64_t fold = 0x2020202020202020u;
     size_t i = 0;
     if (name.n < 4)
         return mc_str_eq_nocase(name, (struct mc_str){lower, name.n});
     if (name.n < 8)
-        return ((word4(name.p) | (uint32_t)fold) == word4(lower)) && ((word4(name.p + name.n - 4) | (uint32_t)fold) == word4(lower + name.n - 4));
+        return (mc_str_word4(name.p) | (uint32_t)fold) == mc_str_word4(lower)
+               && (mc_str_word4(name.p + name.n - 4) | (uint32_t)fold) == mc_str_word4(lower + name.n - 4);
     for (; name.n - i > 8; i += 8) {
-        if ((word8(name.p + i) | fold) != word8(lower + i))
+        if ((mc_str_word8(name.p + i) | fold) != mc_str_word8(lower + i))
             return false;
     }
-    return (word8(name.p + name.n - 8) | fold) == word8(lower + name.n - 8);
+    return (mc_str_word8(name.p + name.n - 8) | fold) == mc_str_word8(lower + name.n - 8);
 }
 
-enum mc_field_id mc_field_id(struct mc_str name, uint32_t hash)
+enum mc_field_id mc_field_id(struct mc_str name)
 {
-    (void)hash; /* the length splits the names well enough */
     if (name.n >= MC_COUNT(known))
         return MC_F_OTHER;
     const struct known *k = known[name.n];
     for (unsigned i = 0; i < MC_COUNT(known[0]) && k[i].name; i++) {
-        if (is(k[i].name, name))
+        if ((name.p[0] | 0x20) == k[i].name[0] && is(k[i].name, name))
             return k[i].id;
     }
     return MC_F_OTHER;
 }
 
+struct mc_field mc_field(struct mc_str name, struct mc_str value)
+{
+    return (struct mc_field){.name = name, .value = value, .hash = mc_str_hash_nocase(name), .id = (uint16_t)mc_field_id(name)};
+}
+
+static bool grow(struct mc_fields *f, struct mc_arena *a)
+{
+    uint32_t cap = f->cap ? f->cap * 2 : 16;
+    struct mc_field *v = mc_arena_alloc(a, cap * sizeof(*v));
+    if (!v)
+        return false;
+    if (f->n)
+        memcpy(v, f->v, f->n * sizeof(*v));
+    f->v = v;
+    f->cap = cap;
+    return true;
+}
+
+int mc_fields_push(struct mc_fields *f, struct mc_arena *a, const struct mc_field *field)
+{
+    if (mc_unlikely(f->n == f->cap) && !grow(f, a))
+        return MC_ERROR;
+    f->v[f->n++] = *field;
+    return MC_OK;
+}
+
 int mc_fields_add(struct mc_fields *f, struct mc_arena *a, struct mc_str name, struct mc_str value)
 {
-    if (mc_unlikely(f->n == f->cap)) {
-        uint32_t cap = f->cap ? f->cap * 2 : 16;
-        struct mc_field *v = mc_arena_alloc(a, cap * sizeof(*v));
-        if (!v)
-            return MC_ERROR;
-        if (f->n)
-            memcpy(v, f->v, f->n * sizeof(*v));
-        f->v = v;
-        f->cap = cap;
-    }
-    uint32_t hash = mc_str_hash_nocase(name);
-    f->v[f->n++] = (struct mc_field){.name = name, .value = value, .hash = hash, .id = (uint16_t)mc_field_id(name, hash)};
-    return MC_OK;
+    struct mc_field field = mc_field(name, value);
+    return mc_fields_push(f, a, &field);
 }
 
 const struct mc_field *mc_fields_get(const struct mc_fields *f, enum mc_field_id id)

@@ -30,7 +30,11 @@ struct mc_fields {
 
 /* Append; grows in the arena. MC_OK or MC_ERROR (out of memory). The slices are kept, not copied. hash and id are filled here. */
 int mc_fields_add(struct mc_fields *f, struct mc_arena *a, struct mc_str name, struct mc_str value);
-enum mc_field_id mc_field_id(struct mc_str name, uint32_t hash);
+/* The same for a field that was made before. */
+int mc_fields_push(struct mc_fields *f, struct mc_arena *a, const struct mc_field *field);
+/* A field with hash and id filled; the slices are kept. */
+struct mc_field mc_field(struct mc_str name, struct mc_str value);
+enum mc_field_id mc_field_id(struct mc_str name);
 /* First field of a known id, or NULL. */
 const struct mc_field *mc_fields_get(const struct mc_fields *f, enum mc_field_id id);
 /* First field of that name, any case, or NULL. */

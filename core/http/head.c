@@ -1,5 +1,5 @@
-/* Message heads in three layers: a strict scan that finds the end, then the fields, with http-parser (this is the only file that knows it) as
- * second opinion about what decides framing, then the rules of framing, Host and connection from our own list of fields (RFC 9112 §3, §5, §6).
+/* Message heads in three layers: a strict scan that finds the end, then the fields, then the rules of framing, Host and connection from our own list of
+ * fields (RFC 9112 §3, §5, §6), with http-parser (this is the only file that knows it) as second opinion where framing hangs on fields.
  * http-parser can only refuse more than we do: system builds of it are lenient, so nothing of its verdicts or flags is relied upon.
  * Never reads a body. Called by the codecs of HTTP/1 (server and upstream). Worker side. */
 #include "core/http/head.h"
@@ -103,9 +103,30 @@ int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struc
     return rc;
 }
 
-/* ---- layer 2: the fields, and http-parser ---- */
+/* ---- layer 2: the fields ---- */
 
-/* What it makes of a message: it is asked about what decides framing, and only that, as to it a field more is a pass more over each byte. */
+/* Behind the first line each one is NAME ":" OWS VALUE OWS CRLF: layer 1 has seen its bytes, the end of each line and of all. */
+static int split(struct mc_arena *a, const char *p, size_t n, struct mc_fields *out)
+{
+    const char *end = p + n - 2;
+    p = (const char *)memchr(p, '\n', n) + 1;
+    while (p < end) {
+        const char *colon = p;
+        while (mc_field_tchar[(unsigned char)*colon])
+            colon++;
+        if (colon == p || *colon != ':')
+            return 400;
+        const char *eol = memchr(colon, '\r', (size_t)(end + 1 - colon));
+        struct mc_str name = {p, (size_t)(colon - p)}, value = {colon + 1, (size_t)(eol - colon - 1)};
+        if (mc_fields_add(out, a, name, mc_str_trim(value)) != MC_OK)
+            return 500;
+        p = eol + 2;
+    }
+    return MC_OK;
+}
+
+/* ---- http-parser: what it makes of a message whose framing hangs on fields ---- */
+
 struct opinion {
     http_parser hp;
     bool done, bad;
@@ -150,44 +171,27 @@ static bool frames(uint8_t id)
     return id == MC_F_CONTENT_LENGTH || id == MC_F_TRANSFER_ENCODING || id == MC_F_CONNECTION || id == MC_F_UPGRADE;
 }
 
-/* Behind the first line each one is NAME ":" OWS VALUE OWS CRLF: layer 1 has seen its bytes, the end of each line and of all. */
-static int split(struct mc_arena *a, const char *p, const char *end, struct mc_head *out, struct opinion *o)
-{
-    while (p < end) {
-        const char *colon = p;
-        while (mc_field_tchar[(unsigned char)*colon])
-            colon++;
-        if (colon == p || *colon != ':')
-            return 400;
-        const char *eol = memchr(colon, '\r', (size_t)(end + 1 - colon));
-        struct mc_str name = {p, (size_t)(colon - p)}, value = {colon + 1, (size_t)(eol - colon - 1)};
-        if (mc_fields_add(&out->fields, a, name, mc_str_trim(value)) != MC_OK)
-            return 500;
-        if (frames(out->fields.v[out->fields.n - 1].id))
-            ask(o, p, (size_t)(eol + 2 - p));
-        p = eol + 2;
-    }
-    return MC_OK;
-}
-
-/* Split the head into out->fields. MC_OK or a status. *verdict: what http-parser thinks of the message; apply it after our own checks.
- * Methods that it does not know would end its work at once: it gets another first line, as ours is checked already. */
-static int tokenise(struct mc_arena *a, enum http_parser_type type, const char *p, size_t n, struct mc_head *out, int *verdict)
+/* It sees the first line and the fields that decide framing: a field more is a pass more over each byte to it. Methods that it does not know would end
+ * its work at once, so those have another first line, as ours is checked already. MC_OK or 400. */
+static int second_opinion(enum http_parser_type type, const char *p, size_t n, const struct mc_head *head)
 {
     const struct mc_str other = MC_STR("POST / HTTP/1.1\r\n");
-    const char *fields = (const char *)memchr(p, '\n', n) + 1, *end = p + n - 2;
+    const char *fields = (const char *)memchr(p, '\n', n) + 1, *end = p + n;
     struct opinion o = {.done = false};
     lift_limit();
     http_parser_init(&o.hp, type);
     o.hp.data = &o;
-    if (type == HTTP_RESPONSE || known_method(out->method))
+    if (type == HTTP_RESPONSE || known_method(head->method))
         ask(&o, p, (size_t)(fields - p));
     else
         ask(&o, other.p, other.n);
-    int rc = split(a, fields, end, out, &o);
-    ask(&o, end, 2);
-    *verdict = o.bad || !o.done ? 400 : MC_OK;
-    return rc;
+    for (uint32_t i = 0; i < head->fields.n; i++) {
+        const struct mc_field *f = &head->fields.v[i];
+        if (frames((uint8_t)f->id))
+            ask(&o, f->name.p, (size_t)((const char *)memchr(f->name.p, '\n', (size_t)(end - f->name.p)) + 1 - f->name.p));
+    }
+    ask(&o, end - 2, 2);
+    return o.bad || !o.done ? 400 : MC_OK;
 }
 
 /* ---- layer 3: our rules ---- */
@@ -332,6 +336,12 @@ static int check_method(struct mc_str m, bool any)
     return MC_OK;
 }
 
+/* Those of nearly all requests need no look at each byte. */
+static bool is_usual(struct mc_str m)
+{
+    return mc_str_eq(m, MC_STR("GET")) || mc_str_eq(m, MC_STR("POST")) || mc_str_eq(m, MC_STR("HEAD"));
+}
+
 /* method SP target SP version CRLF, and nothing more (RFC 9112 §3). */
 static int request_line(const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out)
 {
@@ -340,7 +350,8 @@ static int request_line(const char *p, size_t n, const struct mc_head_limits *li
     if (!end || !space || space > end || (space - p > METHOD_MAX && !lim->any_method))
         return 400;
     struct mc_str method = {p, (size_t)(space - p)};
-    if (!mc_field_name_ok(method))
+    bool usual = is_usual(method);
+    if (!usual && !mc_field_name_ok(method))
         return 400;
     out->method = method;
     if ((size_t)(end - p) > lim->line)
@@ -348,12 +359,11 @@ static int request_line(const char *p, size_t n, const struct mc_head_limits *li
     if (end - space < VERSION_LEN + 3 || end[-VERSION_LEN - 1] != ' ')
         return 400;
     struct mc_str target = {space + 1, (size_t)(end - VERSION_LEN - 1 - (space + 1))};
-    bool options = mc_str_eq(method, MC_STR("OPTIONS"));
     out->target = target;
     int rc = check_version(end - VERSION_LEN, &out->version);
-    if (!rc)
+    if (!rc && !usual)
         rc = check_method(method, lim->any_method);
-    return rc ? rc : mc_uri_split(target, options, &out->uri);
+    return rc ? rc : mc_uri_split(target, !usual && mc_str_eq(method, MC_STR("OPTIONS")), &out->uri);
 }
 
 static int check_expect(const struct facts *k, struct mc_head *out)
@@ -376,11 +386,10 @@ static void move(struct mc_str *s, struct mc_str from, const char *to)
 int mc_head_request(struct mc_arena *a, const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out)
 {
     struct facts k = {.host = NULL};
-    int verdict;
     *out = (struct mc_head){.content_length = -1};
     int rc = request_line(p, n, lim, out);
     if (!rc)
-        rc = tokenise(a, HTTP_REQUEST, p, n, out, &verdict);
+        rc = split(a, p, n, &out->fields);
     if (!rc && out->fields.n > lim->fields)
         rc = 431;
     if (!rc)
@@ -389,8 +398,8 @@ int mc_head_request(struct mc_arena *a, const char *p, size_t n, const struct mc
         rc = decide_framing(&k, out);
     if (!rc)
         rc = decide_host(&k, out);
-    if (!rc)
-        rc = verdict;
+    if (!rc && (k.length || k.coding)) /* else there is no body, whatever anybody thinks (RFC 9112 §6.3) */
+        rc = second_opinion(HTTP_REQUEST, p, n, out);
     if (rc)
         return rc;
     decide_connection(&k, out);
@@ -478,11 +487,10 @@ static int status_line(const char *p, size_t n, struct mc_head *out)
 int mc_head_response(struct mc_arena *a, const char *p, size_t n, bool head_request, struct mc_head *out)
 {
     struct facts k = {.host = NULL};
-    int verdict;
     *out = (struct mc_head){.content_length = -1};
-    if (status_line(p, n, out) != MC_OK || tokenise(a, HTTP_RESPONSE, p, n, out, &verdict) != MC_OK)
+    if (status_line(p, n, out) != MC_OK || split(a, p, n, &out->fields) != MC_OK)
         return MC_ERROR;
-    if (gather(&out->fields, &k) != MC_OK || decide_framing(&k, out) != MC_OK || verdict != MC_OK)
+    if (gather(&out->fields, &k) != MC_OK || decide_framing(&k, out) != MC_OK || second_opinion(HTTP_RESPONSE, p, n, out) != MC_OK)
         return MC_ERROR;
     decide_connection(&k, out);
     if (head_request || out->status < 200 || out->status == 204 || out->status == 304) {

@@ -53,7 +53,7 @@ enum mc_input_kind {
     MC_IN_MORE,  /* everything usable is consumed: more bytes are needed (or the current request must end first: `busy`) */
     MC_IN_HEAD,  /* request r: head is complete and checked; route it, set r->body.mode, call input again */
     MC_IN_DATA,  /* request r: `data` are body bytes (slice, valid until the next call) */
-    MC_IN_END,   /* request r: body complete (comes for bodyless requests too, right after HEAD) */
+    MC_IN_END,   /* request r: body complete */
     MC_IN_ERROR, /* status: the connection's input is unusable; answer (r may be NULL) and close with lingering; input() says EOF from now on */
     MC_IN_EOF,   /* orderly end between requests */
     MC_IN_CUT,   /* the peer ended in the middle of request r's head or body (r NULL: in the head) */
@@ -65,6 +65,7 @@ struct mc_input {
     struct mc_str data;
     int status;
     bool busy;    /* MORE only: bytes may be there, but the current request is not finished */
+    bool whole;   /* HEAD only: there is no body, and no END comes. Without it one comes even so, if only right after HEAD */
     bool started; /* MORE only: a head has begun but is not complete (header_timeout applies, else idle) */
 };
 
@@ -72,7 +73,7 @@ struct mc_protocol_ops {
     const char *name;
     const char *alpn;
     int (*open)(struct mc_session *s); /* MC_OK, MC_ERROR: out of memory */
-    /* The next event. Never blocks, never calls a handler. */
+    /* The next event, all of *ev. Never blocks, never calls a handler. */
     void (*input)(struct mc_session *s, struct mc_input *ev);
     /* Encode r's response head to s->out; decides framing (RFC 9112 §6), fills resp.bodyless, resp.chunked, may set resp.close and s->close.
      * With `body`/`n`/`last` known the head and a small body go out in one piece (Content-Length is inferred when last and none was given).
@@ -111,5 +112,8 @@ struct mc_mux_ops {
     /* Tell the peer that the end is near. last: what has not begun by now is not served; else it is a notice, and true comes later. */
     void (*leave)(struct mc_session *carrier, bool last);
 };
+
+/* The value of the Server field of r's response, as server_tokens says; empty: there is none. */
+struct mc_str mc_protocol_server(const struct mc_request *r);
 
 #endif

@@ -2,9 +2,11 @@
  * Pure data; called by codecs and by the pages of errors. Worker side. */
 #include "core/http/status.h"
 
-#define REASON(code, text) [(code)-100] = {text, sizeof(text) - 1}
+enum { BEFORE = sizeof("HTTP/1.1 200 ") - 1, AFTER = 2 };
 
-static const struct mc_str reasons[] = {
+#define REASON(code, text) [(code)-100] = {"HTTP/1.1 " #code " " text "\r\n", BEFORE + sizeof(text) - 1 + AFTER}
+
+static const struct mc_str lines[] = {
     REASON(100, "Continue"),
     REASON(101, "Switching Protocols"),
     REASON(102, "Processing"),
@@ -67,9 +69,13 @@ static const struct mc_str reasons[] = {
     REASON(511, "Network Authentication Required"),
 };
 
+struct mc_str mc_status_line(int status)
+{
+    return status < 100 || status - 100 >= (int)MC_COUNT(lines) ? MC_STR_NONE : lines[status - 100];
+}
+
 struct mc_str mc_status_reason(int status)
 {
-    if (status < 100 || status - 100 >= (int)MC_COUNT(reasons) || !reasons[status - 100].p)
-        return MC_STR("Unknown");
-    return reasons[status - 100];
+    struct mc_str line = mc_status_line(status);
+    return line.p ? (struct mc_str){line.p + BEFORE, line.n - BEFORE - AFTER} : MC_STR("Unknown");
 }

@@ -271,6 +271,11 @@ bool mc_vars_constant(const struct mc_vars *v)
     return true;
 }
 
+struct mc_str mc_vars_text(const struct mc_vars *v)
+{
+    return v->n == 1 && v->parts[0].source == TEXT ? v->parts[0].text : MC_STR_NONE;
+}
+
 /* ---- values */
 
 static int keep(struct mc_request *r, const char *text, size_t n, struct mc_str *out)

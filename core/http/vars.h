@@ -19,6 +19,8 @@ struct mc_vars;
 struct mc_vars *mc_vars_compile(const struct mc_conf *conf, const void *set, const char *text, char *err, size_t errcap);
 /* No variable in it: expands to the same text for every request. */
 bool mc_vars_constant(const struct mc_vars *v);
+/* The text of one that is constant and one piece; else p is NULL. */
+struct mc_str mc_vars_text(const struct mc_vars *v);
 /* The text for this request: a slice of the configuration, the request or its arena. Bytes are as they are, so check what goes into a header
  * (mc_field_value_ok). MC_OK; MC_ERROR: out of memory, or longer than MC_VARS_MAX. */
 int mc_vars_expand(const struct mc_vars *v, struct mc_request *r, struct mc_str *out);
@@ -28,9 +30,8 @@ int mc_vars_expand_uri(const struct mc_vars *v, struct mc_request *r, struct mc_
 
 /* Header fields as settings write them: {'NAME: text with $variables'}. */
 struct mc_vars_field {
-    struct mc_str name;
-    uint32_t hash;
-    const struct mc_vars *value;
+    struct mc_field field;       /* with its value, when that is the same for all requests: then it is fit for a header */
+    const struct mc_vars *value; /* else: NULL then */
 };
 struct mc_vars_fields {
     struct mc_vars_field *v;
@@ -39,8 +40,8 @@ struct mc_vars_fields {
 /* As mc_vars_compile(), for a list whose words mc_check_field() has passed. Connection-specific fields, Content-Length and Host are refused: the server
  * owns framing and routing. MC_OK or MC_ERROR with err. */
 int mc_vars_fields_compile(const struct mc_conf *conf, const void *set, const struct mc_strv *list, struct mc_vars_fields *out, char *err, size_t errcap);
-/* The value of one of them, fit for a header. MC_OK; MC_DECLINED: it is empty; MC_ERROR: a byte that may not stand there, too long, out of memory. */
-int mc_vars_field_expand(const struct mc_vars_field *f, struct mc_request *r, struct mc_str *out);
+/* One of them with its value, fit for a header. MC_OK; MC_DECLINED: it is empty; MC_ERROR: a byte that may not stand there, too long, out of memory. */
+int mc_vars_field_expand(const struct mc_vars_field *f, struct mc_request *r, struct mc_field *out);
 
 /* One variable by its name without '$', for formats that have a syntax of their own. MC_OK; MC_DECLINED: there is no such variable. */
 int mc_vars_get(struct mc_request *r, struct mc_str name, struct mc_str *out);

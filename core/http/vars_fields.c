@@ -8,20 +8,25 @@ static int one(const struct mc_conf *conf, const void *set, const char *text, st
     char why[160];
     const char *colon = strchr(text, ':');
     MC_ASSERT(colon != NULL); /* the table checked it */
-    out->name = mc_str_trim((struct mc_str){text, (size_t)(colon - text)});
-    out->hash = mc_str_hash_nocase(out->name);
-    enum mc_field_id id = mc_field_id(out->name, out->hash);
-    if (id == MC_F_CONTENT_LENGTH || id == MC_F_HOST || mc_field_hop_by_hop(id)) {
-        snprintf(err, errcap, "the field %.*s belongs to the server", (int)out->name.n, out->name.p);
+    struct mc_field *f = &out->field;
+    *f = mc_field(mc_str_trim((struct mc_str){text, (size_t)(colon - text)}), MC_STR_NONE);
+    if (f->id == MC_F_CONTENT_LENGTH || f->id == MC_F_HOST || mc_field_hop_by_hop(f->id)) {
+        snprintf(err, errcap, "the field %.*s belongs to the server", (int)f->name.n, f->name.p);
         return MC_ERROR;
     }
     for (colon++; *colon == ' ' || *colon == '\t'; colon++) {
     }
     out->value = mc_vars_compile(conf, set, colon, why, sizeof why);
-    if (out->value)
-        return MC_OK;
-    snprintf(err, errcap, "%.*s: %s", (int)out->name.n, out->name.p, why);
-    return MC_ERROR;
+    if (!out->value) {
+        snprintf(err, errcap, "%.*s: %s", (int)f->name.n, f->name.p, why);
+        return MC_ERROR;
+    }
+    struct mc_str same = mc_str_trim(mc_vars_text(out->value));
+    if (same.n && mc_field_value_ok(same)) {
+        f->value = same;
+        out->value = NULL;
+    }
+    return MC_OK;
 }
 
 int mc_vars_fields_compile(const struct mc_conf *conf, const void *set, const struct mc_strv *list, struct mc_vars_fields *out, char *err, size_t errcap)
@@ -39,12 +44,15 @@ int mc_vars_fields_compile(const struct mc_conf *conf, const void *set, const st
     return MC_OK;
 }
 
-int mc_vars_field_expand(const struct mc_vars_field *f, struct mc_request *r, struct mc_str *out)
+int mc_vars_field_expand(const struct mc_vars_field *f, struct mc_request *r, struct mc_field *out)
 {
-    if (mc_vars_expand(f->value, r, out) != MC_OK)
+    *out = f->field;
+    if (!f->value)
+        return MC_OK;
+    if (mc_vars_expand(f->value, r, &out->value) != MC_OK)
         return MC_ERROR;
-    *out = mc_str_trim(*out);
-    if (out->n == 0)
+    out->value = mc_str_trim(out->value);
+    if (out->value.n == 0)
         return MC_DECLINED;
-    return mc_field_value_ok(*out) ? MC_OK : MC_ERROR;
+    return mc_field_value_ok(out->value) ? MC_OK : MC_ERROR;
 }

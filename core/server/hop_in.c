@@ -125,9 +125,7 @@ static const struct mc_field *restore_fields(struct mc_request *r)
             }
             at = i;
         } else if (at == all->n && mc_hop_field_dotted(f->name)) {
-            f->name = (struct mc_str) { f->name.p + 1, f->name.n - 1 };
-            f->hash = mc_str_hash_nocase(f->name);
-            f->id = (uint16_t) mc_field_id(f->name, f->hash);
+            *f = mc_field((struct mc_str) { f->name.p + 1, f->name.n - 1 }, f->value);
             if (f->name.n == 0 || f->id == MC_F_HOP) {
                 return NULL;
             }

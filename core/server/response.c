@@ -58,25 +58,23 @@ static int set_length(struct mc_request *r, struct mc_str value)
     return MC_OK;
 }
 
+static int do_add(struct mc_request *r, const struct mc_field *f)
+{
+    r->resp.has_date |= f->id == MC_F_DATE;
+    r->resp.has_server |= f->id == MC_F_SERVER;
+    return r->resp.state == MC_RESP_BEGUN ? mc_fields_push(&r->resp.fields, &r->arena, f) : MC_ERROR;
+}
+
 static int do_field(struct mc_request *r, struct mc_str name, struct mc_str value)
 {
-    struct mc_fields *f = &r->resp.fields;
-    if (r->resp.state != MC_RESP_BEGUN || !mc_field_name_ok(name) || !mc_field_value_ok(value)
-        || mc_fields_add(f, &r->arena, name, value) != MC_OK) {
+    if (r->resp.state != MC_RESP_BEGUN || !mc_field_name_ok(name) || !mc_field_value_ok(value)) {
         return MC_ERROR;
     }
-    enum mc_field_id id = f->v[f->n - 1].id;
-    if (id == MC_F_CONTENT_LENGTH) {
-        f->n--; /* the protocol writes it */
-        return set_length(r, value);
+    struct mc_field f = mc_field(name, value);
+    if (f.id == MC_F_CONTENT_LENGTH) {
+        return set_length(r, value); /* the protocol writes it */
     }
-    if (mc_field_hop_by_hop(id)) {
-        f->n--;
-        return MC_DECLINED;
-    }
-    r->resp.has_date |= id == MC_F_DATE;
-    r->resp.has_server |= id == MC_F_SERVER;
-    return MC_OK;
+    return mc_field_hop_by_hop(f.id) ? MC_DECLINED : do_add(r, &f);
 }
 
 int mc_response_trailer(struct mc_request *r, struct mc_str name, struct mc_str value)
@@ -462,6 +460,11 @@ int mc_response_begin(struct mc_request *r, int status, struct mc_str reason)
 int mc_response_field(struct mc_request *r, struct mc_str name, struct mc_str value)
 {
     UNDER_LOAN(r, do_field(r, name, value));
+}
+
+int mc_response_add(struct mc_request *r, const struct mc_field *field)
+{
+    UNDER_LOAN(r, do_add(r, field));
 }
 
 int mc_response_head(struct mc_request *r)

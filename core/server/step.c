@@ -236,7 +236,7 @@ static int routed(struct mc_conn *c, struct mc_request *r, int rc)
     r->state = MC_REQ_BODY;
     if (rc != MC_OK) {
         enter(c, MC_CONN_RUN); /* answered already */
-    } else if (r->error_routed || (r->body.mode == MC_BODY_STREAMED && r->head.framing != MC_BODY_NONE)) {
+    } else if (r->body.complete || r->error_routed || (r->body.mode == MC_BODY_STREAMED && r->head.framing != MC_BODY_NONE)) {
         enter(c, MC_CONN_RUN); /* there is no body, or it need not be here */
         mc_request_dispatch(r);
     } else {
@@ -245,11 +245,13 @@ static int routed(struct mc_conn *c, struct mc_request *r, int rc)
     return MC_OK;
 }
 
-static int on_head(struct mc_conn *c, struct mc_request *r)
+static int on_head(struct mc_conn *c, struct mc_request *r, bool whole)
 {
     MC_ASSERT(r->magic == MC_MAGIC_REQUEST);
     c->request = r;
     c->requests++;
+    c->session.allow_keepalive = (c->worker->keepalive > 0 || c->session.inner) && !c->nudged;
+    r->body.complete = whole;
     r->start_us = mc_clock_ns() / 1000;
     enter(c, MC_CONN_BODY);
     return routed(c, r, mc_request_route(r));
@@ -258,8 +260,7 @@ static int on_head(struct mc_conn *c, struct mc_request *r)
 static int step_input(struct mc_conn *c)
 {
     struct mc_session *s = &c->session;
-    struct mc_input ev = { .kind = MC_IN_MORE };
-    s->allow_keepalive = (c->worker->keepalive > 0 || s->inner) && !mc_worker_leaves(c->worker, s->inner) && !c->nudged;
+    struct mc_input ev;
     s->ops->input(s, &ev);
     switch (ev.kind) {
     case MC_IN_MORE:
@@ -269,7 +270,7 @@ static int step_input(struct mc_conn *c)
         }
         return read_more(c);
     case MC_IN_HEAD:
-        return on_head(c, ev.r);
+        return on_head(c, ev.r, ev.whole);
     case MC_IN_DATA: {
         int rc = mc_body_store(ev.r, ev.data);
         return rc > 0 ? refuse(c, ev.r, rc) : rc;
@@ -328,7 +329,7 @@ static int pull_body(struct mc_conn *c, struct mc_request *r)
 {
     bool news = false;
     while (!r->body.complete && !r->body.failed && mc_body_has_room(r)) {
-        struct mc_input ev = { .kind = MC_IN_MORE };
+        struct mc_input ev;
         c->session.ops->input(&c->session, &ev);
         if (ev.kind == MC_IN_MORE) {
             ssize_t n = mc_conn_fill(c);

@@ -75,7 +75,7 @@ static int check(struct mc_conf *conf, struct mc_conf_section *s, bool image, ch
     }
     for (size_t i = 0; i < a->copy.n; i++) {
         struct mc_str name = mc_str(a->copy.v[i]);
-        enum mc_field_id id = mc_field_id(name, mc_str_hash_nocase(name));
+        enum mc_field_id id = mc_field_id(name);
         if (!mc_field_name_ok(name) || mc_field_hop_by_hop(id) || id == MC_F_CONTENT_LENGTH || id == MC_F_HOST) {
             snprintf(err, errcap, "auth_request: copy: \"%s\" cannot be copied", a->copy.v[i]);
             return MC_ERROR;

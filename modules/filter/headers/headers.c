@@ -82,12 +82,12 @@ static void drop(struct mc_fields *f, struct mc_str name)
 /* MC_OK; MC_ERROR: a field could not be made, and is not there. */
 static int put(struct mc_request *r, struct mc_fields *f, const struct mc_vars_field *field)
 {
-    struct mc_str value;
-    int rc = mc_vars_field_expand(field, r, &value);
+    struct mc_field made;
+    int rc = mc_vars_field_expand(field, r, &made);
     if (rc != MC_OK) {
         return rc == MC_DECLINED ? MC_OK : MC_ERROR;
     }
-    return mc_fields_add(f, &r->arena, field->name, value);
+    return mc_fields_push(f, &r->arena, &made);
 }
 
 /* The values first: they may speak of fields that go. */
@@ -105,10 +105,10 @@ static int apply(struct mc_request *r, struct mc_fields *f, const struct changes
         drop(f, mc_str(c->remove.v[i]));
     }
     for (size_t i = 0; i < c->sets.n; i++) {
-        drop(f, c->sets.v[i].name);
+        drop(f, c->sets.v[i].field.name);
     }
     for (uint32_t i = 0; i < made.n; i++) {
-        rc = mc_fields_add(f, &r->arena, made.v[i].name, made.v[i].value) == MC_OK ? rc : MC_ERROR;
+        rc = mc_fields_push(f, &r->arena, &made.v[i]) == MC_OK ? rc : MC_ERROR;
     }
     return rc;
 }

@@ -47,7 +47,7 @@ static int check_header(const struct mc_conf *conf, struct mc_proxy *a, const ch
     if (!mc_field_name_ok(name)) {
         return say(err, errcap, "proxy: set_header wants 'NAME: TEXT', not \"%s\"", text);
     }
-    enum mc_field_id id = mc_field_id(name, mc_str_hash_nocase(name));
+    enum mc_field_id id = mc_field_id(name);
     if (mc_field_hop_by_hop(id) || id == MC_F_CONTENT_LENGTH) {
         return say(err, errcap, "proxy: set_header cannot set %.*s: it belongs to the connection", (int) name.n, name.p);
     }

@@ -16,6 +16,7 @@ struct respond {
     struct mc_strv headers;
     struct mc_vars *text;
     struct mc_vars_fields fields;
+    struct mc_field content_type;
 };
 
 static const struct mc_setting settings[] = {
@@ -39,6 +40,7 @@ static int check_conf(const struct mc_conf *conf, void *action, char *err, size_
         snprintf(err, errcap, "respond: a response with status %d has no body", (int) a->status);
         return MC_ERROR;
     }
+    a->content_type = mc_field(MC_STR("Content-Type"), mc_str(a->type));
     a->text = a->body ? mc_vars_compile(conf, a, a->body, why, sizeof why) : NULL;
     if ((a->body && a->text == NULL) || mc_vars_fields_compile(conf, a, &a->headers, &a->fields, why, sizeof why) != MC_OK) {
         snprintf(err, errcap, "respond: %s", why);
@@ -49,10 +51,10 @@ static int check_conf(const struct mc_conf *conf, void *action, char *err, size_
 
 static int add_fields(struct mc_request *r, const struct mc_vars_fields *fields)
 {
-    struct mc_str value;
+    struct mc_field made;
     for (size_t i = 0; i < fields->n; i++) {
-        int rc = mc_vars_field_expand(&fields->v[i], r, &value);
-        if (rc == MC_ERROR || (rc == MC_OK && mc_response_field(r, fields->v[i].name, value) == MC_ERROR)) {
+        int rc = mc_vars_field_expand(&fields->v[i], r, &made);
+        if (rc == MC_ERROR || (rc == MC_OK && mc_response_add(r, &made) == MC_ERROR)) {
             return MC_ERROR;
         }
     }
@@ -79,7 +81,7 @@ static int start(struct mc_request *r)
     if (a->text && mc_vars_expand(a->text, r, &body) != MC_OK) {
         return 500;
     }
-    if (mc_response_field(r, MC_STR("Content-Type"), mc_str(a->type)) != MC_OK) {
+    if (mc_response_add(r, &a->content_type) != MC_OK) {
         return 500;
     }
     return mc_response_end(r, body.p, body.n);

@@ -8,7 +8,6 @@
 #include "core/http/chunk.h"
 #include "core/http/protocol.h"
 #include "core/http/status.h"
-#include "mc_config.h"
 
 
 enum {
@@ -150,7 +149,8 @@ static void input_head(struct mc_session *s, struct mc_input *ev)
         refuse(s, ev, rc);
         return;
     }
-    h->step = STEP_BODY;
+    ev->whole = h->r->body.framing == MC_BODY_NONE;
+    h->step = ev->whole ? STEP_WAIT : STEP_BODY;
     h->left = h->r->body.framing == MC_BODY_LENGTH ? (uint64_t)h->r->body.length : 0;
     if (h->r->body.framing == MC_BODY_CHUNKED)
         mc_chunk_init(&h->chunk);
@@ -292,18 +292,6 @@ static unsigned char *put_hex(unsigned char *w, size_t n)
     return w;
 }
 
-/* The value of Server, or nothing. */
-static struct mc_str server_tokens(const struct mc_request *r)
-{
-    const struct mc_values *set = r->server ? &r->server->set : r->session->set;
-    const char *text = set->server_tokens;
-    if (r->resp.has_server || !text || strcmp(text, "off") == 0)
-        return MC_STR_NONE;
-    if (strcmp(text, "on") == 0)
-        return MC_STR("monoceros/" MC_VERSION);
-    return strcmp(text, "name") == 0 ? MC_STR("monoceros") : mc_str(text);
-}
-
 /* How the body is delimited, and whether the connection survives (RFC 9112 §6, §9.3). n: the body bytes at hand, wholly so if `last`. */
 static void decide(struct mc_request *r, size_t n, bool last)
 {
@@ -369,6 +357,9 @@ static unsigned char *put_trailer_names(unsigned char *w, const struct mc_fields
 
 static unsigned char *put_status(unsigned char *w, int status, struct mc_str reason)
 {
+    struct mc_str line = mc_status_line(status);
+    if (mc_likely(reason.n == 0 && line.p))
+        return put(w, line.p, line.n);
     MC_ASSERT(status >= 100 && status <= 999);
     w = PUT(w, "HTTP/1.1 ");
     *w++ = (unsigned char)('0' + status / 100);
@@ -506,7 +497,7 @@ static int head(struct mc_request *r, const void *p, size_t n, bool last)
 {
     struct mc_chain *out = &r->session->out;
     decide(r, n, last);
-    struct mc_str server = server_tokens(r);
+    struct mc_str server = mc_protocol_server(r);
     size_t need = bound(r, server), with_body = need + body_room(&r->resp, n, last);
     bool together = !r->resp.bodyless && with_body <= RESERVE_MAX;
     if (together)
@@ -550,7 +541,7 @@ static int switch_to(struct mc_request *r, struct mc_str upgrade, const struct m
 {
     struct mc_session *s = r->session;
     struct http1 *h = s->proto;
-    struct mc_str server = server_tokens(r);
+    struct mc_str server = mc_protocol_server(r);
     size_t need = HEAD_ROOM + server.n + upgrade.n + (fields ? fields_size(fields) : 0);
     if (r->head.version == 0 || h->r != r || h->step != STEP_WAIT)
         return MC_ERROR;

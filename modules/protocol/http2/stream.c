@@ -4,7 +4,6 @@
 #include "modules/protocol/http2/http2.h"
 
 #include "core/http/status.h"
-#include "mc_config.h"
 
 #include <stdlib.h>
 
@@ -154,17 +153,6 @@ static int interim(struct mc_request *r, int status, const struct mc_fields *fie
     return end_record(&p);
 }
 
-/* The value of Server, or nothing. */
-static struct mc_str server_tokens(const struct mc_request *r)
-{
-    const char *text = (r->server ? &r->server->set : r->session->set)->server_tokens;
-    if (r->resp.has_server || !text || strcmp(text, "off") == 0)
-        return MC_STR_NONE;
-    if (strcmp(text, "on") == 0)
-        return MC_STR("monoceros/" MC_VERSION);
-    return strcmp(text, "name") == 0 ? MC_STR("monoceros") : mc_str(text);
-}
-
 static int body(struct mc_request *r, const void *p, size_t n, bool last);
 
 /* A body may always have trailers behind it, as each has an end of its own; so `chunked` is true when nobody knows its length. */
@@ -205,7 +193,7 @@ static int head(struct mc_request *r, const void *p, size_t n, bool last)
     if (r->head.upgrade && resp->status >= 200 && resp->status < 300)
         return no_tunnel(r);
     decide(r, n, last);
-    struct mc_str server = server_tokens(r), date = {s->date, resp->has_date || !s->date ? 0 : MC_HTTP_DATE_LEN};
+    struct mc_str server = mc_protocol_server(r), date = {s->date, resp->has_date || !s->date ? 0 : MC_HTTP_DATE_LEN};
     struct mc_str number = {length, resp->length >= 0 ? mc_str_u64(length, (uint64_t)resp->length) : 0};
     bool over = resp->bodyless || (last && n == 0 && resp->trailers.n == 0);
     struct mc_http2_record rec = {.kind = MC_RECORD_HEAD, .status = (uint16_t)resp->status, .flags = over ? MC_RECORD_LAST : 0};
@@ -292,7 +280,7 @@ static int switch_to(struct mc_request *r, struct mc_str upgrade, const struct m
         if (!mc_str_eq_nocase(f->name, MC_STR("sec-websocket-accept")) && mc_fields_add(&kept, &r->arena, f->name, f->value) != MC_OK)
             return MC_ERROR;
     }
-    struct mc_str server = server_tokens(r);
+    struct mc_str server = mc_protocol_server(r);
     struct mc_http2_record rec = {.kind = MC_RECORD_HEAD, .status = 200};
     rec.n = fields_size(&kept) + (server.n ? field_size(MC_STR("server"), server) : 0);
     struct pen p = begin_record(s, rec);

@@ -182,14 +182,18 @@ static void fields_are_checked(void **state)
     const char *words[] = {"X-A: $1", "X-B:$2", "X-C: $arg_none"}, *host[] = {"Host: x"}, *framing[] = {"Content-Length: 1"}, *hop[] = {"connection: x"};
     struct mc_strv list = {words, 3};
     struct mc_vars_fields f;
-    struct mc_str s;
+    struct mc_field made;
     assert_int_equal(mc_vars_fields_compile(&conf, &action, &list, &f, err, sizeof err), MC_OK);
-    assert_int_equal(mc_vars_field_expand(&f.v[0], &r, &s), MC_OK);
-    assert_true(mc_str_eq(s, MC_STR("b c")));
+    assert_int_equal(mc_vars_field_expand(&f.v[0], &r, &made), MC_OK);
+    assert_true(mc_str_eq(made.value, MC_STR("b c")) && mc_str_eq(made.name, MC_STR("X-A")));
     r.captures[2] = MC_STR("d\r\nX-Evil: 1");
-    assert_int_equal(mc_vars_field_expand(&f.v[1], &r, &s), MC_ERROR);
-    assert_int_equal(mc_vars_field_expand(&f.v[2], &r, &s), MC_DECLINED);
-    const char **no[] = {host, framing, hop};
+    assert_int_equal(mc_vars_field_expand(&f.v[1], &r, &made), MC_ERROR);
+    assert_int_equal(mc_vars_field_expand(&f.v[2], &r, &made), MC_DECLINED);
+    const char *same[] = {"etag:  \"1\" "}, **no[] = {host, framing, hop};
+    list = (struct mc_strv){same, 1};
+    assert_int_equal(mc_vars_fields_compile(&conf, &action, &list, &f, err, sizeof err), MC_OK);
+    assert_int_equal(mc_vars_field_expand(&f.v[0], NULL, &made), MC_OK); /* asks no request */
+    assert_true(mc_str_eq(made.value, MC_STR("\"1\"")) && made.id == MC_F_ETAG && made.hash == mc_str_hash_nocase(MC_STR("ETag")));
     for (size_t i = 0; i < MC_COUNT(no); i++) {
         list = (struct mc_strv){no[i], 1};
         assert_int_equal(mc_vars_fields_compile(&conf, &action, &list, &f, err, sizeof err), MC_ERROR);

@@ -195,6 +195,16 @@ static inline void drive_head(struct drive *d, struct mc_request *r)
     mc_sb_addz(&d->log, r->head.keepalive ? " keep [" : " close [");
 }
 
+static inline void drive_end(struct drive *d, struct mc_request *r)
+{
+    const struct mc_fields *trailers = &r->body.trailers;
+    for (uint32_t i = 0; i < trailers->n; i++)
+        mc_sb_addf(&d->log, "|%.*s=%.*s", (int)trailers->v[i].name.n, trailers->v[i].name.p, (int)trailers->v[i].value.n, trailers->v[i].value.p);
+    mc_sb_addz(&d->log, "] END; ");
+    if (!d->silent)
+        drive_answer(d, 200);
+}
+
 /* Run all of the bytes through; returns the events: "HEAD GET / localhost keep [body] END; EOF". */
 static inline const char *drive_run(struct drive *d, const char *bytes, size_t n)
 {
@@ -209,17 +219,14 @@ static inline const char *drive_run(struct drive *d, const char *bytes, size_t n
             drive_head(d, ev.r);
             if (d->cut_early)
                 drive_answer(d, 200);
+            else if (ev.whole)
+                drive_end(d, ev.r);
             break;
         case MC_IN_DATA:
             mc_sb_add(&d->log, ev.data.p, ev.data.n);
             break;
         case MC_IN_END:
-            for (uint32_t i = 0; i < ev.r->body.trailers.n; i++)
-                mc_sb_addf(&d->log, "|%.*s=%.*s", (int)ev.r->body.trailers.v[i].name.n, ev.r->body.trailers.v[i].name.p,
-                           (int)ev.r->body.trailers.v[i].value.n, ev.r->body.trailers.v[i].value.p);
-            mc_sb_addz(&d->log, "] END; ");
-            if (!d->silent)
-                drive_answer(d, 200);
+            drive_end(d, ev.r);
             break;
         case MC_IN_ERROR:
             mc_sb_addf(&d->log, "ERROR %d; ", ev.status);
