@@ -17,6 +17,8 @@ bool mc_str_eq_nocase(struct mc_str a, struct mc_str b)
     return true;
 }
 
+enum { FIT = 19 /* digits, whatever they are */ };
+
 int mc_str_to_u64(struct mc_str s, uint64_t max, uint64_t *out)
 {
     uint64_t v = 0;
@@ -24,15 +26,12 @@ int mc_str_to_u64(struct mc_str s, uint64_t max, uint64_t *out)
         return MC_ERROR;
     for (size_t i = 0; i < s.n; i++) {
         unsigned d = (unsigned char)s.p[i] - (unsigned)'0';
-        if (d > 9 || v > UINT64_MAX / 10)
+        if (d > 9 || (i >= FIT && v > (UINT64_MAX - d) / 10))
             return MC_ERROR;
-        v *= 10;
-        if (v > UINT64_MAX - d)
-            return MC_ERROR;
-        v += d;
-        if (v > max)
-            return MC_ERROR;
+        v = v * 10 + d;
     }
+    if (v > max)
+        return MC_ERROR;
     *out = v;
     return MC_OK;
 }

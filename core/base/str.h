@@ -6,6 +6,9 @@
 
 #include <endian.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 struct mc_str {
     const char *p;
@@ -30,24 +33,39 @@ static inline int mc_hex_digit(unsigned char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Which of the 8 bytes at p are below 0x20 or 0x7f: the lowest bit set tells the first one (higher ones may be wrong). */
+/* Which of the MC_STR_STEP bytes at p are below 0x20 or 0x7f: MC_STR_STEP_BITS bits each, the first byte's the lowest. */
+#ifdef __SSE2__
+enum { MC_STR_STEP = 16, MC_STR_STEP_BITS = 1 };
 static inline uint64_t mc_str_controls(const char *p)
 {
-    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    __m128i v = _mm_loadu_si128((const __m128i *) (const void *) p), low = _mm_set1_epi8(0x1f);
+    __m128i found = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(v, low), v), _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)));
+    return (unsigned) _mm_movemask_epi8(found);
+}
+#else
+enum { MC_STR_STEP = 8, MC_STR_STEP_BITS = 8 };
+static inline uint64_t mc_str_controls(const char *p)
+{
+    const uint64_t ones = 0x0101010101010101u, low = ones * 0x7f;
     uint64_t v, del;
     memcpy(&v, p, sizeof v);
     v = le64toh(v);
-    del = v ^ (ones * 0x7f);
-    return (((v - ones * 0x20) & ~v) | ((del - ones) & ~del)) & tops;
+    del = v ^ low;
+    return ~((((v & low) + ones * 0x60) | v) & (((del & low) + low) | del)) & ~low;
 }
+#endif
 
 /* First position in [i, n) of a control byte, or n. */
 static inline size_t mc_str_plain(const char *p, size_t i, size_t n)
 {
-    for (; n - i >= 8; i += 8) {
+    for (; n - i >= MC_STR_STEP; i += MC_STR_STEP) {
         uint64_t found = mc_str_controls(p + i);
         if (found)
-            return i + (size_t) __builtin_ctzll(found) / 8;
+            return i + (size_t) __builtin_ctzll(found) / MC_STR_STEP_BITS;
+    }
+    if (i < n && n >= MC_STR_STEP) { /* the rest, together with bytes before it */
+        uint64_t found = mc_str_controls(p + n - MC_STR_STEP) >> (i + MC_STR_STEP - n) * MC_STR_STEP_BITS;
+        return found ? i + (size_t) __builtin_ctzll(found) / MC_STR_STEP_BITS : n;
     }
     while (i < n && (unsigned char) p[i] >= 0x20 && p[i] != 0x7f)
         i++;

@@ -49,7 +49,7 @@ static inline bool is(const char *lower, struct mc_str name)
     return (mc_str_word8(name.p + name.n - 8) | fold) == mc_str_word8(lower + name.n - 8);
 }
 
-enum mc_field_id mc_field_id(struct mc_str name)
+static inline enum mc_field_id find_id(struct mc_str name)
 {
     if (name.n >= MC_COUNT(known))
         return MC_F_OTHER;
@@ -61,9 +61,21 @@ enum mc_field_id mc_field_id(struct mc_str name)
     return MC_F_OTHER;
 }
 
+enum mc_field_id mc_field_id(struct mc_str name)
+{
+    return find_id(name);
+}
+
+static inline void fill(struct mc_field *f, struct mc_str name, struct mc_str value)
+{
+    *f = (struct mc_field){.name = name, .value = value, .hash = mc_str_hash_nocase(name), .id = (uint16_t)find_id(name)};
+}
+
 struct mc_field mc_field(struct mc_str name, struct mc_str value)
 {
-    return (struct mc_field){.name = name, .value = value, .hash = mc_str_hash_nocase(name), .id = (uint16_t)mc_field_id(name)};
+    struct mc_field f;
+    fill(&f, name, value);
+    return f;
 }
 
 static bool grow(struct mc_fields *f, struct mc_arena *a)
@@ -79,23 +91,35 @@ static bool grow(struct mc_fields *f, struct mc_arena *a)
     return true;
 }
 
+static inline void note(struct mc_fields *f, const struct mc_field *added)
+{
+    _Static_assert(MC_F_COUNT <= 64, "a bit each");
+    f->ids |= 1ull << added->id;
+    f->hashes |= 1ull << added->hash % 64;
+    f->n++;
+}
+
 int mc_fields_push(struct mc_fields *f, struct mc_arena *a, const struct mc_field *field)
 {
     if (mc_unlikely(f->n == f->cap) && !grow(f, a))
         return MC_ERROR;
-    f->v[f->n++] = *field;
+    f->v[f->n] = *field;
+    note(f, field);
     return MC_OK;
 }
 
 int mc_fields_add(struct mc_fields *f, struct mc_arena *a, struct mc_str name, struct mc_str value)
 {
-    struct mc_field field = mc_field(name, value);
-    return mc_fields_push(f, a, &field);
+    if (mc_unlikely(f->n == f->cap) && !grow(f, a))
+        return MC_ERROR;
+    fill(&f->v[f->n], name, value);
+    note(f, &f->v[f->n]);
+    return MC_OK;
 }
 
 const struct mc_field *mc_fields_get(const struct mc_fields *f, enum mc_field_id id)
 {
-    for (uint32_t i = 0; i < f->n; i++)
+    for (uint32_t i = 0; mc_fields_may_have(f, id) && i < f->n; i++)
         if (f->v[i].id == id)
             return &f->v[i];
     return NULL;
@@ -104,7 +128,7 @@ const struct mc_field *mc_fields_get(const struct mc_fields *f, enum mc_field_id
 const struct mc_field *mc_fields_find(const struct mc_fields *f, struct mc_str name)
 {
     uint32_t hash = mc_str_hash_nocase(name);
-    for (uint32_t i = 0; i < f->n; i++)
+    for (uint32_t i = 0; (f->hashes >> hash % 64 & 1) && i < f->n; i++)
         if (f->v[i].hash == hash && mc_str_eq_nocase(f->v[i].name, name))
             return &f->v[i];
     return NULL;

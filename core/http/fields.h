@@ -26,6 +26,7 @@ struct mc_field {
 struct mc_fields {
     struct mc_field *v;
     uint32_t n, cap;
+    uint64_t ids, hashes; /* bit id, and bit hash % 64, of all that were ever added: of those without it none is there */
 };
 
 /* Append; grows in the arena. MC_OK or MC_ERROR (out of memory). The slices are kept, not copied. hash and id are filled here. */
@@ -35,6 +36,8 @@ int mc_fields_push(struct mc_fields *f, struct mc_arena *a, const struct mc_fiel
 /* A field with hash and id filled; the slices are kept. */
 struct mc_field mc_field(struct mc_str name, struct mc_str value);
 enum mc_field_id mc_field_id(struct mc_str name);
+/* There may be one of this id. Who changes fields in place leaves none of an id or hash that was not added. */
+static inline bool mc_fields_may_have(const struct mc_fields *f, enum mc_field_id id) { return f->ids >> id & 1; }
 /* First field of a known id, or NULL. */
 const struct mc_field *mc_fields_get(const struct mc_fields *f, enum mc_field_id id);
 /* First field of that name, any case, or NULL. */

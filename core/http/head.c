@@ -108,7 +108,7 @@ int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struc
 /* Behind the first line each one is NAME ":" OWS VALUE OWS CRLF: layer 1 has seen its bytes, the end of each line and of all. */
 static int split(struct mc_arena *a, const char *p, size_t n, struct mc_fields *out)
 {
-    const char *end = p + n - 2;
+    const char *start = p, *end = p + n - 2;
     p = (const char *)memchr(p, '\n', n) + 1;
     while (p < end) {
         const char *colon = p;
@@ -116,7 +116,10 @@ static int split(struct mc_arena *a, const char *p, size_t n, struct mc_fields *
             colon++;
         if (colon == p || *colon != ':')
             return 400;
-        const char *eol = memchr(colon, '\r', (size_t)(end + 1 - colon));
+        const char *eol = colon;
+        do /* the next control byte that is no tab is the line's CR */
+            eol = start + mc_str_plain(start, (size_t)(eol + 1 - start), n);
+        while (*eol == '\t');
         struct mc_str name = {p, (size_t)(colon - p)}, value = {colon + 1, (size_t)(eol - colon - 1)};
         if (mc_fields_add(out, a, name, mc_str_trim(value)) != MC_OK)
             return 500;

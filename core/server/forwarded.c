@@ -16,7 +16,7 @@ int mc_forwarded_scheme(struct mc_request *r)
     const struct mc_worker *w = r->conn->worker;
     int said = -1; /* nobody said anything */
     r->https = r->tls || (r->conn->proxied && r->conn->proxied->https) || (r->front && r->front->https);
-    for (uint32_t i = 0; i < r->head.fields.n; i++) {
+    for (uint32_t i = 0; (r->head.fields.hashes & w->secure_bits) && i < r->head.fields.n; i++) {
         const struct mc_field *f = &r->head.fields.v[i];
         for (size_t k = 0; (w->secure_bits >> f->hash % 64 & 1) && k < w->nsecure; k++) {
             const struct mc_secure *s = &w->secure[k];

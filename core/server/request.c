@@ -176,12 +176,12 @@ static void drop_hop(struct mc_request *r)
 {
     struct mc_fields *f = &r->head.fields;
     uint32_t kept = 0;
+    if (mc_likely(!mc_fields_may_have(f, MC_F_HOP))) {
+        return;
+    }
     for (uint32_t i = 0; i < f->n; i++) {
-        if (mc_likely(f->v[i].id != MC_F_HOP)) {
-            if (mc_unlikely(kept < i)) {
-                f->v[kept] = f->v[i];
-            }
-            kept++;
+        if (f->v[i].id != MC_F_HOP) {
+            f->v[kept++] = f->v[i];
         }
     }
     f->n = kept;

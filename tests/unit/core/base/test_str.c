@@ -74,6 +74,31 @@ static void comparison_ignores_ascii_case_only(void **state)
     assert_int_not_equal(mc_str_hash(s("HOST")), mc_str_hash(s("host")));
 }
 
+static size_t plain_by_byte(const char *p, size_t i, size_t n)
+{
+    while (i < n && (unsigned char)p[i] >= 0x20 && p[i] != 0x7f)
+        i++;
+    return i;
+}
+
+/* Every byte at every place of texts of every length, searched from everywhere. */
+static void plain(void **state)
+{
+    char text[40];
+    (void)state;
+    for (size_t n = 0; n <= sizeof text; n++) {
+        for (size_t at = 0; at <= n; at++) {
+            for (unsigned c = 0; c < 256; c++) {
+                memset(text, 0x80 + (int)(at % 0x7f), sizeof text);
+                for (size_t k = at; k < n; k++)
+                    text[k] = k == at || c % 3 ? (char)c : ' ';
+                for (size_t from = 0; from <= n; from++)
+                    assert_int_equal(mc_str_plain(text, from, n), plain_by_byte(text, from, n));
+            }
+        }
+    }
+}
+
 static void hash_of_names(void **state)
 {
     char name[40], other[40];
@@ -193,6 +218,7 @@ int main(void)
         cmocka_unit_test(hex_is_checked),
         cmocka_unit_test(every_number_is_printed),
         cmocka_unit_test(comparison_ignores_ascii_case_only),
+        cmocka_unit_test(plain),
         cmocka_unit_test(hash_of_names),
         cmocka_unit_test(list_elements),
         cmocka_unit_test(escapes_are_whole_or_absent),
