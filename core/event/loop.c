@@ -15,7 +15,8 @@ enum { BATCH = 64 /* what the events of a batch have read is to be in the cache 
 
 int mc_loop_open(struct mc_loop *l, const struct mc_event_ops *ops)
 {
-    *l = (struct mc_loop){.ops = ops, .now = mc_clock_ms()};
+    *l = (struct mc_loop){.ops = ops};
+    mc_loop_refresh(l);
     mc_heap_init(&l->timers);
     mc_list_init(&l->posts);
     mc_list_init(&l->gone);
@@ -41,7 +42,16 @@ void mc_loop_close(struct mc_loop *l)
 
 uint64_t mc_loop_refresh(struct mc_loop *l)
 {
-    return l->now = mc_clock_ms();
+    l->now_us = mc_clock_ns() / 1000;
+    return l->now = l->now_us / 1000;
+}
+
+void mc_loop_read(struct mc_loop *l, uint64_t us)
+{
+    if (us > l->now_us) {
+        l->now_us = us;
+        l->now = us / 1000;
+    }
 }
 
 int mc_loop_timeout(struct mc_loop *l, int max_wait)

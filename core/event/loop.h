@@ -64,7 +64,7 @@ struct mc_event_ops {
 struct mc_loop {
     const struct mc_event_ops *ops;
     void *backend;
-    uint64_t now; /* ms, refreshed after each poll */
+    uint64_t now, now_us; /* ms and µs: the same reading of the clock, made after each poll at the latest */
     struct mc_heap timers;
     struct mc_link posts;
     struct mc_link gone;  /* ios removed during dispatch are skipped */
@@ -86,7 +86,8 @@ int mc_loop_turn(struct mc_loop *l, int max_wait);
 void mc_loop_run(struct mc_loop *l); /* turns until l->stop. May sleep */
 /* How long the next turn may sleep: for foreign loops that watch ops->fd() and have timers of their own. ms, -1 = for ever. */
 int mc_loop_timeout(struct mc_loop *l, int max_wait);
-uint64_t mc_loop_refresh(struct mc_loop *l); /* re-read the clock into now */
+uint64_t mc_loop_refresh(struct mc_loop *l); /* re-read the clock into now and now_us; gives now */
+void mc_loop_read(struct mc_loop *l, uint64_t us); /* somebody else has read it, as mc_clock_ns() / 1000 */
 
 void mc_io_init(struct mc_io *io, int fd, void (*fn)(struct mc_io *), void *data);
 /* Start or change the watch. Cheap when nothing needs to be told to the kernel. MC_OK or MC_ERROR with errno. */

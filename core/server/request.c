@@ -23,7 +23,7 @@ static int answer_status(struct mc_request *r)
     return (int) (intptr_t) r->hctx;
 }
 
-static const struct mc_handler_ops refusal = { .body = MC_BODY_DISCARD, .start = answer_status };
+static const struct mc_handler_ops refusal = { .body = MC_BODY_DISCARD, .start = answer_status, .quick = true };
 
 struct mc_request *mc_request_new(struct mc_session *s)
 {
@@ -283,7 +283,7 @@ void mc_request_lend(struct mc_request *r)
     struct mc_conn *c = r->conn;
     struct mc_worker *w = c->worker;
     bool first = mc_list_empty(&w->running);
-    r->run_us = r->body.framing == MC_BODY_NONE && r->state != MC_REQ_QUEUED ? r->start_us : mc_clock_ns() / 1000;
+    r->run_us = mc_clock_ns() / 1000;
     r->state = MC_REQ_RUNNING;
     mc_list_push(&w->running, &r->link);
     w->nrunning++;
@@ -339,8 +339,12 @@ void mc_request_unlend(struct mc_request *r)
         note_oldest(w);
     }
     w->fast = !revoked && r->end_us - r->run_us < MC_SLOW_US; /* of a revoked one the borrower may be writing the end */
-    if (!w->fast) {
+    if (revoked) {
         mc_loop_refresh(&w->loop);
+    } else {
+        mc_loop_read(&w->loop, r->end_us);
+    }
+    if (!w->fast) {
         mc_worker_clock(w);
     }
 }
@@ -408,7 +412,10 @@ void mc_request_finish(struct mc_request *r)
     if (r->filtered) {
         mc_filter_leave(r);
     }
-    mc_request_account(r, r->end_us ? r->end_us : mc_clock_ns() / 1000);
+    if (!r->end_us && r->handler && !r->handler->quick) {
+        mc_loop_read(&c->worker->loop, mc_clock_ns() / 1000);
+    }
+    mc_request_account(r, r->end_us ? r->end_us : c->worker->loop.now_us);
     if (!r->body.complete && r->head.framing != MC_BODY_NONE) {
         c->session.close = c->linger = true;
     }

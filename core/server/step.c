@@ -252,7 +252,7 @@ static int on_head(struct mc_conn *c, struct mc_request *r, bool whole)
     c->requests++;
     c->session.allow_keepalive = (c->worker->keepalive > 0 || c->session.inner) && !c->nudged;
     r->body.complete = whole;
-    r->start_us = mc_clock_ns() / 1000;
+    r->start_us = c->worker->loop.now_us; /* of the turn, or of the end of the request before */
     enter(c, MC_CONN_BODY);
     return routed(c, r, mc_request_route(r));
 }

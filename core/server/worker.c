@@ -225,14 +225,16 @@ struct mc_request *mc_worker_next(struct mc_worker *w)
 static void dispatch(struct mc_post *p)
 {
     struct mc_worker *w = p->data;
-    uint64_t start = mc_clock_ns();
+    uint64_t start = w->loop.now_us;
     for (struct mc_request *r; (r = mc_worker_next(w)) != NULL;) {
         struct mc_conn *c = r->conn;
         w->ops->run(r);
         if (!c->lent) {
             mc_conn_step(c);
+        } else {
+            mc_loop_refresh(&w->loop);
         }
-        if (mc_clock_ns() - start > MC_SLOW_US * 1000ull) { /* the loop first, then the rest */
+        if (w->loop.now_us - start > MC_SLOW_US) { /* the loop first, then the rest */
             break;
         }
     }

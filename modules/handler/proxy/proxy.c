@@ -307,6 +307,7 @@ static const struct mc_handler_ops ops = {
     .start = start,
     .resume = mc_relay_resume,
     .abort = mc_relay_abort,
+    .quick = true,
 };
 
 static int init_worker(struct mc_worker *w)

@@ -82,7 +82,7 @@ static int start(struct mc_request *r)
     return mc_response_end(r, reason.p, reason.n);
 }
 
-static const struct mc_handler_ops ops = { .body = MC_BODY_DISCARD, .start = start };
+static const struct mc_handler_ops ops = { .body = MC_BODY_DISCARD, .start = start, .quick = true };
 
 const struct mc_module mc_module_handler_redirect = {
     .abi = MC_MODULE_ABI,

@@ -55,7 +55,7 @@ static int start(struct mc_request *r)
     return 500;
 }
 
-static const struct mc_handler_ops ops = { .body = MC_BODY_DISCARD, .prepare = prepare, .start = start };
+static const struct mc_handler_ops ops = { .body = MC_BODY_DISCARD, .prepare = prepare, .start = start, .quick = true };
 
 const struct mc_module mc_module_handler_rewrite = {
     .abi = MC_MODULE_ABI,

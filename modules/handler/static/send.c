@@ -76,9 +76,11 @@ struct answer {
     char boundary[BOUNDARY_LEN];
 };
 
+/* All values are made here, or were checked with the configuration. */
 static bool add(struct answer *a, struct mc_str name, struct mc_str value)
 {
-    return mc_response_field(a->r, name, value) == MC_OK;
+    struct mc_field f = mc_field(name, value);
+    return mc_response_add(a->r, &f) == MC_OK;
 }
 
 /* The fields of 200, 206 and 304 alike (§15.4.5). */
@@ -193,7 +195,10 @@ static int choose_ranges(struct answer *a)
 
 int mc_static_send(struct mc_request *r, const struct mc_static_found *f)
 {
-    struct answer a = {.r = r, .f = f};
+    struct answer a; /* without its ranges: they take longer to clear than the rest */
+    a.r = r;
+    a.f = f;
+    a.nranges = 0;
     a.v = (struct mc_validators){.etag = entity_tag(r, f), .modified = f->entry->mtime.tv_sec};
     if (!a.v.etag.p)
         return 503;

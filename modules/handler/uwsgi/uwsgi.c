@@ -79,7 +79,7 @@ static int start(struct mc_request *r)
 extern const struct mc_module mc_module_handler_uwsgi;
 
 static const struct mc_handler_ops ops = {
-    .body = MC_BODY_BUFFERED, .prepare = prepare, .start = start, .resume = mc_relay_resume, .abort = mc_relay_abort};
+    .body = MC_BODY_BUFFERED, .prepare = prepare, .start = start, .resume = mc_relay_resume, .abort = mc_relay_abort, .quick = true};
 
 static int init_worker(struct mc_worker *w)
 {

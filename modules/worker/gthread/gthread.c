@@ -132,14 +132,14 @@ static void lead(struct gthread *g, uint64_t mine)
 {
     struct mc_worker *w = g->worker;
     while (!w->stopped) {
-        uint64_t start = mc_clock_ns();
+        uint64_t start = w->loop.now_us;
         struct mc_request *r;
         take_back(g);
         while ((r = mc_worker_next(w)) != NULL) {
             if (!call(g, r, mine)) {
                 return;
             }
-            if (mc_clock_ns() - start > BURST_US * 1000ull) {
+            if (w->loop.now_us - start > BURST_US) {
                 break;
             }
         }
