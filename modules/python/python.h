@@ -57,6 +57,8 @@ void mc_life_look(struct mc_worker *w);
 MC_NORETURN void mc_extension_leave(int code);
 
 /* ---- app.c: finding and importing applications ---- */
+/* In a zygote: what finding them needs of the standard library is imported once for all its workers. MC_OK, or MC_ERROR with an exception. */
+int mc_app_init(void);
 /* Import all Python apps of the pool that are not imported yet. MC_OK or MC_EXIT_BOOT/MC_EXIT_APP: logged, and one line in err. */
 int mc_app_import(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap);
 PyObject *mc_app_get(const struct mc_conf_app *app); /* borrowed; never NULL after mc_app_import() */
