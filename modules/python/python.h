@@ -90,6 +90,9 @@ PyObject *mc_names_key(struct mc_arena *a, struct mc_str name);
 /* b'x-y' of any name. */
 PyObject *mc_names_lower(struct mc_str name);
 
+/* Of a response field, as the app names it: its name, hash and id, until the next call. NULL (no exception): no token, or too long. */
+const struct mc_field *mc_names_said(PyObject *name);
+
 /* Interned str of a common method; NULL (no exception) of others. The first one is mc_names_get. Borrowed. */
 PyObject *mc_names_method(struct mc_str method);
 extern PyObject *mc_names_get; /* 'GET' */
