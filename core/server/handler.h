@@ -64,6 +64,8 @@ int mc_response_flush(struct mc_request *r);
 /* Loop handlers only: something was written, ended, cut or read outside of start() and resume() (by a timer, or for another request). The
  * connection goes on at the end of the loop's turn; without it, output would wait for the next event. */
 void mc_request_wake(struct mc_request *r);
+/* Behind output from outside: all of it is gone, and the connection waits for nothing but its client. True: it need not be woken. */
+bool mc_request_rests(struct mc_request *r);
 static inline bool mc_response_started(const struct mc_request *r) { return r->resp.state >= MC_RESP_HEAD; }
 
 /* ---- request body ---- */
