@@ -10,7 +10,7 @@ enum {
     MC_POLICY_EARLY_MS = 1000,   /* who ends within this time of being ready, without a request, did not really start */
     MC_POLICY_ABRT_MS = 1000,    /* between SIGABRT and SIGKILL of a silent worker */
     MC_POLICY_ZYGOTE_MS = 60000, /* least time that a zygote gets to import a preloaded app */
-    MC_POLICY_STEADY_MS = 200,   /* so long must the first worker of a new generation live to prove it, when no request comes */
+    MC_POLICY_STEADY_MS = 100,   /* so long must the first worker of a new generation live to prove it, when no request comes */
     MC_POLICY_TRIES = 3,         /* failed births that a new generation may have before it has proved itself */
     MC_POLICY_PATIENCE_MS = 60000, /* a reload that is not through after this time does not hold up the next one */
     MC_POLICY_QUICK_MS = 2000,   /* a quick stop gives workers this long */

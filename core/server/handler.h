@@ -38,7 +38,9 @@ int mc_response_begin(struct mc_request *r, int status, struct mc_str reason);
 /* Add a field. MC_OK; MC_ERROR: not a token, forbidden byte in the value, bad Content-Length, out of memory; MC_DECLINED: connection-specific
  * field (RFC 9110 §7.6.1), ignored: the server owns framing. Content-Length sets the length. */
 int mc_response_field(struct mc_request *r, struct mc_str name, struct mc_str value);
-/* The same for one that was made before (mc_field()), of a legal name and value: neither Content-Length nor connection-specific. */
+/* The same for a field of mc_field() whose name is a token: only the value is checked. */
+int mc_response_known(struct mc_request *r, const struct mc_field *field);
+/* The same for one whose value is legal, too, and that is neither Content-Length nor connection-specific. */
 int mc_response_add(struct mc_request *r, const struct mc_field *field);
 void mc_response_length(struct mc_request *r, int64_t length);
 /* A field behind the body; the slices are kept until the end. MC_OK; MC_DECLINED: nothing can follow this body (HTTP/1: no chunks); MC_ERROR: not a
@@ -65,6 +67,8 @@ int mc_response_flush(struct mc_request *r);
 /* Loop handlers only: something was written, ended, cut or read outside of start() and resume() (by a timer, or for another request). The
  * connection goes on at the end of the loop's turn; without it, output would wait for the next event. */
 void mc_request_wake(struct mc_request *r);
+/* Behind output from outside: all of it is gone, and the connection waits for nothing but its client. True: it need not be woken. */
+bool mc_request_rests(struct mc_request *r);
 static inline bool mc_response_started(const struct mc_request *r) { return r->resp.state >= MC_RESP_HEAD; }
 
 /* ---- request body ---- */

@@ -333,7 +333,7 @@ void mc_request_unlend(struct mc_request *r)
     c->io.ready |= c->lent_ready;
     mc_list_remove(&r->link);
     w->nrunning--;
-    w->turns += w->nqueued > 0;
+    w->turns += w->shut && w->nqueued > 0;
     mc_slot_set(w->slot->running, w->nrunning);
     if (oldest) {
         note_oldest(w);
@@ -371,7 +371,7 @@ void mc_request_return(struct mc_request *r)
     if (!mc_list_empty(&w->ready) && w->ops->run) { /* there may be room again */
         mc_post_add(&w->loop, &w->dispatch);
     }
-    mc_worker_changed(w);
+    mc_worker_moved(w);
 }
 
 /* ---- the end ---- */

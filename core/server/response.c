@@ -65,16 +65,21 @@ static int do_add(struct mc_request *r, const struct mc_field *f)
     return r->resp.state == MC_RESP_BEGUN ? mc_fields_push(&r->resp.fields, &r->arena, f) : MC_ERROR;
 }
 
-static int do_field(struct mc_request *r, struct mc_str name, struct mc_str value)
+static int do_known(struct mc_request *r, const struct mc_field *f)
 {
-    if (r->resp.state != MC_RESP_BEGUN || !mc_field_name_ok(name) || !mc_field_value_ok(value)) {
+    if (r->resp.state != MC_RESP_BEGUN || !mc_field_value_ok(f->value)) {
         return MC_ERROR;
     }
-    struct mc_field f = mc_field(name, value);
-    if (f.id == MC_F_CONTENT_LENGTH) {
-        return set_length(r, value); /* the protocol writes it */
+    if (f->id == MC_F_CONTENT_LENGTH) {
+        return set_length(r, f->value); /* the protocol writes it */
     }
-    return mc_field_hop_by_hop(f.id) ? MC_DECLINED : do_add(r, &f);
+    return mc_field_hop_by_hop(f->id) ? MC_DECLINED : do_add(r, f);
+}
+
+static int do_field(struct mc_request *r, struct mc_str name, struct mc_str value)
+{
+    struct mc_field f = mc_field(name, value);
+    return mc_field_name_ok(name) ? do_known(r, &f) : MC_ERROR;
 }
 
 int mc_response_trailer(struct mc_request *r, struct mc_str name, struct mc_str value)
@@ -465,6 +470,11 @@ int mc_response_field(struct mc_request *r, struct mc_str name, struct mc_str va
 int mc_response_add(struct mc_request *r, const struct mc_field *field)
 {
     UNDER_LOAN(r, do_add(r, field));
+}
+
+int mc_response_known(struct mc_request *r, const struct mc_field *field)
+{
+    UNDER_LOAN(r, do_known(r, field));
 }
 
 int mc_response_head(struct mc_request *r)

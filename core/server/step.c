@@ -556,6 +556,20 @@ const char *mc_conn_state_name(unsigned state)
     return state < MC_CONN_STATES ? states[state].name : "?";
 }
 
+bool mc_request_rests(struct mc_request *r)
+{
+    struct mc_conn *c = r->conn;
+    if (c->state != MC_CONN_RUN || c->parked != 1 || c->on || c->broken || !mc_chain_empty(&c->session.out)) {
+        return false;
+    }
+    if (mc_request_over(r) || r->resp.run || r->resp.paused || awaits_body(r)) {
+        return false;
+    }
+    mc_slot_add(c->worker->slot->bytes_out, c->sent);
+    c->sent = 0;
+    return true;
+}
+
 void mc_request_wake(struct mc_request *r)
 {
     mc_conn_again(r->conn);

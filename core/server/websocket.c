@@ -14,6 +14,7 @@ enum {
     SMALL = 64,         /* messages below this are not worth compressing, */
     SMALL_KEPT = 16,    /* or this, when they may refer to others */
     GROW = 4096,
+    JOINED = 1024,      /* up to this a message goes with its frame's head in one piece */
     REASON_MAX = 123,
     SPARES = 16,        /* inflaters that wait for a message */
     CLOSE_MS = 5000,    /* what a client has to answer our close, at most */
@@ -67,10 +68,15 @@ static struct mc_loop *loop_of(const struct mc_ws *ws)
 /* The frame goes out at once. Same returns as mc_response_write(). */
 static int put(struct mc_ws *ws, enum mc_ws_op op, bool compressed, const void *p, size_t n)
 {
-    unsigned char head[MC_WS_HEAD_MAX];
+    unsigned char head[MC_WS_HEAD_MAX + JOINED];
     size_t nhead = mc_ws_head(head, op, compressed, n);
+    bool joined = n > 0 && n <= JOINED;
+    if (joined) {
+        memcpy(head + nhead, p, n);
+        nhead += n;
+    }
     int rc = mc_response_write(ws->r, head, nhead);
-    if (rc != MC_ERROR && n > 0) {
+    if (rc != MC_ERROR && n > 0 && !joined) {
         rc = mc_response_write(ws->r, p, n);
     }
     if (rc == MC_ERROR || mc_response_flush(ws->r) == MC_ERROR) {

@@ -151,6 +151,22 @@ static void let_in(struct mc_worker *w)
 }
 
 /* Listeners are watched exactly while there is room. */
+static void adjust(struct mc_worker *w, struct mc_listener *l)
+{
+    bool room = mc_worker_has_room(w, l);
+    if (l->done || l->watched == room) {
+        return;
+    }
+    if (room && mc_io_watch(&w->loop, &l->io, MC_WANT_READ) != MC_OK) {
+        mc_worker_listen_failed(l, errno);
+        return;
+    }
+    if (!room) {
+        mc_io_unwatch(&w->loop, &l->io);
+    }
+    l->watched = room;
+}
+
 static void on_changed(struct mc_post *p)
 {
     struct mc_worker *w = p->data;
@@ -164,20 +180,10 @@ static void on_changed(struct mc_post *p)
     } else {
         let_in(w);
     }
+    w->shut = false;
     for (size_t i = 0; i < w->nlisteners; i++) {
-        struct mc_listener *l = &w->listeners[i];
-        bool room = mc_worker_has_room(w, l);
-        if (l->done || l->watched == room) {
-            continue;
-        }
-        if (room && mc_io_watch(&w->loop, &l->io, MC_WANT_READ) != MC_OK) {
-            mc_worker_listen_failed(l, errno);
-            continue;
-        }
-        if (!room) {
-            mc_io_unwatch(&w->loop, &l->io);
-        }
-        l->watched = room;
+        adjust(w, &w->listeners[i]);
+        w->shut |= !w->listeners[i].watched && !w->listeners[i].done;
     }
     if (w->draining) {
         mc_timer_set(&w->loop, &w->drain_timer, 0);
@@ -188,6 +194,15 @@ void mc_worker_changed(struct mc_worker *w)
 {
     if (w->nlisteners > 0) {
         mc_post_add(&w->loop, &w->changed);
+    }
+}
+
+/* What is posted between two turns costs a turn that does not sleep. */
+void mc_worker_moved(struct mc_worker *w)
+{
+    bool room = w->loop_only || w->ops->room(w) > w->nqueued + w->nhop_fresh;
+    if (!room || w->shut || w->draining || w->nhop_idle > 0) {
+        mc_worker_changed(w);
     }
 }
 
@@ -241,7 +256,7 @@ static void dispatch(struct mc_post *p)
     if (!mc_list_empty(&w->ready) && w->ops->room(w) > 0) { /* without room: when one is returned */
         mc_post_add(&w->loop, p);
     }
-    mc_worker_changed(w);
+    mc_worker_moved(w);
 }
 
 void mc_worker_queue(struct mc_worker *w, struct mc_request *r)
@@ -262,7 +277,7 @@ void mc_worker_queue(struct mc_worker *w, struct mc_request *r)
     if (w->ops->run) {
         mc_post_add(&w->loop, &w->dispatch);
     }
-    mc_worker_changed(w);
+    mc_worker_moved(w);
 }
 
 /* ---- opening ---- */

@@ -109,7 +109,8 @@ struct mc_worker {
     struct mc_post changed;
     bool fast;                 /* the last app call was short: run the next one as soon as it is ready */
     bool door;                 /* open to a few newcomers although requests wait here */
-    unsigned turns;            /* requests that have ended while others waited: as many newcomers may come in */
+    bool shut;                 /* some listener is not watched, for want of room */
+    unsigned turns;            /* requests that have ended while it was shut and others waited: as many newcomers may come in */
     uint64_t door_at;          /* ms, when they last could */
     long date_second;
     struct mc_secure { struct mc_str name, value; uint32_t hash; } *secure; /* secure_scheme_headers, parsed */
@@ -180,6 +181,7 @@ void mc_worker_make_way(struct mc_worker *w, struct mc_listener *l);
 void mc_worker_rest(struct mc_worker *w, unsigned ms); /* accept nothing for a moment */
 void mc_worker_listen_failed(struct mc_listener *l, int err); /* accept() or the watch: report it; leave when the listener is lost */
 void mc_worker_changed(struct mc_worker *w);         /* room, connections or queue changed: adjust listeners and drain, at the end of the turn */
+void mc_worker_moved(struct mc_worker *w);           /* a request was queued or has ended: the same, where that makes a difference */
 void mc_worker_queue(struct mc_worker *w, struct mc_request *r); /* r is ready for the worker module */
 void mc_worker_clock(struct mc_worker *w);           /* refresh date and heartbeat */
 

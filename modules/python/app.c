@@ -129,7 +129,7 @@ static PyObject *tool(const char *name)
     return PyDict_GetItemString(loader, name);
 }
 
-static int load_tools(void)
+int mc_app_init(void)
 {
     if (loader)
         return MC_OK;
@@ -295,7 +295,7 @@ int mc_app_import(const struct mc_conf *conf, const struct mc_conf_pool *pool, c
         PyErr_NoMemory();
         return fail(err, errcap);
     }
-    if (load_tools() != MC_OK || prepare(conf, pool) != MC_OK)
+    if (mc_app_init() != MC_OK || prepare(conf, pool) != MC_OK)
         return fail(err, errcap);
     for (size_t i = 0; i < conf->napps; i++) {
         if (ours(&conf->apps[i], pool) && load(&conf->apps[i]) != MC_OK)

@@ -60,6 +60,8 @@ PyObject *mc_asgi_future(void);
 void mc_asgi_wake(PyObject *future); /* nothing when it is done or cancelled */
 /* r's connection has something to do, or posts were set by Python's side: our loop turns soon. In one of its turns, nothing. */
 void mc_asgi_touch(struct mc_request *r);
+/* The same behind output, of which nothing may be left to do. */
+void mc_asgi_wrote(struct mc_request *r);
 
 /* ---- asgi_task.c ---- */
 int mc_asgi_task_init(PyObject *loop); /* MC_OK, or MC_ERROR with an exception */

@@ -224,6 +224,12 @@ void mc_asgi_touch(struct mc_request *r)
     kick();
 }
 
+void mc_asgi_wrote(struct mc_request *r)
+{
+    if (!self.inside && !mc_request_rests(r))
+        mc_asgi_touch(r);
+}
+
 /* ---- futures ---- */
 
 PyObject *mc_asgi_future(void)

@@ -281,19 +281,30 @@ static const struct message {
     {"websocket.http.response.start", 1 << MC_ASGI_WS_CONNECT, start},
     {"websocket.http.response.body", 1 << MC_ASGI_BODY, body},
 };
-static PyObject *types[MC_COUNT(messages)];
 static const char *const expected[] = {"http.response.start", "http.response.body", "http.response.trailers", "nothing more",
                                        "websocket.accept or websocket.close", "websocket.send or websocket.close"};
 
+/* Types are constants of apps, but a str with a '.' is no interned one. So what an object of that address was is kept, and the object held. */
+static struct {
+    PyObject *type;
+    const struct message *message;
+} seen[64];
+
 static const struct message *find(PyObject *type)
 {
-    for (size_t i = 0; i < MC_COUNT(messages); i++) {
-        if (type == types[i])
-            return &messages[i];
-    }
+    uintptr_t at = (uintptr_t)type;
+    size_t n = (at >> 4 ^ at >> 10) % MC_COUNT(seen);
+    if (mc_likely(seen[n].type == type))
+        return seen[n].message;
     for (size_t i = 0; PyUnicode_Check(type) && i < MC_COUNT(messages); i++) {
-        if (PyUnicode_CompareWithASCIIString(type, messages[i].type) == 0)
-            return &messages[i];
+        if (PyUnicode_CompareWithASCIIString(type, messages[i].type) != 0)
+            continue;
+        if (PyUnicode_CheckExact(type)) {
+            Py_XDECREF(seen[n].type);
+            seen[n].type = Py_NewRef(type);
+            seen[n].message = &messages[i];
+        }
+        return &messages[i];
     }
     return NULL;
 }
@@ -302,10 +313,6 @@ int mc_asgi_send_init(void)
 {
     for (size_t i = 0; i < WORDS; i++) {
         if (!words[i] && !(words[i] = PyUnicode_InternFromString(word_names[i])))
-            return MC_ERROR;
-    }
-    for (size_t i = 0; i < MC_COUNT(messages); i++) {
-        if (!types[i] && !(types[i] = PyUnicode_InternFromString(messages[i].type)))
             return MC_ERROR;
     }
     return MC_OK;
@@ -337,6 +344,9 @@ int mc_asgi_send(struct mc_exchange *x, PyObject *message)
         return MC_BUSY;
     struct mc_request *r = x->r;
     int rc = m->take(x, message);
-    mc_asgi_touch(r);
+    if (rc == MC_OK && (x->next == MC_ASGI_WS_OPEN || x->next == MC_ASGI_BODY))
+        mc_asgi_wrote(r);
+    else
+        mc_asgi_touch(r);
     return rc;
 }

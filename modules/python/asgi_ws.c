@@ -83,7 +83,7 @@ static PyObject *get(PyObject *message, PyObject *name)
 static int text_slice(struct mc_request *r, PyObject *o, const char *what, struct mc_str *out)
 {
     Py_ssize_t n;
-    if (!PyUnicode_Check(o)) {
+    if (!PyUnicode_CheckExact(o) && !PyUnicode_Check(o)) {
         PyErr_Format(PyExc_TypeError, "%s must be str, not %R", what, (PyObject *)Py_TYPE(o));
         return MC_ERROR;
     }

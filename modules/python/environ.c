@@ -78,12 +78,19 @@ static bool multithread, multiprocess;
 static struct mc_str script_name; /* of the process: the environment variable, without a '/' at its end */
 static uint64_t serial;           /* of requests, for struct mc_name.stamp */
 
-/* The last client address: most requests of a server behind a proxy have the same one. */
+/* The last client address, which stands in a template: most requests of a server behind a proxy have the same one. */
 static struct {
     char text[46];
     size_t n;
-    PyObject *str;
+    PyObject *template; /* held, so that no other one has its address; NULL: none */
 } client;
+
+/* Ports of clients, whose connections stay for some requests. */
+enum { PORTS = 256 };
+static struct {
+    unsigned number;
+    PyObject *str;
+} ports[PORTS];
 
 static PyObject *latin1(struct mc_str s)
 {
@@ -127,8 +134,9 @@ void mc_environ_fini(void)
 {
     mc_template_fini(&templates);
     mc_environ_tls_fini();
-    Py_CLEAR(client.str);
-    client.n = 0;
+    Py_CLEAR(client.template);
+    for (size_t i = 0; i < PORTS; i++)
+        Py_CLEAR(ports[i].str);
 }
 
 /* SERVER_NAME and SERVER_PORT of a TCP listener: where it is really bound. */
@@ -218,25 +226,37 @@ static int set_target(PyObject *env, struct mc_request *r, struct mc_str mount, 
     return rc;
 }
 
-/* With proxy_protocol or real_ip_header the client that proxies name; else, as in Gunicorn, whoever has connected. */
-static int set_peer(PyObject *env, struct mc_request *r)
+/* With proxy_protocol or real_ip_header the client that proxies name; else, as in Gunicorn, whoever has connected. Unix sockets have no address. */
+static int set_client(PyObject *template, struct mc_request *r)
 {
-    struct mc_str text = mc_request_client(r);
-    char port[20];
+    struct mc_str text = r->client->family == AF_UNIX ? MC_STR_NONE : mc_request_client(r);
+    if (mc_likely(client.template == template && text.n == client.n && memcmp(text.p ? text.p : "", client.text, text.n) == 0))
+        return 0;
+    MC_ASSERT(text.n <= sizeof(client.text));
+    Py_CLEAR(client.template);
+    if (put(template, keys[REMOTE_ADDR], latin1(text)) != 0)
+        return -1;
+    client.template = Py_NewRef(template);
+    memcpy(client.text, text.p ? text.p : "", text.n);
+    client.n = text.n;
+    return 0;
+}
+
+static int set_port(PyObject *env, const struct mc_request *r)
+{
     if (r->client->family == AF_UNIX)
-        return 0; /* REMOTE_ADDR is '' in the template, and there is no port */
-    if (!client.str || text.n != client.n || memcmp(text.p, client.text, text.n) != 0) {
-        MC_ASSERT(text.n <= sizeof(client.text));
-        PyObject *str = latin1(text);
-        if (!str)
+        return 0;
+    unsigned number = mc_sockaddr_port(r->client), i = number / 2 % PORTS; /* Linux gives its clients the even ones first */
+    if (!ports[i].str || ports[i].number != number) {
+        char text[20];
+        PyObject *before = ports[i].str;
+        ports[i].str = latin1((struct mc_str){text, mc_str_u64(text, number)});
+        ports[i].number = number;
+        Py_XDECREF(before);
+        if (!ports[i].str)
             return -1;
-        Py_XDECREF(client.str);
-        client.str = str;
-        memcpy(client.text, text.p, text.n);
-        client.n = text.n;
     }
-    size_t n = mc_str_u64(port, mc_sockaddr_port(r->client));
-    return set(env, REMOTE_ADDR, client.str) || put(env, keys[REMOTE_PORT], latin1((struct mc_str){port, n}));
+    return set(env, REMOTE_PORT, ports[i].str);
 }
 
 /* A unix socket has no name of its own: Host says what the client meant. */
@@ -377,11 +397,11 @@ static int set_protocol(PyObject *env, const struct mc_request *r, PyObject *tra
 PyObject *mc_environ_new(struct mc_request *r, PyObject *input, const struct mc_calls *calls, int *status)
 {
     *status = MC_OK;
-    PyObject *t = mc_template_find(&templates, r), *env = t ? PyDict_Copy(t) : NULL;
+    PyObject *t = mc_template_find(&templates, r), *env = t && set_client(t, r) == 0 ? PyDict_Copy(t) : NULL;
     struct walk w = {.env = env, .r = r, .mount = script_name};
     if (!env)
         return NULL;
-    int rc = set_method(env, r->head.method) || set_peer(env, r) || set(env, WSGI_EARLY_HINTS, calls->hints) || set_body(env, r, input) ||
+    int rc = set_method(env, r->head.method) || set_port(env, r) || set(env, WSGI_EARLY_HINTS, calls->hints) || set_body(env, r, input) ||
              (r->tls && mc_environ_tls_set(env, r)) || set_protocol(env, r, calls->trailers) || (mc_request_peer(r)->family == AF_UNIX && set_host(env, r)) ||
              set_fields(&w, status) || set_authority(env, r) || set_target(env, r, w.mount, status);
     if (rc != 0)

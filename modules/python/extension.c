@@ -194,7 +194,7 @@ static PyObject *zygote(PyObject *self, PyObject *index)
     unsigned long pool = PyLong_AsUnsignedLong(index);
     if (pool == (unsigned long)-1 && PyErr_Occurred())
         return NULL;
-    if (mc_interp_init() != MC_OK)
+    if (mc_interp_init() != MC_OK || mc_app_init() != MC_OK)
         return NULL;
     flush_by_line("stdout");
     flush_by_line("stderr");

@@ -1,5 +1,6 @@
 /* Header names to what apps get of them: 'X-Forwarded-For' to an interned 'HTTP_X_FORWARDED_FOR' and to b'x-forwarded-for', made once. The common
- * names are there from the start, others are learned up to a bound, because a client can send any name. Also the methods. Worker side, GIL held. */
+ * names are there from the start, others are learned up to a bound, because a client can send any name. And back: the str objects that apps name
+ * response fields with to checked fields. Also the methods. Worker side, GIL held. */
 #include "modules/python/python.h"
 
 #include <stdlib.h>
@@ -152,6 +153,37 @@ struct mc_name *mc_names_find(struct mc_str name, uint32_t hash)
         i = (i + 1) % SLOTS;
     }
     return table[i] = learn(name, hash);
+}
+
+/* ---- response fields ---- */
+
+enum { SAID = 256 };
+
+/* What an object of that address was when it was seen last: it is held, so no other one has its address. Constants of apps are found again, names that
+ * are made for each response push each other out. */
+static struct {
+    PyObject *name;
+    struct mc_field field;
+} said[SAID];
+
+const struct mc_field *mc_names_said(PyObject *name)
+{
+    uintptr_t at = (uintptr_t)name;
+    size_t i = (at >> 4 ^ at >> 12) % SAID;
+    if (mc_likely(said[i].name == name))
+        return &said[i].field;
+    Py_ssize_t n;
+    const char *p = PyUnicode_CheckExact(name) ? PyUnicode_AsUTF8AndSize(name, &n) : NULL;
+    if (!p)
+        PyErr_Clear();
+    struct mc_str text = {p, p ? (size_t)n : 0};
+    if (text.n > NAME_MAX_BYTES || !mc_field_name_ok(text))
+        return NULL;
+    PyObject *before = said[i].name;
+    said[i].name = Py_NewRef(name);
+    said[i].field = mc_field(text, MC_STR_NONE);
+    Py_XDECREF(before);
+    return &said[i].field;
 }
 
 int mc_names_init(void)

@@ -57,6 +57,8 @@ void mc_life_look(struct mc_worker *w);
 MC_NORETURN void mc_extension_leave(int code);
 
 /* ---- app.c: finding and importing applications ---- */
+/* In a zygote: what finding them needs of the standard library is imported once for all its workers. MC_OK, or MC_ERROR with an exception. */
+int mc_app_init(void);
 /* Import all Python apps of the pool that are not imported yet. MC_OK or MC_EXIT_BOOT/MC_EXIT_APP: logged, and one line in err. */
 int mc_app_import(const struct mc_conf *conf, const struct mc_conf_pool *pool, char *err, size_t errcap);
 PyObject *mc_app_get(const struct mc_conf_app *app); /* borrowed; never NULL after mc_app_import() */
@@ -87,6 +89,9 @@ struct mc_name *mc_names_find(struct mc_str name, uint32_t hash);
 PyObject *mc_names_key(struct mc_arena *a, struct mc_str name);
 /* b'x-y' of any name. */
 PyObject *mc_names_lower(struct mc_str name);
+
+/* Of a response field, as the app names it: its name, hash and id, until the next call. NULL (no exception): no token, or too long. */
+const struct mc_field *mc_names_said(PyObject *name);
 
 /* Interned str of a common method; NULL (no exception) of others. The first one is mc_names_get. Borrowed. */
 PyObject *mc_names_method(struct mc_str method);

@@ -27,20 +27,30 @@ static int slice(struct mc_request *r, PyObject *text, struct mc_str *out)
     return MC_OK;
 }
 
-static int pair(struct mc_request *r, PyObject *item, struct mc_str *name, struct mc_str *value)
+static bool is_str(PyObject *o)
 {
-    PyObject *key, *text;
-    if (!PyTuple_Check(item) || PyTuple_Size(item) != 2) {
+    return PyUnicode_CheckExact(o) || PyUnicode_Check(o);
+}
+
+/* Both borrowed. */
+static int split(PyObject *item, PyObject **key, PyObject **text)
+{
+    if (!(PyTuple_CheckExact(item) || PyTuple_Check(item)) || PyTuple_Size(item) != 2) {
         PyErr_Format(PyExc_TypeError, "a header must be a tuple (name, value), not %R", item);
         return MC_ERROR;
     }
-    key = PyTuple_GetItem(item, 0);
-    text = PyTuple_GetItem(item, 1);
-    if (mc_unlikely(!PyUnicode_Check(key) || !PyUnicode_Check(text))) {
-        PyErr_Format(PyExc_TypeError, "name and value of a header must be str, not %R", item);
-        return MC_ERROR;
-    }
-    return slice(r, key, name) == MC_OK ? slice(r, text, value) : MC_ERROR;
+    *key = PyTuple_GetItem(item, 0);
+    *text = PyTuple_GetItem(item, 1);
+    if (mc_likely(is_str(*key) && is_str(*text)))
+        return MC_OK;
+    PyErr_Format(PyExc_TypeError, "name and value of a header must be str, not %R", item);
+    return MC_ERROR;
+}
+
+static int pair(struct mc_request *r, PyObject *item, struct mc_str *name, struct mc_str *value)
+{
+    PyObject *key, *text;
+    return split(item, &key, &text) == MC_OK && slice(r, key, name) == MC_OK ? slice(r, text, value) : MC_ERROR;
 }
 
 int mc_responder_refuse(struct mc_str name, struct mc_str value, PyObject *item)
@@ -89,6 +99,21 @@ static int take_status(struct mc_responder *self, PyObject *text)
     return MC_ERROR;
 }
 
+/* name and value are what is refused. */
+static int take_field(struct mc_request *r, PyObject *item, struct mc_str *name, struct mc_str *value)
+{
+    PyObject *key, *text;
+    if (split(item, &key, &text) != MC_OK || slice(r, text, value) != MC_OK)
+        return MC_ERROR;
+    const struct mc_field *said = mc_names_said(key);
+    if (mc_unlikely(!said))
+        return slice(r, key, name) == MC_OK ? mc_response_field(r, *name, *value) : MC_ERROR;
+    struct mc_field field = *said;
+    *name = field.name;
+    field.value = *value;
+    return mc_response_known(r, &field);
+}
+
 static int take_fields(struct mc_responder *self)
 {
     PyObject *taken = PyList_AsTuple(self->list);
@@ -99,13 +124,11 @@ static int take_fields(struct mc_responder *self)
     for (Py_ssize_t i = 0; i < n; i++) {
         struct mc_str name, value;
         PyObject *item = PyTuple_GetItem(taken, i);
-        if (pair(self->r, item, &name, &value) != MC_OK)
-            return MC_ERROR;
-        int rc = mc_response_field(self->r, name, value);
+        int rc = take_field(self->r, item, &name, &value);
         if (mc_likely(rc == MC_OK))
             continue;
         if (rc != MC_DECLINED)
-            return mc_responder_refuse(name, value, item);
+            return PyErr_Occurred() ? MC_ERROR : mc_responder_refuse(name, value, item);
         mc_responder_dropped(name);
     }
     return MC_OK;

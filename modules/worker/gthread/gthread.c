@@ -42,6 +42,7 @@ struct gthread {
     bool watching;               /* under lock */
     unsigned alive;              /* threads that have not left yet; under lock */
     struct mc_link done;         /* requests whose thread does not lead; under lock */
+    _Atomic unsigned ndone;      /* so many; written under lock */
     int bell;                    /* eventfd: something is done, or the end */
     struct mc_io bell_io;
 };
@@ -65,19 +66,19 @@ static void give_back(struct gthread *g, struct mc_request *r)
 {
     pthread_mutex_lock(&g->lock);
     mc_list_push(&g->done, &r->done);
+    g->ndone++;
     pthread_mutex_unlock(&g->lock);
     ring(g);
 }
 
+/* Most turns have none. One that is not seen yet has its bell still to ring. */
 static void take_back(struct gthread *g)
 {
-    for (;;) {
+    while (g->ndone > 0) {
         pthread_mutex_lock(&g->lock);
         struct mc_link *l = mc_list_pop(&g->done);
+        g->ndone--;
         pthread_mutex_unlock(&g->lock);
-        if (l == NULL) {
-            return;
-        }
         mc_request_return(mc_container(l, struct mc_request, done));
     }
 }

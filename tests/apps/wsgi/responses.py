@@ -121,6 +121,13 @@ def cookies(environ, start_response):
     return [b"ok"]
 
 
+def many_names(environ, start_response):
+    """More than the server keeps in mind, made anew each time."""
+    fields = [(f"X-{i}", str(i)) for i in range(300)]
+    start_response("200 OK", [TEXT, *fields, ("X-" + "l" * 100, "long"), ("Content-" + "Length", "2")])
+    return [b"ok"]
+
+
 def own_date(environ, start_response):
     start_response("200 OK", [TEXT, ("Date", "Thu, 01 Jan 1970 00:00:00 GMT"), ("Server", "me")])
     return [b"ok"]

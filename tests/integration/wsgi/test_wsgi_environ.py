@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lib.server import APPS
-from lib.wire import request
+from lib.wire import Connection, request
 
 pytestmark = pytest.mark.python
 
@@ -201,6 +201,22 @@ def test_unix_socket(monoceros):
     assert (env["SERVER_NAME"], env["SERVER_PORT"]) == ("example.org", "81")
     env = environ(server, "GET", "/", host=None, version="HTTP/1.0")
     assert (env["SERVER_NAME"], env["SERVER_PORT"]) == ("localhost", "80")
+
+
+def test_each_request_has_its_own_client(monoceros):
+    """Templates of the environ keep the last client's address, for the next request of it."""
+    server = monoceros("probe:app", "--keep-alive", "5", "--proxy-protocol", "v1", "--bind", "127.0.0.1:0", bind="unix", cwd=HERE)
+    other = ("127.0.0.1", int(server.wait_log(r"http://127\.0\.0\.1:(\d+)")[0][1]))
+    for kind, client, port in [("TCP4 192.0.2.7 192.0.2.1 5555 80", "192.0.2.7", "5555"), ("TCP4 192.0.2.8 192.0.2.1 5811 80", "192.0.2.8", "5811"),
+                               ("UNKNOWN", "", None)] * 2:
+        for address in (server.address, other, server.address):
+            with Connection(address) as connection:
+                connection.send(f"PROXY {kind}\r\n".encode() + request("GET", "/"))
+                env = told(connection.read())["environ"]
+                if kind == "UNKNOWN" and address == other:
+                    assert env["REMOTE_ADDR"] == "127.0.0.1" and env["REMOTE_PORT"] == str(connection.sock.getsockname()[1])
+                else:
+                    assert (env["REMOTE_ADDR"], env.get("REMOTE_PORT")) == (client, port), (kind, address)
 
 
 def test_ipv6(monoceros):

@@ -113,6 +113,13 @@ def test_fields_keep_their_order(site):
     assert site.ask("GET", "/cookies").all("Set-Cookie") == ["a=1", "b=2; Path=/", "c=3"]
 
 
+def test_names_that_are_made_for_each_response(site):
+    for _ in range(3):
+        response = site.ask("GET", "/many_names")
+        assert [response.all(f"X-{i}") for i in range(300)] == [[str(i)] for i in range(300)]
+        assert (response.get("X-" + "l" * 100), response.all("Content-Length"), response.body) == ("long", ["2"], b"ok")
+
+
 def test_own_date_and_server_stay(site):
     response = site.ask("GET", "/own_date")
     assert response.all("Date") == ["Thu, 01 Jan 1970 00:00:00 GMT"] and response.all("Server") == ["me"]

@@ -143,6 +143,7 @@ static void all_fails(struct mc_request *r)
     struct mc_file *file = NULL;
     assert_int_equal(mc_response_begin(r, 200, MC_STR_NONE), MC_ERROR);
     assert_int_equal(mc_response_field(r, MC_STR("A"), MC_STR("b")), MC_ERROR);
+    assert_int_equal(mc_response_known(r, &(struct mc_field){ .name = MC_STR("A"), .value = MC_STR("b") }), MC_ERROR);
     assert_int_equal(mc_response_head(r), MC_ERROR);
     assert_int_equal(mc_response_write(r, "late", 4), MC_ERROR);
     assert_int_equal(mc_response_file(r, file, 0, 1), MC_ERROR);
@@ -596,9 +597,36 @@ static void test_newcomers_have_their_turns(void **state)
     }
 }
 
+/* A request that ends posts nothing while the door is open anyway: the loop would turn once more for it. */
+static void test_with_room_left_nothing_is_posted(void **state)
+{
+    struct rig *g = *state;
+    struct mc_link *changed = &g->w.changed.link;
+    g->w.nlisteners = 1;
+    g->w.listeners[0].done = true; /* none to watch */
+    g->w.loop_only = false;
+    the_room = 3;
+    rig_sendz(g, GET("/"));
+    rig_pass(g, 1);
+    rig_turn(g);
+    assert_int_equal(g->w.nqueued, 1);
+    assert_false(mc_link_linked(changed));
+    end_one(g);
+    assert_false(mc_link_linked(changed));
+    g->w.shut = true;
+    mc_worker_moved(&g->w);
+    assert_true(mc_link_linked(changed));
+    rig_turn(g);
+    assert_false(g->w.shut);
+    the_room = 0;
+    mc_worker_moved(&g->w);
+    assert_true(mc_link_linked(changed));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_with_room_left_nothing_is_posted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_in_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_taken_away_before_the_head, setup, teardown),
         cmocka_unit_test_setup_teardown(test_filters_are_left_when_the_borrower_is_back, setup, teardown),

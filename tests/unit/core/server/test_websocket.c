@@ -269,6 +269,39 @@ static void a_slow_reader_is_told_no_more_pongs(void **state)
     rig_close(&g);
 }
 
+/* Behind a message that is sent from outside the connection needs a step only where something is left. */
+static void what_is_sent_whole_needs_no_step(void **state)
+{
+    (void) state;
+    struct rig g;
+    char big[900];
+    memset(big, 'x', sizeof big);
+    size_t from = open_one(&g);
+    uint64_t counted = mc_slot_get(g.slot.bytes_out);
+    assert_int_equal(mc_ws_send(ws, true, "one", 3), MC_OK);
+    assert_out(&g, from, "\x81\x03one", 5);
+    assert_true(mc_request_rests(request));
+    assert_int_equal(mc_slot_get(g.slot.bytes_out) - counted, 5);
+    g.room = 100;
+    assert_int_equal(mc_ws_send(ws, false, big, sizeof big), MC_OK);
+    assert_int_equal(g.out_len - from, 105);
+    assert_false(mc_request_rests(request));
+    mc_request_wake(request);
+    rig_turn(&g);
+    assert_false(mc_request_rests(request));
+    rig_more_room(&g, SIZE_MAX / 2);
+    rig_turn(&g);
+    assert_int_equal(g.out_len - from, 5 + 4 + sizeof big);
+    assert_true(mc_request_rests(request));
+    assert_int_equal(mc_ws_send(ws, false, big, sizeof big), MC_OK);
+    assert_true(mc_request_rests(request));
+    assert_int_equal(mc_ws_close(ws, 1000, MC_STR_NONE), MC_OK);
+    client(&g, 0x88, "\x03\xe8", 2);
+    rig_turn(&g);
+    assert_true(g.closed || g.was_shutdown);
+    rig_close(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +313,7 @@ int main(void)
         cmocka_unit_test(a_client_that_just_ends),
         cmocka_unit_test(a_drain_tells_all),
         cmocka_unit_test(a_slow_reader_is_told_no_more_pongs),
+        cmocka_unit_test(what_is_sent_whole_needs_no_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
