@@ -262,28 +262,6 @@ void mc_conn_release_input(struct mc_conn *c)
     in->pos = in->len = in->cap = 0;
 }
 
-void mc_conn_rest_now(struct mc_conn *c)
-{
-    if (c->stream.ops->rest && c->resting < 2) {
-        c->resting = 2;
-        c->stream.ops->rest(&c->stream);
-    }
-}
-
-void mc_conn_rest(struct mc_worker *w)
-{
-    struct mc_link *l, *next;
-    mc_list_each (&w->idle, l, next) {
-        struct mc_conn *c = mc_container(l, struct mc_conn, idle_link);
-        if (c->resting == 0) {
-            c->resting = 1;
-        } else {
-            mc_conn_rest_now(c);
-            mc_conn_forget_peer(c);
-        }
-    }
-}
-
 /* Room for at least one byte behind len: move unread bytes down to what must stay, else (a long head) grow. */
 static int make_room(struct mc_conn *c)
 {

@@ -30,9 +30,6 @@ ssize_t mc_conn_fill(struct mc_conn *c);
 void mc_conn_release_input(struct mc_conn *c);
 /* Out of the list of those that may go. */
 void mc_conn_unlist(struct mc_conn *c);
-void mc_conn_rest_now(struct mc_conn *c); /* it is idle: its transport gives memory back */
-/* Once a second: connections that have been idle since the last time give memory back. */
-void mc_conn_rest(struct mc_worker *w);
 /* Wait for the socket: MC_AGAIN, or MC_ERROR. ms: the timer; 0 = none, -1 = as it is. */
 int mc_conn_park(struct mc_conn *c, int64_t ms);
 /* Send the queue and then p[0,n) without copying; what the socket does not take is queued. MC_OK, MC_AGAIN (some is queued), MC_ERROR. */
@@ -52,6 +49,11 @@ void mc_conn_may_go(struct mc_conn *c, struct mc_link *list);
 /* Send what is queued, then close, with lingering. MC_OK */
 int mc_conn_end(struct mc_conn *c);
 static inline bool mc_conn_closing(const struct mc_conn *c) { return c->session.close || c->broken; }
+
+/* ---- rest.c ---- */
+void mc_conn_rest_now(struct mc_conn *c); /* it is idle: its transport gives memory back */
+/* Once a second: connections that have been idle since the last time give memory back, and so does the process when the crowd is gone. */
+void mc_conn_rest(struct mc_worker *w);
 
 /* ---- host.c ---- */
 /* What the connections of a listener share. */

@@ -96,6 +96,7 @@ struct mc_worker {
     struct mc_access *access;  /* NULL: no access log */
     struct mc_link upstreams;  /* struct mc_peers */
     struct mc_link resolvers;  /* names.c */
+    uint64_t moves_seen, moves_given; /* rest.c: connections that came and went, until the last second; until memory was given back */
     struct mc_timer tick;      /* once a second: date, heartbeat, access log flush */
     struct mc_post dispatch;
     char dates[4][32];         /* by turns, because a handler on another thread may still be reading the one before */
