@@ -12,6 +12,7 @@
 struct mc_file {
     int fd;
     unsigned refs;
+    off_t end; /* the owner's: how far it has been written; 0 at first */
 };
 struct mc_file *mc_file_new(int fd); /* takes the fd; NULL when out of memory (the fd is still the caller's) */
 struct mc_file *mc_file_ref(struct mc_file *f);

@@ -31,6 +31,14 @@ static inline struct mc_link *mc_list_pop(struct mc_link *h)
     mc_list_remove(l);
     return l;
 }
+/* All of `from` to the end of h. */
+static inline void mc_list_move(struct mc_link *h, struct mc_link *from)
+{
+    if (mc_list_empty(from)) return;
+    from->next->prev = h->prev; h->prev->next = from->next;
+    from->prev->next = h; h->prev = from->prev;
+    mc_list_init(from);
+}
 /* `next` is taken before the body runs, so the body may remove l. */
 #define mc_list_each(h, l, nx) for ((l) = (h)->next, (nx) = (l)->next; (l) != (h); (l) = (nx), (nx) = (l)->next)
 

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEP = 64, HEAD = 16, CLASSES = (MC_SMALL_MAX + HEAD) / STEP, NO_CLASS = CLASSES };
+/* SLACK: what malloc() writes before a piece, so that a class is 64 bytes in truth. */
+enum { STEP = 64, HEAD = 16, SLACK = 8, CLASSES = (MC_SMALL_MAX + HEAD + SLACK) / STEP, NO_CLASS = CLASSES };
 
 /* With MC_ARENA_MALLOC (sanitized builds) nothing is kept, so that a use after free is seen. */
 #ifdef MC_ARENA_MALLOC
@@ -30,7 +31,7 @@ static _Thread_local struct {
 
 static size_t size_of(size_t class)
 {
-    return (class + 1) * STEP;
+    return (class + 1) * STEP - SLACK;
 }
 
 static struct piece *of(void *p)
@@ -48,9 +49,26 @@ static struct piece *take(size_t class)
     return q;
 }
 
+/* Of a piece with n bytes in all. */
+static size_t class_of(size_t n)
+{
+    return (n + SLACK - 1) / STEP;
+}
+
+static void give(struct piece *q, size_t class)
+{
+    if (class == NO_CLASS || pool.kept + size_of(class) > KEEP) {
+        free(q);
+        return;
+    }
+    q->u.next = pool.free[class];
+    pool.free[class] = q;
+    pool.kept += size_of(class);
+}
+
 void *mc_small_get(size_t n)
 {
-    size_t class = n <= MC_SMALL_MAX ? (n + HEAD - 1) / STEP : NO_CLASS;
+    size_t class = n <= MC_SMALL_MAX ? class_of(n + HEAD) : NO_CLASS;
     struct piece *q = class != NO_CLASS ? take(class) : n < SIZE_MAX - HEAD ? malloc(n + HEAD) : NULL;
     if (!q)
         return NULL;
@@ -89,14 +107,20 @@ void mc_small_put(void *p)
     if (!p)
         return;
     struct piece *q = of(p);
-    size_t class = q->u.class;
-    if (class == NO_CLASS || pool.kept + size_of(class) > KEEP) {
-        free(q);
-        return;
-    }
-    q->u.next = pool.free[class];
-    pool.free[class] = q;
-    pool.kept += size_of(class);
+    give(q, q->u.class);
+}
+
+void *mc_small_bare_zero(size_t n)
+{
+    MC_ASSERT(n <= MC_SMALL_MAX);
+    void *p = take(class_of(n));
+    return p ? memset(p, 0, n) : NULL;
+}
+
+void mc_small_bare_put(void *p, size_t n)
+{
+    if (p)
+        give(p, class_of(n));
 }
 
 void mc_small_trim(void)

@@ -7,12 +7,12 @@
 enum { MC_CHUNK_EXT_MAX = 4096 /* bytes of extensions in a whole body */, MC_CHUNK_TRAILER_MAX = 8192 /* bytes of trailers */ };
 
 struct mc_chunk {
+    uint64_t left;    /* bytes of the current chunk still to come */
+    struct mc_str tail; /* trailer bytes gathered (arena memory), parsed at the end */
+    uint16_t ext;     /* extension bytes seen so far */
+    uint16_t trailer; /* trailer bytes seen so far */
     uint8_t state;
     uint8_t digits;
-    uint64_t left;    /* bytes of the current chunk still to come */
-    uint32_t ext;     /* extension bytes seen so far */
-    uint32_t trailer; /* trailer bytes seen so far */
-    struct mc_str tail; /* trailer bytes gathered (arena memory), parsed at the end */
 };
 
 void mc_chunk_init(struct mc_chunk *c);

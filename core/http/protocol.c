@@ -4,7 +4,7 @@
 
 struct mc_str mc_protocol_server(const struct mc_request *r)
 {
-    const char *text = (r->server ? &r->server->set : r->session->set)->server_tokens;
+    const char *text = (r->server ? &r->server->set : r->session->host->set)->server_tokens;
     struct mc_str given = mc_str(text);
     if (r->resp.has_server || mc_str_eq(given, MC_STR("off")))
         return MC_STR_NONE;

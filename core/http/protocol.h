@@ -3,6 +3,7 @@
 #define MC_HTTP_PROTOCOL_H
 
 #include "core/base/log.h"
+#include "core/http/head.h"
 #include "core/http/request.h"
 
 /* Input bytes of a connection: [pos, len) of data is unread. data is a MC_BLOCK_LARGE block, or a larger malloc'ed piece while a long
@@ -14,9 +15,9 @@
 enum { MC_INBUF_ROOM = 4096 };
 struct mc_inbuf {
     char *data;
-    size_t pos, len, cap;
-    size_t keep; /* set by the codec: leading bytes that must stay where they are */
-    bool eof;    /* the peer will send no more */
+    uint32_t pos, len, cap;
+    uint32_t keep; /* set by the codec: leading bytes that must stay where they are */
+    bool eof;      /* the peer will send no more */
 };
 
 /* What the codec of a carrier tells of one of its streams. Nothing is called back from inside: the server looks after it when the codec has returned. */
@@ -27,26 +28,36 @@ enum mc_stream_news {
     MC_STREAM_WORK,  /* output() of the carrier has something to do */
 };
 
-struct mc_session {
-    const struct mc_protocol_ops *ops;
-    void *proto;               /* the codec's own state */
-    struct mc_inbuf in;
-    struct mc_chain out;       /* encoded bytes on their way to the client */
-    const struct mc_values *set; /* limits of the listener's default server */
-    const char *date;          /* MC_HTTP_DATE_LEN bytes, current */
-    bool allow_keepalive;      /* false: every response ends its connection */
-    bool inner;                /* it leads to another of our workers: no Server, no Date */
-    bool close;                /* no further request after the current one(s); set by the codec or the server */
+struct mc_session;
+
+/* What all sessions of a listener share, so that none has to carry it while it is idle. */
+struct mc_session_host {
+    const struct mc_values *set;  /* of the listener's default server */
+    struct mc_head_limits limits; /* the same, for heads */
+    const uint64_t *now;          /* ms */
     /* makes and frees requests for the codec */
     struct mc_request *(*request_new)(struct mc_session *s);
     void (*request_free)(struct mc_request *r); /* of one that was never given out */
-    void *owner;               /* struct mc_conn */
     /* Of a carrier (struct mc_mux_ops), for its codec: */
-    uint64_t now;              /* ms */
     struct mc_session *(*stream_new)(struct mc_session *carrier); /* a session with ops == mux->stream; NULL: out of memory */
     void (*stream_news)(struct mc_session *stream, enum mc_stream_news what, size_t n);
     /* The peer breaks a rule, or floods us: into the log, with who it is. limit: of lines of this kind. */
     void (*blame)(struct mc_session *carrier, enum mc_log_level level, struct mc_log_limit *limit, const char *why);
+};
+
+enum { MC_SESSION_OWN = 56 };
+
+/* Part of every connection (struct mc_conn), so each byte counts. */
+struct mc_session {
+    const struct mc_protocol_ops *ops;
+    const struct mc_session_host *host;
+    void *proto;               /* the codec's own state; may be `own` */
+    struct mc_inbuf in;
+    struct mc_chain out;       /* encoded bytes on their way to the client */
+    bool allow_keepalive;      /* false: every response ends its connection */
+    bool inner;                /* it leads to another of our workers: no Server, no Date */
+    bool close;                /* no further request after the current one(s); set by the codec or the server */
+    _Alignas(8) unsigned char own[MC_SESSION_OWN]; /* room for the state of a codec that needs no more */
 };
 
 enum mc_input_kind {

@@ -42,6 +42,7 @@ enum mc_resp_state { MC_RESP_NONE, MC_RESP_BEGUN /* status set, head not encoded
 struct mc_response {
     enum mc_resp_state state;
     int status;
+    const char *date;        /* MC_HTTP_DATE_LEN bytes, current when the head is encoded; NULL: none is known */
     struct mc_str reason;    /* as the handler gave it; empty: standard text */
     struct mc_fields fields; /* without framing fields, Date and Server handled below */
     struct mc_fields trailers; /* behind a chunked body */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -120,3 +121,14 @@ const char *mc_proc_exe(void)
         path[(size_t)n - suffix] = '\0';
     return path;
 }
+
+#ifdef __GLIBC__
+void mc_proc_trim(void)
+{
+    (void)malloc_trim(0);
+}
+#else
+void mc_proc_trim(void)
+{
+}
+#endif

@@ -28,6 +28,9 @@ unsigned mc_proc_cpus_under(const char *root, unsigned cpus);
 /* Path of the running program; "" when unknown. */
 const char *mc_proc_exe(void);
 
+/* What malloc() has and nobody uses goes back to the system, where the C library can do that. May take milliseconds. */
+void mc_proc_trim(void);
+
 /* Fatal-signal report: on SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT writes one CRITICAL line "<SIGNAL> while handling: <text>" to the log
  * (async-signal-safe), then the handler that was there before, or the default action. May be called again.
  * text: NUL-terminated buffer that is read at the time of the crash (may be "" or NULL). */

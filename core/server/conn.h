@@ -21,6 +21,9 @@ enum mc_conn_state {
     MC_CONN_STATES
 };
 
+struct mc_mux_stream;
+
+/* What each request touches comes first. Idle ones are many: an idle connection is this struct, and a place in the heap of timers. */
 struct mc_conn {
     uint32_t magic;
     uint8_t state;
@@ -28,36 +31,36 @@ struct mc_conn {
     uint8_t lent_ready; /* the borrower's MC_WANT_WRITE, so that it shares no byte with the loop */
     bool broken;       /* the client is gone: no more I/O */
     bool progress;     /* bytes went out since the last wait for room */
-    bool linger;       /* the client may still be sending: discard for a while before closing */
-    bool lingering;    /* our side is shut down */
-    bool proxy_done;   /* no PROXY header is to come any more */
-    bool fresh;        /* from a front (server/hop.h): no request of its own has begun to run */
-    bool nudged;       /* from a front: it was asked to close */
-    uint8_t resting;   /* seconds of idleness seen so far, at most 2: then its memory was given back */
-    struct mc_post again; /* more to do, but others first */
-    unsigned orphans;  /* revoked requests and streams that still point here: the struct stays until they are gone */
     uint8_t parked;    /* it waits in this state: 1 without a timer, 2 with one; 0: not yet */
-    struct mc_worker *worker;
-    const struct mc_listener *listener;
-    struct mc_stream stream;
-    struct mc_io io;
-    struct mc_timer timer;
-    struct mc_session session;
-    struct mc_request *request; /* HTTP/1: the one being handled */
-    struct mc_link link, idle_link;
-    union mc_sockaddr peer;
-    uint32_t linger_left;       /* bytes still to discard */
-    uint32_t moved_in, moved_out; /* bytes since slow_since, counted up to MC_RATE_BYTES */
-    uint64_t slow_since;        /* ms; so long has the client been slow in this wait */
-    uint64_t requests;
-    uint64_t sent;              /* bytes that the scoreboard does not know yet */
-    char peer_text[46];         /* "" for unix sockets; filled on demand */
+    uint8_t resting;   /* seconds of idleness seen so far, at most 2: then its memory was given back */
+    bool stream_only;  /* it is a stream of another connection (mc_mux_stream_of()); else it has a socket */
+    bool linger;       /* the client may still be sending: discard for a while before closing */
+    bool lingering : 1; /* our side is shut down */
+    bool proxy_done : 1; /* no PROXY header is to come any more */
+    bool fresh : 1;    /* from a front (server/hop.h): no request of its own has begun to run */
+    bool nudged : 1;   /* from a front: it was asked to close */
     uint8_t peer_text_len;
+    uint32_t requests;
+    uint32_t moved_in;          /* bytes since slow_since, counted up to MC_RATE_BYTES */
+    struct mc_worker *worker;
+    struct mc_request *request; /* HTTP/1: the one being handled */
+    struct mc_io io;
+    struct mc_stream stream;
+    struct mc_session session;
+    struct mc_timer timer;
+    uint64_t sent;              /* bytes that the scoreboard does not know yet */
+    uint32_t moved_out;         /* as moved_in; when it lingers: bytes still to discard */
+    uint32_t slow_since;        /* ms, the lower bits; so long has the client been slow in this wait */
+    struct mc_link idle_link;
+    const struct mc_listener *listener;
+    struct mc_link link;
+    struct mc_link again;       /* more to do, but others first */
+    char *peer_text;            /* filled on demand */
     struct mc_proxied *proxied; /* what a PROXY header said; NULL: there was none */
     struct mc_mux *mux;         /* its streams (mux.h); NULL: it carries none */
-    struct mc_mux_stream *on;   /* it is itself a stream of another connection; NULL: it has a socket */
     struct mc_file *spool;      /* unlinked temp file of the output */
-    off_t spool_end;
+    unsigned orphans;           /* revoked requests and streams that still point here: the struct stays until they are gone */
+    union mc_sockaddr peer;
 };
 
 /* Accept from a listener until EAGAIN, `max` connections, or no room. */
@@ -74,7 +77,8 @@ int mc_conn_flush(struct mc_conn *c);
 void mc_conn_expire(struct mc_conn *c);
 void mc_conn_close(struct mc_conn *c); /* now; frees c */
 void mc_conn_release(struct mc_conn *c); /* one orphan less; frees a closed c with the last */
-struct mc_str mc_conn_peer(struct mc_conn *c);
+struct mc_str mc_conn_peer(struct mc_conn *c); /* its address as text; "" for unix sockets (and when out of memory) */
+void mc_conn_forget_peer(struct mc_conn *c);   /* the text: it is made again when somebody asks */
 /* Local port text and name for SERVER_PORT/SERVER_NAME come from listener->conf->addr. */
 
 const char *mc_conn_state_name(unsigned state);

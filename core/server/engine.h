@@ -30,9 +30,6 @@ ssize_t mc_conn_fill(struct mc_conn *c);
 void mc_conn_release_input(struct mc_conn *c);
 /* Out of the list of those that may go. */
 void mc_conn_unlist(struct mc_conn *c);
-void mc_conn_rest_now(struct mc_conn *c); /* it is idle: its transport gives memory back */
-/* Once a second: connections that have been idle since the last time give memory back. */
-void mc_conn_rest(struct mc_worker *w);
 /* Wait for the socket: MC_AGAIN, or MC_ERROR. ms: the timer; 0 = none, -1 = as it is. */
 int mc_conn_park(struct mc_conn *c, int64_t ms);
 /* Send the queue and then p[0,n) without copying; what the socket does not take is queued. MC_OK, MC_AGAIN (some is queued), MC_ERROR. */
@@ -41,6 +38,7 @@ int mc_conn_send_direct(struct mc_conn *c, const void *p, size_t n);
 int mc_conn_spool(struct mc_conn *c);
 /* step.c: come back to this connection at the end of the turn. */
 void mc_conn_again(struct mc_conn *c);
+void mc_conn_more(struct mc_post *p); /* what comes of that */
 /* ---- step.c: for the states of mux.c ---- */
 /* Wait in this state; ms: 0 = without a timer. progress: the timer starts anew. MC_AGAIN or MC_ERROR. */
 int mc_conn_wait(struct mc_conn *c, int64_t ms, bool progress);
@@ -51,6 +49,15 @@ void mc_conn_may_go(struct mc_conn *c, struct mc_link *list);
 /* Send what is queued, then close, with lingering. MC_OK */
 int mc_conn_end(struct mc_conn *c);
 static inline bool mc_conn_closing(const struct mc_conn *c) { return c->session.close || c->broken; }
+
+/* ---- rest.c ---- */
+void mc_conn_rest_now(struct mc_conn *c); /* it is idle: its transport gives memory back */
+/* Once a second: connections that have been idle since the last time give memory back, and so does the process when the crowd is gone. */
+void mc_conn_rest(struct mc_worker *w);
+
+/* ---- host.c ---- */
+/* What the connections of a listener share. */
+const struct mc_session_host *mc_host(struct mc_listener *l);
 
 /* ---- request.c ---- */
 struct mc_request *mc_request_new(struct mc_session *s);

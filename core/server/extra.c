@@ -28,6 +28,7 @@ void mc_worker_empty(struct mc_worker *w, unsigned index, int fd, bool shared)
         .conf = own->conf,
         .transport = own->transport,
         .protocol = own->protocol,
+        .host = l->host,
         .nopening = l->nopening,
         .addr = own->addr,
         .extra = true,

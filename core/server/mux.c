@@ -13,14 +13,14 @@ enum { WAIT_NONE, WAIT_OUT, WAIT_IDLE, WAIT_LEAVE, WAIT_STREAMS };
 
 /* ---- the beginning */
 
-static void blame(struct mc_session *carrier, enum mc_log_level level, struct mc_log_limit *limit, const char *why)
+void mc_mux_blame(struct mc_session *carrier, enum mc_log_level level, struct mc_log_limit *limit, const char *why)
 {
     char text[200];
     unsigned missed;
     if (!mc_log_on(level) || !mc_log_limited(limit, &missed)) {
         return;
     }
-    struct mc_str peer = mc_conn_peer(carrier->owner);
+    struct mc_str peer = mc_conn_peer(mc_container(carrier, struct mc_conn, session));
     size_t n = mc_str_escape(text, sizeof text, mc_str(why)); /* there may be names of fields in it */
     mc_log_line(level, "Invalid HTTP/2 from ip=%.*s: %.*s%s", (int) peer.n, peer.p, (int) n, text, missed ? " (and others)" : "");
 }
@@ -36,10 +36,6 @@ int mc_mux_begin(struct mc_conn *c, const struct mc_protocol_ops *ops)
     mc_list_init(&m->ready);
     s->ops->close(s);
     s->ops = ops;
-    s->now = c->worker->loop.now;
-    s->stream_new = mc_mux_stream_new;
-    s->stream_news = mc_mux_stream_news;
-    s->blame = blame;
     if (ops->open(s) != MC_OK) {
         s->ops = c->worker->http1; /* whose close() finds nothing */
         free(m);
@@ -174,7 +170,6 @@ int mc_mux_read(struct mc_conn *c)
             return n == MC_AGAIN ? MC_AGAIN : MC_ERROR;
         }
     }
-    s->now = c->worker->loop.now;
     m->work = true;
     if (mc_mux_codec(c)->input(s) != MC_OK) {
         m->over = true;
@@ -211,7 +206,7 @@ static int rest_idle(struct mc_conn *c)
     }
     mc_conn_may_go(c, &w->idle);
     wait_mode(c, WAIT_IDLE);
-    int64_t ms = c->requests ? w->keepalive : c->session.set->header_timeout;
+    int64_t ms = c->requests ? w->keepalive : c->session.host->set->header_timeout;
     if (w->draining && (ms <= 0 || ms > MC_DRAIN_IDLE_MS)) {
         ms = MC_DRAIN_IDLE_MS;
     }
@@ -227,7 +222,7 @@ static int rest(struct mc_conn *c, int out)
         bool progress = c->progress;
         c->progress = false;
         wait_mode(c, WAIT_OUT);
-        return mc_conn_wait_moving(c, c->session.set->send_timeout, progress, &c->moved_out);
+        return mc_conn_wait_moving(c, c->session.host->set->send_timeout, progress, &c->moved_out);
     }
     if (m->nstreams == 0 && (m->over || m->leaving == 2)) {
         return mc_conn_end(c);
@@ -295,9 +290,9 @@ void mc_mux_stalled(struct mc_conn *c)
 {
     static struct mc_log_limit limits[2];
     unsigned missed;
-    if (mc_log_limited(&limits[c->on != NULL], &missed)) {
+    if (mc_log_limited(&limits[c->stream_only], &missed)) {
         struct mc_str peer = mc_conn_peer(c);
-        mc_info("HTTP/2 client ip=%.*s takes nothing (send_timeout): %s%s", (int) peer.n, peer.p, c->on ? "stream reset" : "connection closed",
+        mc_info("HTTP/2 client ip=%.*s takes nothing (send_timeout): %s%s", (int) peer.n, peer.p, c->stream_only ? "stream reset" : "connection closed",
             missed ? " (and others)" : "");
     }
 }

@@ -41,6 +41,8 @@ struct mc_mux_stream {
     bool shared;            /* its connection has been lent: there is something to lock */
 };
 
+static inline struct mc_mux_stream *mc_mux_stream_of(struct mc_conn *c) { return mc_container(c, struct mc_mux_stream, conn); }
+
 /* The codec of the connection's bytes carries streams: from now on it is a carrier. MC_OK or MC_ERROR (out of memory). */
 int mc_mux_begin(struct mc_conn *c, const struct mc_protocol_ops *ops);
 /* Which codec do the bytes ask for? After the handshake (ALPN), or by the first bytes in c's input: MC_OK: *ops, or NULL for that which it has;
@@ -83,7 +85,8 @@ static inline void mc_mux_soon(struct mc_conn *carrier)
 int mc_mux_pump(struct mc_conn *carrier);
 /* Read, and give it to the codec. MC_OK: something has come; MC_AGAIN; MC_ERROR: the end. */
 int mc_mux_read(struct mc_conn *carrier);
-/* For the carrier's session. */
+/* For the carrier's session (struct mc_session_host). */
+void mc_mux_blame(struct mc_session *carrier, enum mc_log_level level, struct mc_log_limit *limit, const char *why);
 struct mc_session *mc_mux_stream_new(struct mc_session *carrier);
 void mc_mux_stream_news(struct mc_session *stream, enum mc_stream_news what, size_t n);
 /* Nobody is there any more for whom st could write. */

@@ -16,8 +16,7 @@
 
 static struct mc_mux_stream *of(struct mc_session *stream)
 {
-    struct mc_conn *c = stream->owner;
-    return c->on;
+    return mc_mux_stream_of(mc_container(stream, struct mc_conn, session));
 }
 
 /* The loop stands still while this stream's handler runs on its thread. */
@@ -45,7 +44,7 @@ static void unlock(struct mc_mux_stream *st)
 
 struct mc_session *mc_mux_stream_new(struct mc_session *carrier)
 {
-    struct mc_conn *c = carrier->owner;
+    struct mc_conn *c = mc_container(carrier, struct mc_conn, session);
     struct mc_mux_stream *st = mc_small_zero(sizeof *st);
     if (st == NULL) {
         return NULL;
@@ -173,7 +172,7 @@ static int give(struct mc_mux_stream *st)
 /* Of a stream whose connection is the loop's, or whose handler runs where the loop would. */
 static int pass_on(struct mc_conn *c)
 {
-    struct mc_mux_stream *st = c->on;
+    struct mc_mux_stream *st = mc_mux_stream_of(c);
     struct mc_conn *carrier = st->carrier;
     if (give(st) != MC_OK) {
         return MC_ERROR;
@@ -194,7 +193,7 @@ static int pass_on(struct mc_conn *c)
 
 int mc_mux_flush(struct mc_conn *c)
 {
-    struct mc_mux_stream *st = c->on;
+    struct mc_mux_stream *st = mc_mux_stream_of(c);
     struct mc_worker *w = c->worker;
     bool ours = !c->lent || runs_inline(c), bell = false;
     lock(st);
@@ -247,16 +246,18 @@ void mc_mux_collect(struct mc_worker *w)
 /* Nobody else turns the loop: the carrier's socket is looked after here. Its streams are not stepped, as this is inside of a step already. */
 static int wait_inline(struct mc_request *r, uint64_t deadline)
 {
-    struct mc_conn *c = r->conn, *carrier = c->on->carrier;
+    struct mc_conn *c = r->conn;
+    struct mc_mux_stream *st = mc_mux_stream_of(c);
+    struct mc_conn *carrier = st->carrier;
     int in;
     while ((in = mc_mux_read(carrier)) == MC_OK) {
     }
-    if (in == MC_ERROR || carrier->mux->over || c->on->cut || mc_mux_pump(carrier) == MC_ERROR) {
+    if (in == MC_ERROR || carrier->mux->over || st->cut || mc_mux_pump(carrier) == MC_ERROR) {
         mc_conn_again(carrier);
         return MC_ERROR;
     }
     mc_conn_again(carrier);
-    if (c->on->held < MC_MUX_PIPE) {
+    if (st->held < MC_MUX_PIPE) {
         return MC_OK;
     }
     c->io.fd = carrier->io.fd;
@@ -285,7 +286,7 @@ int mc_mux_wait(struct mc_request *r, uint64_t deadline)
 {
     struct mc_conn *c = r->conn;
     struct mc_worker *w = c->worker;
-    struct mc_mux_stream *st = c->on;
+    struct mc_mux_stream *st = mc_mux_stream_of(c);
     if (runs_inline(c)) {
         return wait_inline(r, deadline);
     }

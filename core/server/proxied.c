@@ -72,7 +72,7 @@ static int take(struct mc_conn *c, const struct mc_proxy_header *h, const char *
         return MC_ERROR;
     }
     c->peer = h->src;
-    c->peer_text_len = 0;
+    mc_conn_forget_peer(c);
     return MC_OK;
 }
 

@@ -39,7 +39,7 @@ struct mc_request *mc_request_new(struct mc_session *s)
     mc_chain_init(&r->body.data);
     r->body.length = r->resp.length = -1;
     r->session = s;
-    r->conn = s->owner;
+    r->conn = mc_container(s, struct mc_conn, session);
     if (r->conn) {
         r->server = r->conn->listener->conf->servers[0];
         r->tls = r->conn->stream.tls != NULL;
@@ -295,8 +295,8 @@ void mc_request_lend(struct mc_request *r)
     c->lent_ready = c->io.ready & MC_WANT_WRITE;
     c->io.ready &= (uint8_t) ~MC_WANT_WRITE; /* set again by an event that comes meanwhile */
     c->lent = true;
-    if (c->on) {
-        c->on->shared = true;
+    if (c->stream_only) {
+        mc_mux_stream_of(c)->shared = true;
     }
     r->loan = MC_LOAN_LENT;
 }

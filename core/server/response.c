@@ -124,7 +124,7 @@ static int wait_for_room(struct mc_request *r, int64_t until)
             mark = c->session.out.total;
             deadline = mc_loan_wait_until(r);
         }
-        int rc = c->on ? mc_mux_wait(r, deadline) : w->ops->wait(r, MC_WANT_WRITE, deadline);
+        int rc = c->stream_only ? mc_mux_wait(r, deadline) : w->ops->wait(r, MC_WANT_WRITE, deadline);
         *(c->lent ? &c->lent_ready : &c->io.ready) |= MC_WANT_WRITE;
         if (rc != MC_OK || mc_conn_flush(c) == MC_ERROR) {
             c->broken = true;
@@ -173,7 +173,7 @@ static bool kept(struct mc_request *r)
         return true;
     }
     /* The file is cut back only when all of it was sent, so its length is what counts, not what waits in it. */
-    if (c->spool_end + (off_t) out->mem > set->response_buffer_file) {
+    if ((c->spool ? c->spool->end : 0) + (off_t) out->mem > set->response_buffer_file) {
         return false;
     }
     if (mc_conn_spool(c) != MC_OK) {
@@ -224,7 +224,7 @@ static int encode_head(struct mc_request *r, const void *p, size_t n, bool last)
     if (mc_worker_leaves(r->conn->worker, r->session->inner)) {
         r->session->allow_keepalive = false;
     }
-    r->session->date = mc_worker_date(r->conn->worker);
+    resp->date = mc_worker_date(r->conn->worker);
     if (r->session->inner) {
         resp->has_date = resp->has_server = true; /* the front's to add */
     }

@@ -51,33 +51,40 @@ int mc_conn_wait(struct mc_conn *c, int64_t ms, bool progress)
 /* The same for a body that comes or goes: each byte starts the timer anew, but only MC_SLOW_WAITS times as long, unless enough has moved. */
 int mc_conn_wait_moving(struct mc_conn *c, int64_t ms, bool progress, uint32_t *moved)
 {
-    uint64_t now = c->worker->loop.now;
+    uint32_t now = (uint32_t) c->worker->loop.now;
     if (c->parked < 2 || *moved >= MC_RATE_BYTES) {
         c->slow_since = now;
         *moved = 0;
     } else if (progress && ms > 0) {
-        uint64_t end = c->slow_since + MC_SLOW_WAITS * (uint64_t) ms;
-        if (now + (uint64_t) ms > end) {
-            ms = end > now ? (int64_t) (end - now) : 1;
+        int64_t left = MC_SLOW_WAITS * ms - (int64_t) (now - c->slow_since);
+        if (ms > left) {
+            ms = left > 0 ? left : 1;
         }
     }
     return mc_conn_wait(c, ms, progress);
 }
 
-static void step_again(struct mc_post *p)
+void mc_conn_more(struct mc_post *p)
 {
-    struct mc_conn *c = p->data;
-    if (!c->lent) {
-        mc_conn_step(c);
+    struct mc_worker *w = p->data;
+    struct mc_link now, *l;
+    mc_list_init(&now);
+    mc_list_move(&now, &w->again);
+    while ((l = mc_list_pop(&now))) {
+        struct mc_conn *c = mc_container(l, struct mc_conn, again);
+        if (!c->lent) {
+            mc_conn_step(c);
+        }
     }
 }
 
 void mc_conn_again(struct mc_conn *c)
 {
-    if (c->again.fn == NULL) {
-        mc_post_init(&c->again, step_again, c);
+    struct mc_worker *w = c->worker;
+    if (!mc_link_linked(&c->again)) {
+        mc_list_push(&w->again, &c->again);
+        mc_post_add(&w->loop, &w->more);
     }
-    mc_post_add(&c->worker->loop, &c->again);
 }
 
 static int close_after_output(struct mc_conn *c)
@@ -121,7 +128,7 @@ static int opened(struct mc_conn *c)
     const struct mc_protocol_ops *ops;
     int rc = mc_mux_choose(c, &ops);
     if (rc == MC_AGAIN) {
-        return mc_conn_wait(c, c->session.set->header_timeout, false);
+        return mc_conn_wait(c, c->session.host->set->header_timeout, false);
     }
     if (rc == MC_OK && ops == NULL) {
         enter(c, MC_CONN_IDLE);
@@ -138,7 +145,7 @@ static int step_open(struct mc_conn *c)
     }
     int rc = mc_proxied_open(c);
     if (rc != MC_OK) {
-        return rc == MC_AGAIN ? mc_conn_wait(c, c->session.set->header_timeout, false) : rc;
+        return rc == MC_AGAIN ? mc_conn_wait(c, c->session.host->set->header_timeout, false) : rc;
     }
     rc = c->stream.ops->open(&c->stream);
     c->io.ready &= (uint8_t) ~c->stream.wants;
@@ -154,7 +161,7 @@ static int step_open(struct mc_conn *c)
 static int wait_input(struct mc_conn *c)
 {
     struct mc_worker *w = c->worker;
-    const struct mc_values *set = c->session.set;
+    const struct mc_values *set = c->session.host->set;
     switch (c->state) {
     case MC_CONN_IDLE: {
         mc_conn_release_input(c);
@@ -494,7 +501,7 @@ static int step_write(struct mc_conn *c)
     if (rc == MC_AGAIN) {
         bool progress = c->progress;
         c->progress = false;
-        return mc_conn_wait_moving(c, c->session.set->send_timeout, progress, &c->moved_out);
+        return mc_conn_wait_moving(c, c->session.host->set->send_timeout, progress, &c->moved_out);
     }
     if (rc != MC_OK) {
         return rc;
@@ -517,7 +524,7 @@ static int step_linger(struct mc_conn *c)
     struct mc_inbuf *in = &c->session.in;
     if (!c->lingering) {
         c->lingering = true;
-        c->linger_left = MC_LINGER_BYTES;
+        c->moved_out = MC_LINGER_BYTES;
         if (c->stream.ops->shutdown(&c->stream) == MC_ERROR) {
             return MC_ERROR;
         }
@@ -530,10 +537,10 @@ static int step_linger(struct mc_conn *c)
             mc_conn_release_input(c);
             return mc_conn_wait(c, MC_LINGER_MS, false);
         }
-        if (n <= 0 || (size_t) n >= c->linger_left) {
+        if (n <= 0 || (size_t) n >= c->moved_out) {
             return MC_ERROR;
         }
-        c->linger_left -= (uint32_t) n;
+        c->moved_out -= (uint32_t) n;
     }
 }
 
@@ -559,7 +566,7 @@ const char *mc_conn_state_name(unsigned state)
 bool mc_request_rests(struct mc_request *r)
 {
     struct mc_conn *c = r->conn;
-    if (c->state != MC_CONN_RUN || c->parked != 1 || c->on || c->broken || !mc_chain_empty(&c->session.out)) {
+    if (c->state != MC_CONN_RUN || c->parked != 1 || c->stream_only || c->broken || !mc_chain_empty(&c->session.out)) {
         return false;
     }
     if (mc_request_over(r) || r->resp.run || r->resp.paused || awaits_body(r)) {
@@ -637,7 +644,7 @@ void mc_conn_expire(struct mc_conn *c)
         break;
     }
     mc_debug("connection %d: timed out in state %s", c->io.fd, mc_conn_state_name(c->state));
-    if (c->on && !(c->state == MC_CONN_RUN && awaits_body(c->request))) {
+    if (c->stream_only && !(c->state == MC_CONN_RUN && awaits_body(c->request))) {
         mc_mux_stalled(c);
     }
     mc_conn_close(c);

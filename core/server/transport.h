@@ -13,10 +13,10 @@ struct mc_stream {
     const struct mc_transport_ops *ops;
     void *tls;   /* the transport's own state; NULL: plain, or not yet open */
     int fd;      /* the owner's to close */
-    bool client; /* we connected: an upstream */
-    bool reset;  /* close() is to send RST, so that nobody takes what was cut for whole */
-    bool keep;     /* close(): what was told of the stream is still read by a borrower; a second close() without this frees it */
-    bool more;     /* send(): other bytes follow at once, so these may wait for them */
+    bool client : 1; /* we connected: an upstream */
+    bool keep : 1;   /* close(): what was told of the stream is still read by a borrower; a second close() without this frees it */
+    bool reset;      /* close() is to send RST, so that nobody takes what was cut for whole */
+    bool more;       /* send(): other bytes follow at once, so these may wait for them */
     uint8_t wants; /* what the socket had no room or bytes for in the last call (MC_WANT_*): the owner's ready bits for that are stale. TLS only */
     const char *why; /* after MC_ERROR: one phrase that lives for ever, or NULL (errno tells) */
     /* What open() needs. Client connections: struct mc_listener. Upstreams over TLS: struct mc_tls_client (config/tls_client.h). */

@@ -362,6 +362,7 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     w->ops = pool->worker->ops.worker;
     w->fast = true;
     mc_list_init(&w->conns);
+    mc_list_init(&w->again);
     mc_list_init(&w->idle);
     mc_list_init(&w->opening);
     mc_list_init(&w->heads);
@@ -375,6 +376,7 @@ int mc_worker_open(struct mc_worker *w, const struct mc_conf *conf, const struct
     mc_timer_init(&w->rest_timer, rested, w);
     mc_timer_init(&w->drain_timer, mc_worker_drain_tick, w);
     mc_post_init(&w->changed, on_changed, w);
+    mc_post_init(&w->more, mc_conn_more, w);
     mc_post_init(&w->dispatch, dispatch, w);
     w->keepalive = pool->set.keepalive >= 0 ? pool->set.keepalive : w->ops->caps & MC_CAP_KEEPALIVE ? 2000 : 0;
 

@@ -6,7 +6,7 @@
 #include "core/base/log.h"
 #include "core/config/conf.h"
 #include "core/event/loop.h"
-#include "core/http/request.h"
+#include "core/http/protocol.h"
 #include "core/server/slot.h"
 
 #include <pthread.h>
@@ -51,6 +51,7 @@ struct mc_listener {
     const struct mc_conf_listen *conf;
     const struct mc_transport_ops *transport;
     const struct mc_protocol_ops *protocol;
+    struct mc_session_host host; /* host.set NULL: no connection yet */
     unsigned nopening; /* connections in their handshake */
     struct mc_addr addr; /* where it is really bound */
     bool watched, done; /* done: closed while draining */
@@ -80,6 +81,8 @@ struct mc_worker {
     struct mc_listener *listeners;
     size_t nlisteners;
     struct mc_link conns;      /* all connections */
+    struct mc_link again;      /* connections that go on at the end of the turn… */
+    struct mc_post more;       /* …with this */
     struct mc_link idle;       /* connections between requests, oldest first */
     struct mc_link opening;    /* those in their handshake, oldest first */
     struct mc_link heads;      /* those with a part of a head, oldest first */
@@ -93,6 +96,7 @@ struct mc_worker {
     struct mc_access *access;  /* NULL: no access log */
     struct mc_link upstreams;  /* struct mc_peers */
     struct mc_link resolvers;  /* names.c */
+    uint64_t moves_seen, moves_given; /* rest.c: connections that came and went, until the last second; until memory was given back */
     struct mc_timer tick;      /* once a second: date, heartbeat, access log flush */
     struct mc_post dispatch;
     char dates[4][32];         /* by turns, because a handler on another thread may still be reading the one before */

@@ -4,7 +4,6 @@
  * Never reads a socket or a clock, never calls a handler. Called by core/server on the worker side. */
 #include "core/base/clock.h"
 #include "core/base/module.h"
-#include "core/base/small.h"
 #include "core/http/chunk.h"
 #include "core/http/protocol.h"
 #include "core/http/status.h"
@@ -14,8 +13,6 @@ enum {
     RESERVE_MAX = 16000, /* what mc_chain_reserve() can give in one piece */
     HEAD_ROOM = 256,     /* status line without reason, Date, Content-Length, Connection, Transfer-Encoding, last CRLF: under 200 */
     CHUNK_ROOM = 32,     /* size line, CRLF and last chunk */
-    HEAD_MAX = 1 << 20,  /* limit_request_head = 0 */
-    FIELDS_MAX = 32768,  /* limit_request_fields = 0 */
 };
 
 enum step {
@@ -28,37 +25,24 @@ enum step {
 
 struct http1 {
     struct mc_request *r; /* the one request */
-    enum step step;
     uint64_t left; /* Content-Length: bytes to come; chunked: bytes seen */
-    struct mc_head_limits limits;
-    struct mc_head_scan scan;
-    struct mc_chunk chunk;
+    union {
+        struct mc_head_scan scan; /* STEP_HEAD */
+        struct mc_chunk chunk;    /* after it */
+    };
+    uint8_t step; /* enum step */
 };
-
-static size_t limit(int64_t value, size_t none)
-{
-    return value > 0 ? (size_t)value : none;
-}
 
 static int open_session(struct mc_session *s)
 {
-    struct http1 *h = mc_small_zero(sizeof(*h));
-    if (!h)
-        return MC_ERROR;
-    h->limits = (struct mc_head_limits){
-        .line = limit(s->set->limit_request_line, SIZE_MAX),
-        .fields = limit(s->set->limit_request_fields, FIELDS_MAX),
-        .field_size = limit(s->set->limit_request_field_size, SIZE_MAX),
-        .head = limit(s->set->limit_request_head, HEAD_MAX),
-        .any_method = s->set->permit_unconventional_http_method,
-    };
-    s->proto = h;
+    _Static_assert(sizeof(struct http1) <= MC_SESSION_OWN, "an idle connection needs no memory of ours besides");
+    struct http1 *h = s->proto = s->own;
+    *h = (struct http1){.step = STEP_HEAD};
     return MC_OK;
 }
 
 static void close_session(struct mc_session *s)
 {
-    mc_small_put(s->proto);
     s->proto = NULL;
 }
 
@@ -102,13 +86,13 @@ static int move_head(struct mc_session *s, struct mc_request *r, struct mc_str h
 static int parse_head(struct mc_session *s, struct mc_str head)
 {
     struct http1 *h = s->proto;
-    struct mc_request *r = h->r = s->request_new(s);
+    struct mc_request *r = h->r = s->host->request_new(s);
     if (!r)
         return 503;
     int rc = keep_head(s, &head);
     if (rc)
         return rc;
-    rc = mc_head_request(&r->arena, head.p, head.n, &h->limits, &r->head);
+    rc = mc_head_request(&r->arena, head.p, head.n, &s->host->limits, &r->head);
     if (mc_unlikely(r->head.upgrade) && s->in.keep && !rc)
         rc = move_head(s, r, head);
     r->is_head = mc_str_eq(r->head.method, MC_STR("HEAD")); /* a refusal has no body then, either */
@@ -132,7 +116,7 @@ static void input_head(struct mc_session *s, struct mc_input *ev)
     }
     if (in->pos == in->len)
         return; /* MORE */
-    int rc = mc_head_find(&h->scan, in->data + in->pos, in->len - in->pos, &h->limits, &skip, &len);
+    int rc = mc_head_find(&h->scan, in->data + in->pos, in->len - in->pos, &s->host->limits, &skip, &len);
     if (rc > 0) {
         refuse(s, ev, rc);
         return;
@@ -220,7 +204,7 @@ static void input(struct mc_session *s, struct mc_input *ev)
 {
     struct http1 *h = s->proto;
     *ev = (struct mc_input){.kind = MC_IN_MORE};
-    switch (h->step) {
+    switch ((enum step)h->step) {
     case STEP_HEAD:
         input_head(s, ev);
         return;
@@ -379,9 +363,9 @@ static unsigned char *put_head(unsigned char *w, const struct mc_request *r, str
         w = put_str(w, server);
         w = PUT(w, "\r\n");
     }
-    if (!resp->has_date && r->session->date) {
+    if (!resp->has_date && resp->date) {
         w = PUT(w, "Date: ");
-        w = put(w, r->session->date, MC_HTTP_DATE_LEN);
+        w = put(w, resp->date, MC_HTTP_DATE_LEN);
         w = PUT(w, "\r\n");
     }
     if (resp->close)

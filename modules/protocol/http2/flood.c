@@ -24,7 +24,7 @@ static const struct {
 static int64_t burst_of(const struct mc_http2 *h, enum mc_http2_cost cost)
 {
     int64_t frames;
-    memcpy(&frames, (const char *)h->s->set + rules[cost].burst, sizeof(frames));
+    memcpy(&frames, (const char *)h->s->host->set + rules[cost].burst, sizeof(frames));
     return frames * 1000;
 }
 
@@ -32,7 +32,7 @@ void mc_http2_flood_init(struct mc_http2 *h)
 {
     for (unsigned i = 0; i < MC_COSTS; i++) {
         h->flood.v[i].left = burst_of(h, (enum mc_http2_cost)i);
-        h->flood.v[i].since = h->s->now;
+        h->flood.v[i].since = *h->s->host->now;
     }
 }
 
@@ -43,7 +43,7 @@ static void calm(struct mc_http2 *h, struct mc_log_limit *limit, const char *wha
         return;
     h->over = true;
     (void)snprintf(why, sizeof(why), "too many %s", what);
-    h->s->blame(h->s, MC_LOG_WARNING, limit, why);
+    h->s->host->blame(h->s, MC_LOG_WARNING, limit, why);
     (void)nghttp2_session_terminate_session(h->ng, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
@@ -57,12 +57,12 @@ bool mc_http2_pay(struct mc_http2 *h, enum mc_http2_cost cost)
 {
     static struct mc_log_limit limits[MC_COSTS];
     int64_t full = burst_of(h, cost), left = h->flood.v[cost].left;
-    uint64_t passed = h->s->now - h->flood.v[cost].since;
+    uint64_t passed = *h->s->host->now - h->flood.v[cost].since;
     if (passed > 0 && left < full) {
         int64_t more = passed < REFILL * 1000 ? (int64_t)passed * (full / 1000) / REFILL : full;
         left = left + more < full ? left + more : full;
     }
-    h->flood.v[cost].since = h->s->now;
+    h->flood.v[cost].since = *h->s->host->now;
     h->flood.v[cost].left = left - 1000;
     if (left >= 1000)
         return true;

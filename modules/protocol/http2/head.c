@@ -52,7 +52,7 @@ int mc_http2_head_add(struct mc_http2 *h, struct mc_str name, struct mc_str valu
 {
     size_t n = name.n + value.n;
     h->head.size += n + FIELD_COST;
-    if (h->head.size > h->list_max || h->head.n > h->limits.fields + 4) { /* with the pseudo-header fields */
+    if (h->head.size > h->list_max || h->head.n > h->s->host->limits.fields + 4) { /* with the pseudo-header fields */
         h->head.status = 431;
         return h->head.size > BOMB * h->list_max ? MC_ERROR : MC_OK;
     }
@@ -205,7 +205,7 @@ static int check(struct mc_http2_stream *st, const struct pseudo *p)
         return 400;
     if (!p->path.n || (p->path.p[0] != '/' && !(p->path.n == 1 && p->path.p[0] == '*')))
         return 400;
-    int rc = mc_head_check(&st->h->limits, !st->ended && p->protocol.n == 0, &r->head);
+    int rc = mc_head_check(&st->s->host->limits, !st->ended && p->protocol.n == 0, &r->head);
     if (!rc && p->protocol.n)
         rc = mc_http2_tunnel_ask(r, p->protocol);
     if (rc)
@@ -233,7 +233,7 @@ static int believe_scheme(struct mc_request *r, const struct pseudo *p)
 static struct mc_http2_stream *add_stream(struct mc_http2 *h, int32_t id, bool ended)
 {
     struct mc_http2_stream *st = mc_small_get(sizeof(*st));
-    struct mc_session *s = st ? h->s->stream_new(h->s) : NULL;
+    struct mc_session *s = st ? h->s->host->stream_new(h->s) : NULL;
     if (!s) {
         mc_small_put(st);
         return NULL;
@@ -258,7 +258,7 @@ int mc_http2_head_open(struct mc_http2 *h, int32_t id, bool ended)
     if (!st)
         return MC_ERROR;
     (void)nghttp2_session_set_stream_user_data(h->ng, id, st);
-    struct mc_request *r = st->r = st->s->request_new(st->s);
+    struct mc_request *r = st->r = st->s->host->request_new(st->s);
     if (!r) {
         mc_http2_tell(st, MC_STREAM_CUT, 0);
         return MC_OK;

@@ -9,8 +9,6 @@
 
 enum {
     WINDOW = 1 << 20,  /* of the connection: never the one that holds a stream up, as its bytes count as taken when they come */
-    FIELDS_MAX = 32768, /* limit_request_fields = 0 */
-    HEAD_MAX = 1 << 20, /* limit_request_head = 0 */
 };
 
 /* ---- frames that come */
@@ -138,7 +136,7 @@ static void tell_error(struct mc_http2 *h, bool all, uint32_t code, const uint8_
     static struct mc_log_limit limits[2];
     char text[150];
     (void)snprintf(text, sizeof(text), "%s error %s%s%.*s", all ? "connection" : "stream", nghttp2_http2_strerror(code), n ? ": " : "", (int)(n < 100 ? n : 100), n ? (const char *)why : "");
-    h->s->blame(h->s, MC_LOG_INFO, &limits[all], text);
+    h->s->host->blame(h->s, MC_LOG_INFO, &limits[all], text);
 }
 
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
@@ -224,7 +222,7 @@ static int make_session(struct mc_http2 *h)
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
         nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX); /* flood.c counts them, those that we reset too */
-        nghttp2_option_set_max_continuations(option, (size_t)h->s->set->http2_max_continuations + 1);
+        nghttp2_option_set_max_continuations(option, (size_t)h->s->host->set->http2_max_continuations + 1);
         nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
         rc = nghttp2_session_server_new3(&h->ng, cb, h, option, &memory) == 0 ? MC_OK : MC_ERROR;
     }
@@ -235,7 +233,7 @@ static int make_session(struct mc_http2 *h)
 
 static int say_settings(struct mc_http2 *h)
 {
-    const struct mc_values *set = h->s->set;
+    const struct mc_values *set = h->s->host->set;
     const nghttp2_settings_entry v[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, (uint32_t)set->http2_max_concurrent_streams},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)set->http2_initial_window_size},
@@ -248,11 +246,6 @@ static int say_settings(struct mc_http2 *h)
     bool ok = nghttp2_submit_settings(h->ng, NGHTTP2_FLAG_NONE, v, MC_COUNT(v)) == 0 &&
               nghttp2_session_set_local_window_size(h->ng, NGHTTP2_FLAG_NONE, 0, window) == 0;
     return ok ? MC_OK : MC_ERROR;
-}
-
-static size_t limit(int64_t value, size_t none)
-{
-    return value > 0 ? (size_t)value : none;
 }
 
 static void close_session(struct mc_session *s)
@@ -274,15 +267,8 @@ static int open_session(struct mc_session *s)
         return MC_ERROR;
     s->proto = h;
     h->s = s;
-    h->limits = (struct mc_head_limits){
-        .line = limit(s->set->limit_request_line, SIZE_MAX),
-        .fields = limit(s->set->limit_request_fields, FIELDS_MAX),
-        .field_size = limit(s->set->limit_request_field_size, SIZE_MAX),
-        .head = limit(s->set->limit_request_head, HEAD_MAX),
-        .any_method = s->set->permit_unconventional_http_method,
-    };
-    h->list_max = (size_t)s->set->http2_max_header_list_size;
-    h->streams_max = (uint32_t)s->set->http2_max_concurrent_streams;
+    h->list_max = (size_t)s->host->set->http2_max_header_list_size;
+    h->streams_max = (uint32_t)s->host->set->http2_max_concurrent_streams;
     mc_list_init(&h->streams);
     mc_http2_flood_init(h);
     if (make_session(h) == MC_OK && say_settings(h) == MC_OK)
@@ -297,7 +283,7 @@ static void broken(struct mc_http2 *h, int rc)
     static struct mc_log_limit limit;
     bool flood = rc == NGHTTP2_ERR_FLOODED || rc == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
     bool magic = rc == NGHTTP2_ERR_BAD_CLIENT_MAGIC;
-    h->s->blame(h->s, flood ? MC_LOG_WARNING : MC_LOG_INFO, &limit, rc < 0 ? nghttp2_strerror(rc) : "no more is read");
+    h->s->host->blame(h->s, flood ? MC_LOG_WARNING : MC_LOG_INFO, &limit, rc < 0 ? nghttp2_strerror(rc) : "no more is read");
     (void)nghttp2_session_terminate_session(h->ng, flood ? NGHTTP2_ENHANCE_YOUR_CALM : magic ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_INTERNAL_ERROR);
 }
 

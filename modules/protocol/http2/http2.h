@@ -27,7 +27,6 @@ struct mc_http2_lengths { uint32_t name, value; };
 struct mc_http2 {
     struct mc_session *s;    /* the carrier's */
     nghttp2_session *ng;
-    struct mc_head_limits limits;
     size_t list_max;         /* http2_max_header_list_size */
     uint32_t streams_max;
     uint32_t nstreams;       /* whose connections are there: a reset frees no place before its handler has ended */
@@ -90,7 +89,7 @@ static inline struct mc_http2_stream *mc_http2_stream_of(struct mc_http2 *h, int
 
 static inline void mc_http2_tell(struct mc_http2_stream *st, enum mc_stream_news what, size_t n)
 {
-    st->h->s->stream_news(st->s, what, n);
+    st->h->s->host->stream_news(st->s, what, n);
 }
 
 /* ---- head.c: request heads and trailers, as they come */

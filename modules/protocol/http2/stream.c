@@ -178,10 +178,10 @@ static int no_tunnel(struct mc_request *r)
     resp->bodyless = resp->close = true;
     resp->chunked = resp->direct = false;
     struct mc_http2_record rec = {.kind = MC_RECORD_HEAD, .status = 501, .flags = MC_RECORD_LAST};
-    rec.n = s->date ? field_size(MC_STR("date"), (struct mc_str){s->date, MC_HTTP_DATE_LEN}) : 0;
+    rec.n = resp->date ? field_size(MC_STR("date"), (struct mc_str){resp->date, MC_HTTP_DATE_LEN}) : 0;
     struct pen p = begin_record(s, rec);
-    if (s->date)
-        write_field(&p, MC_STR("date"), (struct mc_str){s->date, MC_HTTP_DATE_LEN});
+    if (resp->date)
+        write_field(&p, MC_STR("date"), (struct mc_str){resp->date, MC_HTTP_DATE_LEN});
     return end_record(&p);
 }
 
@@ -193,7 +193,7 @@ static int head(struct mc_request *r, const void *p, size_t n, bool last)
     if (r->head.upgrade && resp->status >= 200 && resp->status < 300)
         return no_tunnel(r);
     decide(r, n, last);
-    struct mc_str server = mc_protocol_server(r), date = {s->date, resp->has_date || !s->date ? 0 : MC_HTTP_DATE_LEN};
+    struct mc_str server = mc_protocol_server(r), date = {resp->date, resp->has_date || !resp->date ? 0 : MC_HTTP_DATE_LEN};
     struct mc_str number = {length, resp->length >= 0 ? mc_str_u64(length, (uint64_t)resp->length) : 0};
     bool over = resp->bodyless || (last && n == 0 && resp->trailers.n == 0);
     struct mc_http2_record rec = {.kind = MC_RECORD_HEAD, .status = (uint16_t)resp->status, .flags = over ? MC_RECORD_LAST : 0};
@@ -321,7 +321,7 @@ static void close_session(struct mc_session *s)
         (void)nghttp2_submit_rst_stream(h->ng, NGHTTP2_FLAG_NONE, st->id, whole ? NGHTTP2_NO_ERROR : st->aborted ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
     }
     if (st->r && st->step == MC_H2_HEAD) /* reset before anybody looked at it */
-        s->request_free(st->r);
+        s->host->request_free(st->r);
     mc_list_remove(&st->link);
     h->nstreams--;
     mc_chain_fini(&st->in);

@@ -42,11 +42,11 @@ static int open_session(struct mc_session *s)
         return MC_ERROR;
     u->http1 = http1->ops.protocol;
     u->limits = (struct mc_head_limits){
-        .line = limit(s->set->limit_request_line, SIZE_MAX),
-        .fields = limit(s->set->limit_request_fields, FIELDS_MAX),
-        .field_size = limit(s->set->limit_request_field_size, SIZE_MAX),
-        .head = limit(s->set->limit_request_head, HEAD_MAX),
-        .any_method = s->set->permit_unconventional_http_method,
+        .line = limit(s->host->set->limit_request_line, SIZE_MAX),
+        .fields = limit(s->host->set->limit_request_fields, FIELDS_MAX),
+        .field_size = limit(s->host->set->limit_request_field_size, SIZE_MAX),
+        .head = limit(s->host->set->limit_request_head, HEAD_MAX),
+        .any_method = s->host->set->permit_unconventional_http_method,
     };
     s->proto = u;
     return MC_OK;
@@ -292,7 +292,7 @@ static void input_packet(struct mc_session *s, struct mc_input *ev)
             ev->kind = MC_IN_CUT;
         return;
     }
-    u->r = s->request_new(s);
+    u->r = s->host->request_new(s);
     int rc = u->r ? take_packet(u, (struct mc_str){(const char *)b + HEADER, size}) : 503;
     in->pos += HEADER + size;
     if (rc) {

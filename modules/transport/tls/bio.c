@@ -26,6 +26,7 @@ static pthread_key_t key;
 static bool have_key;
 static BIO_METHOD *method;
 static bool kernel; /* it has TLS */
+static BIO *common; /* of all connections whose handshake is done; NULL: several threads have them */
 
 static void make_key(void)
 {
@@ -264,7 +265,7 @@ static int bio_create(BIO *b)
     return 1;
 }
 
-int mc_tls_bio_init(void)
+int mc_tls_bio_init(bool alone)
 {
     pthread_once(&once, make_key);
     if (method)
@@ -274,6 +275,7 @@ int mc_tls_bio_init(void)
     if (!method || BIO_meth_set_write(method, bio_write) != 1 || BIO_meth_set_read(method, bio_read) != 1 ||
         BIO_meth_set_ctrl(method, bio_ctrl) != 1 || BIO_meth_set_create(method, bio_create) != 1)
         return MC_ERROR;
+    common = alone ? BIO_new(method) : NULL;
     return MC_OK;
 }
 
@@ -282,6 +284,8 @@ void mc_tls_bio_fini(void)
     struct train *tr = have_key ? pthread_getspecific(key) : NULL;
     if (tr && pthread_setspecific(key, NULL) == 0)
         free(tr);
+    BIO_free(common);
+    common = NULL;
     BIO_meth_free(method);
     method = NULL;
 }
@@ -292,4 +296,20 @@ BIO *mc_tls_bio_new(struct mc_tls *t)
     if (b)
         BIO_set_data(b, t);
     return b;
+}
+
+void mc_tls_bio_share(struct mc_tls *t)
+{
+    if (!common || t->socket || BIO_up_ref(common) != 1)
+        return;
+    SSL_set_bio(t->ssl, common, common);
+    t->shares = true;
+    mc_tls_bio_enter(t, t->s);
+}
+
+void mc_tls_bio_enter(struct mc_tls *t, struct mc_stream *s)
+{
+    t->s = s;
+    if (t->shares)
+        BIO_set_data(common, t);
 }

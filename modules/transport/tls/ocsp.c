@@ -97,7 +97,7 @@ int mc_tls_ocsp_add(struct mc_tls_staple *to, const X509 *x, const char *file, c
 /* The client asks for the status of the certificate that was chosen. */
 int mc_tls_ocsp_status(SSL *ssl, void *data)
 {
-    const struct mc_tls *t = SSL_get_app_data(ssl);
+    const struct mc_tls *t = mc_tls_of_ssl(ssl);
     const struct mc_tls_site *site = t->info.server ? mc_tls_site(t->info.server) : NULL;
     const X509 *x = SSL_get_certificate(ssl);
     (void)data;

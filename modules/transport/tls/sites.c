@@ -109,7 +109,7 @@ static int refuse(int *alert, int what)
 
 static int on_hello(SSL *ssl, int *alert, void *arg)
 {
-    struct mc_tls *t = SSL_get_app_data(ssl);
+    struct mc_tls *t = mc_tls_of_ssl(ssl);
     char name[256];
     size_t n;
     (void)arg;
@@ -156,7 +156,7 @@ static unsigned offers(const struct mc_tls *t, unsigned char *out, size_t cap)
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned in_n, void *arg)
 {
     unsigned char list[64];
-    unsigned n = offers(SSL_get_app_data(ssl), list, sizeof(list));
+    unsigned n = offers(mc_tls_of_ssl(ssl), list, sizeof(list));
     unsigned char *chosen;
     (void)arg;
     if (n == 0 || SSL_select_next_proto(&chosen, out_n, list, n, in, in_n) != OPENSSL_NPN_NEGOTIATED)
@@ -251,7 +251,7 @@ int mc_tls_sites_adopt(struct mc_worker *w, const struct mc_secrets *s)
         return MC_OK;
     struct mc_tls_site *v = calloc(conf->nservers, sizeof(*v));
     SSL_CTX **clients = calloc(conf->ntls_clients + 1, sizeof(*clients));
-    int rc = v && clients && mc_tls_bio_init() == MC_OK ? MC_OK : MC_ERROR;
+    int rc = v && clients && mc_tls_bio_init(!(w->pool->worker->ops.worker->caps & MC_CAP_THREADS)) == MC_OK ? MC_OK : MC_ERROR;
     for (size_t i = 0; rc == MC_OK && i < conf->nservers; i++) {
         if (!conf->servers[i].tls || conf->servers[i].pool != w->pool)
             continue;

@@ -56,7 +56,6 @@ static struct mc_tls *create(struct mc_stream *s)
         return NULL;
     }
     SSL_set_bio(t->ssl, bio, bio);
-    SSL_set_app_data(t->ssl, t);
     if (l)
         SSL_set_accept_state(t->ssl);
     if (l && site->conf->set->ktls && mc_tls_bio_kernel(t))
@@ -88,6 +87,19 @@ static bool resumes_here(struct mc_tls *t)
     return site && sid && n == MC_TLS_SID && memcmp(sid, site->sid, n) == 0;
 }
 
+/* What only the handshake needs, and OpenSSL keeps until the end: the keys of the exchange, which thereby also cannot leak any more. */
+static void forget_keys(SSL *ssl)
+{
+    EVP_PKEY *v[2] = {NULL, NULL};
+    (void)SSL_get_tmp_key(ssl, &v[0]);
+    (void)SSL_get_peer_tmp_key(ssl, &v[1]);
+    for (int i = 0; i < 2; i++) {
+        if (v[i])
+            (void)EVP_PKEY_set_type(v[i], EVP_PKEY_RSA); /* empties it */
+        EVP_PKEY_free(v[i]);
+    }
+}
+
 static int finish(struct mc_tls *t)
 {
     bool resumed = SSL_session_reused(t->ssl) == 1;
@@ -98,6 +110,7 @@ static int finish(struct mc_tls *t)
     t->info.resumed = resumed;
     if (mc_tls_facts(t) != MC_OK)
         return failed(t, "out of memory");
+    forget_keys(t->ssl);
     t->up = true;
     t->more = !t->drained || SSL_has_pending(t->ssl); /* what came behind the handshake may be here already */
     if (t->more && t->listener && SSL_version(t->ssl) == TLS1_3_VERSION)
@@ -109,7 +122,10 @@ static int finish(struct mc_tls *t)
         mc_slot_add(slot->tls_handshakes, 1);
         mc_slot_add(slot->tls_resumed, resumed);
     }
-    return t->broken ? failed(t, "the connection broke") : MC_OK;
+    if (t->broken)
+        return failed(t, "the connection broke");
+    mc_tls_bio_share(t);
+    return MC_OK;
 }
 
 static int tls_open(struct mc_stream *s)
@@ -125,7 +141,7 @@ static int tls_open(struct mc_stream *s)
             return MC_ERROR;
         }
     }
-    t->s = s;
+    mc_tls_bio_enter(t, s);
     t->drained = false;
     int rc = mc_tls_bio_catch_up(t, &moved);
     if (rc != MC_OK)
@@ -151,7 +167,7 @@ static ssize_t tls_recv(struct mc_stream *s, void *p, size_t n)
     struct mc_tls *t = s->tls;
     size_t got = 0, k = 0, moved;
     int ok = 1;
-    t->s = s;
+    mc_tls_bio_enter(t, s);
     s->wants = 0;
     t->drained = false;
     ERR_clear_error();
@@ -267,7 +283,7 @@ static ssize_t tls_send(struct mc_stream *s, const struct iovec *iov, int n)
     unsigned char *scratch = mc_tls_bio_scratch();
     for (int i = 0; i < n; i++)
         total += iov[i].iov_len;
-    t->s = s;
+    mc_tls_bio_enter(t, s);
     if (!scratch)
         return failed(t, "out of memory");
     ssize_t rc = settle(t, total, &at);
@@ -292,7 +308,7 @@ static ssize_t tls_sendfile(struct mc_stream *s, int fd, off_t off, size_t n)
     struct mc_tls *t = s->tls;
     unsigned char *scratch = mc_tls_bio_scratch();
     size_t at = 0;
-    t->s = s;
+    mc_tls_bio_enter(t, s);
     if (n > FILE_MAX)
         n = FILE_MAX;
     if (!scratch)
@@ -345,7 +361,7 @@ static void say_goodbye(struct mc_tls *t)
 static int tls_shutdown(struct mc_stream *s)
 {
     struct mc_tls *t = s->tls;
-    t->s = s;
+    mc_tls_bio_enter(t, s);
     say_goodbye(t);
     if (t->broken)
         return MC_ERROR;
@@ -358,7 +374,7 @@ static void tls_close(struct mc_stream *s)
 {
     struct mc_tls *t = s->tls;
     if (t) {
-        t->s = s;
+        mc_tls_bio_enter(t, s);
         say_goodbye(t);
         if (s->keep) {
             mc_transport_plain.close(s);

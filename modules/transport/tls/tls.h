@@ -138,14 +138,21 @@ struct mc_tls {
     bool ktls;              /* the kernel encrypts what we send */
     bool control;           /* the next write is a control record */
     bool http;              /* its first byte is a letter: not TLS at all */
+    bool shares;            /* its BIO is that of all others, too */
 };
 
 extern const struct mc_transport_ops mc_tls_ops;
 
 /* The first call of a process. */
-int mc_tls_bio_init(void);
+int mc_tls_bio_init(bool alone); /* alone: no other thread has connections */
 void mc_tls_bio_fini(void);
 BIO *mc_tls_bio_new(struct mc_tls *t);
+/* Whose handshake this is: for OpenSSL's callbacks. */
+static inline struct mc_tls *mc_tls_of_ssl(const SSL *ssl) { return BIO_get_data(SSL_get_rbio(ssl)); }
+/* The handshake is done: where one thread has all connections, one BIO is enough for them. */
+void mc_tls_bio_share(struct mc_tls *t);
+/* Before all that may call the BIO. */
+void mc_tls_bio_enter(struct mc_tls *t, struct mc_stream *s);
 /* Make the socket ready for kernel TLS; false: the kernel has none. */
 bool mc_tls_bio_kernel(struct mc_tls *t);
 /* Send the train, and what the socket does not take becomes `left`. */

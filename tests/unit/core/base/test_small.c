@@ -31,6 +31,33 @@ static void pieces_are_aligned_and_apart(void **state)
     mc_small_put(NULL);
 }
 
+/* Bare ones come from the same lists, and go back to those of their size. */
+static void bare_ones_are_zero_and_apart(void **state)
+{
+    (void)state;
+    static unsigned char *p[MC_SMALL_MAX + 1], *other[MC_SMALL_MAX + 1];
+    for (int round = 0; round < 3; round++) {
+        for (size_t n = 1; n <= MC_SMALL_MAX; n++) {
+            p[n] = mc_small_bare_zero(n);
+            other[n] = mc_small_get(n);
+            assert_non_null(p[n]);
+            assert_int_equal((uintptr_t)p[n] % 16, 0);
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(p[n][i], 0);
+            memset(p[n], (int)(n % 251), n);
+            memset(other[n], 0xff, n);
+        }
+        for (size_t n = 1; n <= MC_SMALL_MAX; n++) {
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(p[n][i], n % 251);
+            mc_small_bare_put(p[n], n);
+            mc_small_put(other[n]);
+        }
+    }
+    mc_small_trim();
+    mc_small_bare_put(NULL, 1);
+}
+
 static void zeroed_ones_are_zero(void **state)
 {
     (void)state;
@@ -94,7 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_aligned_and_apart), cmocka_unit_test(zeroed_ones_are_zero),  cmocka_unit_test(resized_ones_keep_what_they_hold),
-        cmocka_unit_test(absurd_sizes_fail),            cmocka_unit_test(a_burst_is_given_back),
+        cmocka_unit_test(bare_ones_are_zero_and_apart),  cmocka_unit_test(absurd_sizes_fail),            cmocka_unit_test(a_burst_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,9 +46,9 @@ static void test_a_connection_that_wanted_to_go_on_is_closed(void **state)
     }
     mc_conn_step(g->c);
     assert_non_null(g->c);
-    assert_true(mc_link_linked(&g->c->again.link));
+    assert_true(mc_link_linked(&g->c->again));
     mc_conn_close(g->c);
-    assert_true(mc_list_empty(&g->w.loop.posts));
+    assert_true(mc_list_empty(&g->w.again));
     mc_loop_turn(&g->w.loop, 0);
     assert_null(g->c);
 }

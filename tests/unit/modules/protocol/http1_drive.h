@@ -25,6 +25,7 @@ enum feed {
 
 struct drive {
     struct mc_session s;
+    struct mc_session_host host;
     struct mc_values set;
     const char *bytes;
     size_t n, fed;
@@ -42,13 +43,14 @@ struct drive {
 
 static inline struct mc_request *drive_request(struct mc_session *s)
 {
-    struct drive *d = s->owner;
+    struct drive *d = mc_container(s, struct drive, s);
     struct mc_request *r = d->no_request ? NULL : calloc(1, sizeof(*r));
     if (!r)
         return NULL;
     r->magic = MC_MAGIC_REQUEST;
     r->session = s;
     r->resp.length = -1;
+    r->resp.date = "Sat, 21 Nov 2026 10:20:30 GMT";
     mc_arena_init(&r->arena);
     d->live = r;
     return r;
@@ -67,7 +69,6 @@ static inline void drive_forget(struct drive *d)
 
 static inline void drive_init(struct drive *d, enum feed feed)
 {
-    static const char date[] = "Sat, 21 Nov 2026 10:20:30 GMT";
     *d = (struct drive){.feed = feed, .answer = "hello"};
     d->set = (struct mc_values){
         .limit_request_line = 4094,
@@ -76,14 +77,12 @@ static inline void drive_init(struct drive *d, enum feed feed)
         .limit_request_head = 65536,
         .server_tokens = "name",
     };
-    d->s = (struct mc_session){
-        .ops = DRIVE_OPS,
+    d->host = (struct mc_session_host){
         .set = &d->set,
-        .date = date,
-        .allow_keepalive = true,
+        .limits = {.line = 4094, .fields = 100, .field_size = 8190, .head = 65536},
         .request_new = drive_request,
-        .owner = d,
     };
+    d->s = (struct mc_session){.ops = DRIVE_OPS, .host = &d->host, .allow_keepalive = true};
     mc_chain_init(&d->s.out);
     mc_sb_init(&d->log, 1 << 24);
     mc_sb_init(&d->out, 1 << 24);
