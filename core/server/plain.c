@@ -47,7 +47,7 @@ static ssize_t plain_send(struct mc_stream *s, const struct iovec *iov, int n)
 {
     ssize_t put;
     do {
-        int flags = s->more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
+        int flags = s->more || s->last ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
         if (n == 1) { /* send is measurably cheaper than sendmsg for the one-piece reply */
             put = send(s->fd, iov[0].iov_base, iov[0].iov_len, flags);
         } else {
