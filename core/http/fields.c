@@ -75,7 +75,7 @@ enum mc_field_id mc_field_id(struct mc_str name, uint32_t hash)
     return MC_F_OTHER;
 }
 
-int mc_fields_add(struct mc_fields *f, struct mc_arena *a, struct mc_str name, struct mc_str value)
+int mc_fields_put(struct mc_fields *f, struct mc_arena *a, const struct mc_field *field)
 {
     if (mc_unlikely(f->n == f->cap)) {
         uint32_t cap = f->cap ? f->cap * 2 : 16;
@@ -87,9 +87,14 @@ int mc_fields_add(struct mc_fields *f, struct mc_arena *a, struct mc_str name, s
         f->v = v;
         f->cap = cap;
     }
-    uint32_t hash = mc_str_hash_nocase(name);
-    f->v[f->n++] = (struct mc_field){.name = name, .value = value, .hash = hash, .id = (uint16_t)mc_field_id(name, hash)};
+    f->v[f->n++] = *field;
     return MC_OK;
+}
+
+int mc_fields_add(struct mc_fields *f, struct mc_arena *a, struct mc_str name, struct mc_str value)
+{
+    uint32_t hash = mc_str_hash_nocase(name);
+    return mc_fields_put(f, a, &(struct mc_field){.name = name, .value = value, .hash = hash, .id = (uint16_t)mc_field_id(name, hash)});
 }
 
 const struct mc_field *mc_fields_get(const struct mc_fields *f, enum mc_field_id id)

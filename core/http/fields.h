@@ -30,6 +30,8 @@ struct mc_fields {
 
 /* Append; grows in the arena. MC_OK or MC_ERROR (out of memory). The slices are kept, not copied. hash and id are filled here. */
 int mc_fields_add(struct mc_fields *f, struct mc_arena *a, struct mc_str name, struct mc_str value);
+/* The same with hash and id that are known already. */
+int mc_fields_put(struct mc_fields *f, struct mc_arena *a, const struct mc_field *field);
 enum mc_field_id mc_field_id(struct mc_str name, uint32_t hash);
 /* First field of a known id, or NULL. */
 const struct mc_field *mc_fields_get(const struct mc_fields *f, enum mc_field_id id);

@@ -37,6 +37,8 @@ int mc_response_begin(struct mc_request *r, int status, struct mc_str reason);
 /* Add a field. MC_OK; MC_ERROR: not a token, forbidden byte in the value, bad Content-Length, out of memory; MC_DECLINED: connection-specific
  * field (RFC 9110 §7.6.1), ignored: the server owns framing. Content-Length sets the length. */
 int mc_response_field(struct mc_request *r, struct mc_str name, struct mc_str value);
+/* The same of a field whose name is a token and whose hash and id are known: only the value is checked. The slices are kept. */
+int mc_response_known(struct mc_request *r, const struct mc_field *field);
 void mc_response_length(struct mc_request *r, int64_t length);
 /* A field behind the body; the slices are kept until the end. MC_OK; MC_DECLINED: nothing can follow this body (HTTP/1: no chunks); MC_ERROR: not a
  * field that may stand there (RFC 9110 §6.5.1), or as for mc_response_field(). */

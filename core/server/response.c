@@ -58,25 +58,30 @@ static int set_length(struct mc_request *r, struct mc_str value)
     return MC_OK;
 }
 
-static int do_field(struct mc_request *r, struct mc_str name, struct mc_str value)
+static int do_known(struct mc_request *r, const struct mc_field *field)
 {
-    struct mc_fields *f = &r->resp.fields;
-    if (r->resp.state != MC_RESP_BEGUN || !mc_field_name_ok(name) || !mc_field_value_ok(value)
-        || mc_fields_add(f, &r->arena, name, value) != MC_OK) {
+    enum mc_field_id id = field->id;
+    if (r->resp.state != MC_RESP_BEGUN || !mc_field_value_ok(field->value)) {
         return MC_ERROR;
     }
-    enum mc_field_id id = f->v[f->n - 1].id;
     if (id == MC_F_CONTENT_LENGTH) {
-        f->n--; /* the protocol writes it */
-        return set_length(r, value);
+        return set_length(r, field->value); /* the protocol writes it */
     }
     if (mc_field_hop_by_hop(id)) {
-        f->n--;
         return MC_DECLINED;
     }
     r->resp.has_date |= id == MC_F_DATE;
     r->resp.has_server |= id == MC_F_SERVER;
-    return MC_OK;
+    return mc_fields_put(&r->resp.fields, &r->arena, field);
+}
+
+static int do_field(struct mc_request *r, struct mc_str name, struct mc_str value)
+{
+    if (!mc_field_name_ok(name)) {
+        return MC_ERROR;
+    }
+    uint32_t hash = mc_str_hash_nocase(name);
+    return do_known(r, &(struct mc_field){ .name = name, .value = value, .hash = hash, .id = (uint16_t) mc_field_id(name, hash) });
 }
 
 int mc_response_trailer(struct mc_request *r, struct mc_str name, struct mc_str value)
@@ -462,6 +467,11 @@ int mc_response_begin(struct mc_request *r, int status, struct mc_str reason)
 int mc_response_field(struct mc_request *r, struct mc_str name, struct mc_str value)
 {
     UNDER_LOAN(r, do_field(r, name, value));
+}
+
+int mc_response_known(struct mc_request *r, const struct mc_field *field)
+{
+    UNDER_LOAN(r, do_known(r, field));
 }
 
 int mc_response_head(struct mc_request *r)
