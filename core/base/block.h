@@ -13,8 +13,8 @@
 #define MC_ARENA_MALLOC 1
 #endif
 
-/* Bytes of memory that a block takes in all. Huge ones are for what streams through: 16 KiB at a time would be four times the system calls. */
-enum { MC_BLOCK_SMALL = 4096, MC_BLOCK_LARGE = 16384, MC_BLOCK_HUGE = 65536 };
+/* Bytes of memory that a block takes in all. Huge ones are for what streams through: smaller pieces are more system calls, window updates and wake-ups; larger ones leave the cache. */
+enum { MC_BLOCK_SMALL = 4096, MC_BLOCK_LARGE = 16384, MC_BLOCK_HUGE = 131072 };
 
 /* A block of exactly `size` bytes (one of these three), uninitialised, 16-byte aligned; NULL when out of memory. */
 void *mc_block_get(size_t size);

@@ -33,7 +33,8 @@ static unsigned char *put(unsigned char *w, struct mc_str s)
     return w + s.n;
 }
 
-#define PUT(w, lit) put(w, MC_STR(lit))
+/* Of known length: a few stores instead of a call. */
+#define PUT(w, lit) (memcpy(w, lit, sizeof(lit) - 1), (w) + sizeof(lit) - 1)
 
 static bool target_ok(struct mc_str t)
 {

@@ -47,7 +47,7 @@ static ssize_t plain_send(struct mc_stream *s, const struct iovec *iov, int n)
 {
     ssize_t put;
     do {
-        int flags = s->more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
+        int flags = s->more || s->last ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
         if (n == 1) { /* send is measurably cheaper than sendmsg for the one-piece reply */
             put = send(s->fd, iov[0].iov_base, iov[0].iov_len, flags);
         } else {
@@ -55,6 +55,7 @@ static ssize_t plain_send(struct mc_stream *s, const struct iovec *iov, int n)
             put = sendmsg(s->fd, &m, flags);
         }
     } while (put < 0 && errno == EINTR);
+    s->held = s->last;
     return outcome(put);
 }
 
@@ -84,6 +85,8 @@ static void plain_close(struct mc_stream *s)
     if (s->reset) {
         struct linger now = { .l_onoff = 1, .l_linger = 0 };
         setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    } else if (s->held) {
+        shutdown(s->fd, SHUT_WR); /* if the client is sending still, close() makes a reset, which would drop them unsent */
     }
 }
 

@@ -102,7 +102,7 @@ int mc_relay_fields(struct mc_request *r, struct mc_fields *out)
         if (mc_field_hop_by_hop(f->id) || (!keep_underscores && memchr(f->name.p, '_', f->name.n)) || (connection && named(in, f->name))) {
             continue;
         }
-        if (mc_fields_add(out, &r->arena, f->name, f->value) != MC_OK) {
+        if (mc_fields_push(out, &r->arena, f) != MC_OK) {
             return MC_ERROR;
         }
     }
@@ -202,8 +202,12 @@ static int on_interim(struct mc_call *call)
 
 static bool says_no(const struct mc_fields *fields)
 {
-    const struct mc_field *f = mc_fields_find(fields, MC_STR("X-Accel-Buffering"));
-    return f && mc_str_eq_nocase(f->value, MC_STR("no"));
+    for (uint32_t i = 0; i < fields->n; i++) {
+        if (mc_str_eq_nocase(fields->v[i].name, MC_STR("X-Accel-Buffering"))) {
+            return mc_str_eq_nocase(fields->v[i].value, MC_STR("no"));
+        }
+    }
+    return false;
 }
 
 static int on_switch(struct mc_relay *q)
@@ -246,7 +250,7 @@ static int on_head(struct mc_call *call)
     for (uint32_t i = 0; i < reply->fields.n; i++) {
         const struct mc_field *f = &reply->fields.v[i];
         bool length_of_none = f->id == MC_F_CONTENT_LENGTH && reply->status == 204;
-        if (!length_of_none && !stays(q, f, connection) && mc_response_field(r, f->name, f->value) == MC_ERROR) {
+        if (!length_of_none && !stays(q, f, connection) && mc_response_known(r, f) == MC_ERROR) {
             return refuse(q, 502);
         }
     }

@@ -497,6 +497,7 @@ static int step_run(struct mc_conn *c)
 
 static int step_write(struct mc_conn *c)
 {
+    c->stream.last = c->session.close && !c->stream.reset; /* one packet, not two, and the client is woken once */
     int rc = mc_conn_flush(c);
     if (rc == MC_AGAIN) {
         bool progress = c->progress;

@@ -16,7 +16,10 @@ struct mc_stream {
     bool client : 1; /* we connected: an upstream */
     bool keep : 1;   /* close(): what was told of the stream is still read by a borrower; a second close() without this frees it */
     bool reset;      /* close() is to send RST, so that nobody takes what was cut for whole */
-    bool more;       /* send(): other bytes follow at once, so these may wait for them */
+    /* Of whoever sends: */
+    bool more : 1;   /* send(): other bytes follow at once, so these may wait for them */
+    bool last : 1;   /* send(): nothing follows but the end of our side, at once: it may travel with these */
+    bool held : 1;   /* the transport's: such bytes wait for close() or shutdown() */
     uint8_t wants; /* what the socket had no room or bytes for in the last call (MC_WANT_*): the owner's ready bits for that are stale. TLS only */
     const char *why; /* after MC_ERROR: one phrase that lives for ever, or NULL (errno tells) */
     /* What open() needs. Client connections: struct mc_listener. Upstreams over TLS: struct mc_tls_client (config/tls_client.h). */

@@ -197,6 +197,9 @@ bool mc_call_try_another(struct mc_call *c)
     char what[32];
     const char *reason;
     int rc, status = c->x.reply.status;
+    if (mc_likely(status < 502 || status > 504)) {
+        return false;
+    }
     struct mc_peer *next = may_retry(c, MC_FAULT_STATUS, status) == MC_RETRY_NEXT ? choose(c, &rc, &reason) : NULL;
     if (next == NULL) {
         return false;

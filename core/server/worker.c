@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ACCEPT_BATCH = 8, TICK_MS = 1000, LOCK_MS = 3000 /* the looker comes by once a second */ };
+enum { ACCEPT_BATCH = 8, HANDSHAKE = 8 /* connections without TLS that one with it counts for */, TICK_MS = 1000, LOCK_MS = 3000 /* the looker comes by once a second */ };
 
 struct mc_worker *mc_worker_current;
 
@@ -103,19 +103,21 @@ void mc_worker_rest(struct mc_worker *w, unsigned ms)
 }
 
 /* Newcomers have as many turns as those who are there: with fewer, the last of a thousand would wait for as long as all the others are served often. But no
- * more than can be worked on, since another worker may be free. */
-static unsigned at_once(struct mc_worker *w)
+ * more than can be worked on, since another worker may be free. Few handshakes at once: each has 50 KB until it ends, which is to stay in the cache. */
+static unsigned at_once(const struct mc_listener *l)
 {
+    struct mc_worker *w = l->worker;
     unsigned old = (unsigned) w->loop.ready_n, room = w->loop_only ? old : w->ops->room(w);
     old = old < room ? old : room;
-    return old > ACCEPT_BATCH ? old : ACCEPT_BATCH;
+    old = old > ACCEPT_BATCH ? old : ACCEPT_BATCH;
+    return l->conf->tls ? old / HANDSHAKE : old;
 }
 
 static void on_listener(struct mc_io *io)
 {
     struct mc_listener *l = io->data;
     bool ahead = l->worker->nconns > l->worker->share && !l->worker->draining;
-    mc_conn_accept(l, ahead ? 1 : at_once(l->worker));
+    mc_conn_accept(l, ahead ? 1 : at_once(l));
     mc_worker_make_way(l->worker, l);
 }
 

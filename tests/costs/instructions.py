@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from callgrind import Profile                       # noqa: E402
 from lib import server as under_test                # noqa: E402
 from lib.frames import Client as H2Client           # noqa: E402
 from lib.limits import until                        # noqa: E402
+from lib.pki import Pki                             # noqa: E402
 from lib.wire import Connection, request            # noqa: E402
 
 BROWSER = [("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
@@ -57,6 +59,28 @@ class Http1:
             assert self.connection.read().status == status
 
 
+class Tls(Http1):
+    def __init__(self, address, fields=()):
+        super().__init__(address, fields)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self.connection.sock = context.wrap_socket(self.connection.sock, suppress_ragged_eofs=False)
+
+
+class EachItsOwn:
+    """A connection for each request."""
+
+    def __init__(self, address, fields=()):
+        self.address, self.fields, self.batch = address, [*fields, ("Connection", "close")], 1
+
+    def ask(self, target, status):
+        with Connection(self.address) as connection:
+            connection.send(request("GET", target, self.fields))
+            assert connection.read().status == status
+            assert not connection.fill()        # the end
+
+
 class Http2:
     def __init__(self, address):
         self.client, self.batch = H2Client(address), 1
@@ -73,7 +97,12 @@ SITES = [
         ("hello", lambda a: Http1(a, SHORT), {"hello": "all", "hello: parse": "mc_head_request", "hello: route": "mc_request_route",
                                               "hello: respond": "mc_request_dispatch", "hello: response head": "encode_head"}),
         ("browser", lambda a: Http1(a, BROWSER), {"browser's head": "all", "browser's head: parse": "mc_head_request"}),
-        ("pipelined", lambda a: Http1(a, SHORT, 16), {"16 pipelined, each": "all"})]),
+        ("pipelined", lambda a: Http1(a, SHORT, 16), {"16 pipelined, each": "all"}),
+        ("close", lambda a: EachItsOwn(a, SHORT), {"a connection, hello": "all"})]),
+    ("sync", 'tls { certificate "it" { cert = "{files}.pem"  key = "{files}.key" } }', 'respond { body = "Hello, world!" }', "", ("tls",), [
+        ("tls", lambda a: Tls(a, SHORT), {"TLS hello": "all", "TLS hello: recv": "tls_recv", "TLS hello: send": "tls_send"})]),
+    ("sync", "", 'proxy { to = "upstream:origin" }', 'upstream "origin" { peer "127.0.0.1:{origin}" { } }', ("proxy",), [
+        ("proxy", lambda a: Http1(a, SHORT), {"proxied hello": "all", "proxied hello: asked": "mc_request_dispatch", "proxied hello: reply": "mc_up_on_io"})]),
     ("sync", "http2_cleartext = prior-knowledge", 'respond { body = "Hello, world!" }', "", ("http2",), [
         ("h2", Http2, {"HTTP/2": "all"})]),
     ("sync", "", 'static { root = "{files}" }', "", ("static",), [
@@ -101,7 +130,15 @@ def serve(row, directory):
     files.mkdir()
     (files / "1k").write_bytes(b"x" * 1024)
     os.utime(files / "1k", (1e9, 1e9))
-    config = CONFIG.format(worker=worker, app=app, address=f"127.0.0.1:{port}", settings="" if worker == "asgi" else settings, target=target,
+    address = f"127.0.0.1:{port}"
+    if "tls" in row[4]:
+        Pki(directory).make("files")
+        address += " tls"
+    origin = start_origin(directory) if "{origin}" in app else None
+    if origin:
+        app = app.replace("{origin}", str(origin.address[1]))
+    settings = settings.replace("{files}", str(files))
+    config = CONFIG.format(worker=worker, app=app, address=address, settings="" if worker == "asgi" else settings, target=target,
                            answer=answer.replace("{files}", str(files)))
     if worker == "asgi":
         config = config.replace("keepalive = 1h", f"keepalive = 1h  {settings}")
@@ -125,6 +162,19 @@ def serve(row, directory):
             yield name, twice.less(once, TIMES * client.batch), items
     finally:
         server.stop()
+        if origin:
+            origin.stop()
+
+
+def start_origin(directory):
+    """An upstream, which is not counted."""
+    home = directory / "origin"
+    home.mkdir()
+    port = under_test.free_port()
+    (home / "server.conf").write_text(CONFIG.format(worker="sync", app="", address=f"127.0.0.1:{port}", settings="", target="/",
+                                                    answer='respond { body = "Hello, world!" }'), encoding="utf-8")
+    under_test.UNDER.clear()
+    return under_test.Monoceros("-c", home / "server.conf", directory=home, address=("127.0.0.1", port))
 
 
 def figure(profile, item):

@@ -15,6 +15,14 @@ static int add(struct mc_request *r, struct mc_exchange *x, struct mc_str name, 
     return mc_fields_add(&x->fields, &r->arena, name, value) == MC_OK ? MC_OK : 503;
 }
 
+/* One of ours, and a value that has passed for one already. */
+static int add_own(struct mc_request *r, const struct mc_proxy *a, struct mc_exchange *x, enum mc_proxy_own which, struct mc_str value)
+{
+    struct mc_field f = a->own.v[which];
+    f.value = value;
+    return mc_fields_push(&x->fields, &r->arena, &f) == MC_OK ? MC_OK : 503;
+}
+
 /* ---- Host ---- */
 
 static struct mc_str asked_host(const struct mc_request *r)
@@ -29,7 +37,7 @@ static int add_host(struct mc_request *r, const struct mc_proxy *a, struct mc_ex
     if (a->host_vars && (mc_vars_expand(a->host_vars, r, &host) != MC_OK || mc_uri_host(host, &name, &port) != MC_OK)) {
         return 400;
     }
-    return add(r, x, MC_STR("Host"), host.n ? host : a->own_host);
+    return add_own(r, a, x, MC_PROXY_HOST, host.n ? host : a->own_host);
 }
 
 /* ---- who the client is ---- */
@@ -66,11 +74,18 @@ static struct mc_str append(struct mc_request *r, struct mc_str name, struct mc_
 }
 
 /* What a trusted proxy said stands; else what we know. */
-static int add_once(struct mc_request *r, struct mc_exchange *x, struct mc_str name, struct mc_str ours, bool trusted)
+static int add_once(struct mc_request *r, const struct mc_proxy *a, struct mc_exchange *x, enum mc_proxy_own which, struct mc_str ours, bool trusted)
 {
-    const struct mc_field *f = trusted ? mc_fields_find(&r->head.fields, name) : NULL;
-    struct mc_str value = f ? f->value : ours;
-    return value.n ? add(r, x, name, value) : MC_OK;
+    const struct mc_field *own = &a->own.v[which];
+    struct mc_str value = ours;
+    for (uint32_t i = 0; trusted && i < r->head.fields.n; i++) {
+        const struct mc_field *f = &r->head.fields.v[i];
+        if (f->hash == own->hash && mc_str_eq_nocase(f->name, own->name)) {
+            value = f->value;
+            break;
+        }
+    }
+    return value.n ? add_own(r, a, x, which, value) : MC_OK;
 }
 
 static struct mc_str local_port(struct mc_request *r)
@@ -81,21 +96,21 @@ static struct mc_str local_port(struct mc_request *r)
         l = &bound; /* fd://N */
     }
     unsigned port = l->family == AF_INET ? ntohs(l->u.in.sin_port) : l->family == AF_INET6 ? ntohs(l->u.in6.sin6_port) : 0;
-    return port ? mc_str(mc_arena_printf(&r->arena, "%u", port)) : MC_STR_NONE;
+    char *text = port ? mc_arena_alloc(&r->arena, sizeof("65535")) : NULL;
+    return text ? (struct mc_str){ text, mc_str_u64(text, port) } : MC_STR_NONE;
 }
 
-static int add_x(struct mc_request *r, struct mc_exchange *x, struct mc_str peer, bool trusted)
+static int add_x(struct mc_request *r, const struct mc_proxy *a, struct mc_exchange *x, struct mc_str peer, bool trusted)
 {
-    const struct mc_str proto = r->https ? MC_STR("https") : MC_STR("http");
-    struct mc_str list = append(r, MC_STR("X-Forwarded-For"), peer, trusted);
-    int rc = list.n ? add(r, x, MC_STR("X-Forwarded-For"), list) : MC_OK;
+    struct mc_str list = append(r, a->own.v[MC_PROXY_FOR].name, peer, trusted);
+    int rc = !list.n ? MC_OK : mc_field_value_ok(list) ? add_own(r, a, x, MC_PROXY_FOR, list) : 400; /* a front may have said anything */
     if (rc == MC_OK) {
-        rc = add(r, x, MC_STR("X-Forwarded-Proto"), proto);
+        rc = add_own(r, a, x, MC_PROXY_PROTO, r->https ? MC_STR("https") : MC_STR("http"));
     }
     if (rc == MC_OK) {
-        rc = add_once(r, x, MC_STR("X-Forwarded-Host"), asked_host(r), trusted);
+        rc = add_once(r, a, x, MC_PROXY_XHOST, asked_host(r), trusted);
     }
-    return rc == MC_OK ? add_once(r, x, MC_STR("X-Forwarded-Port"), local_port(r), trusted) : rc;
+    return rc == MC_OK ? add_once(r, a, x, MC_PROXY_PORT, local_port(r), trusted) : rc;
 }
 
 /* RFC 7239: an element of ours behind those of trusted proxies. */
@@ -119,7 +134,7 @@ static int add_rfc7239(struct mc_request *r, struct mc_exchange *x, struct mc_st
 static int add_forwarded(struct mc_request *r, const struct mc_proxy *a, struct mc_exchange *x, bool trusted)
 {
     struct mc_str peer = r->front && r->front->addr.n ? r->front->addr : mc_conn_peer(r->conn);
-    int rc = a->forwarded & MC_PROXY_X ? add_x(r, x, peer, trusted) : MC_OK;
+    int rc = a->forwarded & MC_PROXY_X ? add_x(r, a, x, peer, trusted) : MC_OK;
     return rc == MC_OK && (a->forwarded & MC_PROXY_RFC7239) ? add_rfc7239(r, x, peer, trusted) : rc;
 }
 

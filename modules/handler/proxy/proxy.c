@@ -79,6 +79,19 @@ static int check_headers(const struct mc_conf *conf, struct mc_proxy *a, char *e
     return MC_OK;
 }
 
+/* Names are looked at once. */
+static int name_own(const struct mc_conf *conf, struct mc_proxy *a, char *err, size_t errcap)
+{
+    static const struct mc_str names[MC_PROXY_OWN] = { [MC_PROXY_HOST] = MC_STR("Host"), [MC_PROXY_FOR] = MC_STR("X-Forwarded-For"),
+        [MC_PROXY_PROTO] = MC_STR("X-Forwarded-Proto"), [MC_PROXY_XHOST] = MC_STR("X-Forwarded-Host"), [MC_PROXY_PORT] = MC_STR("X-Forwarded-Port") };
+    for (unsigned i = 0; i < MC_PROXY_OWN; i++) {
+        if (mc_fields_add(&a->own, arena_of(conf), names[i], MC_STR_NONE) != MC_OK) {
+            return say(err, errcap, "out of memory");
+        }
+    }
+    return MC_OK;
+}
+
 static int check_words(struct mc_proxy *a, char *err, size_t errcap)
 {
     static const char *const names[] = { "off", "x", "rfc7239", "both" }; /* bits of MC_PROXY_* */
@@ -162,7 +175,7 @@ static int check_conf(const struct mc_conf *conf, void *action, char *err, size_
 {
     struct mc_proxy *a = action;
     if (mc_relay_check(conf, &a->relay, &mc_gateway_http1, "proxy", err, errcap) != MC_OK || check_headers(conf, a, err, errcap) != MC_OK
-        || check_words(a, err, errcap) != MC_OK || check_paths(conf, a, err, errcap) != MC_OK || check_tls(conf, a, err, errcap) != MC_OK) {
+        || name_own(conf, a, err, errcap) != MC_OK || check_words(a, err, errcap) != MC_OK || check_paths(conf, a, err, errcap) != MC_OK || check_tls(conf, a, err, errcap) != MC_OK) {
         return MC_ERROR;
     }
     const struct mc_conf_upstream *u = a->relay.policy.upstream;

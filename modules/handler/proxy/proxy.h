@@ -13,6 +13,9 @@ struct mc_proxy_field {
 
 enum { MC_PROXY_X = 1, MC_PROXY_RFC7239 = 2 };
 
+/* Fields that are always ours to write. */
+enum mc_proxy_own { MC_PROXY_HOST, MC_PROXY_FOR, MC_PROXY_PROTO, MC_PROXY_XHOST, MC_PROXY_PORT, MC_PROXY_OWN };
+
 struct mc_proxy {
     struct mc_relay_conf relay;
     struct mc_tls_client tls;
@@ -22,6 +25,7 @@ struct mc_proxy {
     struct mc_vars *host_vars, *uri_vars;
     struct mc_proxy_field *fields;
     size_t nfields;
+    struct mc_fields own;   /* by enum mc_proxy_own, without values */
     struct mc_str own_host; /* in place of a Host that the client did not send */
     unsigned forwarded;     /* MC_PROXY_* */
     unsigned proxy_version; /* of the PROXY protocol; 0: none */

@@ -158,9 +158,9 @@ static long bio_ctrl(BIO *b, int cmd, long num, void *ptr)
 {
     enum { SET_KTLS = BIO_CTRL_GET_KTLS_SEND - 1, CONTROL_RECORD = BIO_CTRL_GET_KTLS_SEND + 1 /* OpenSSL's own, the same in every version 3 */ };
     struct mc_tls *t = BIO_get_data(b);
-    switch (t->socket ? cmd : BIO_CTRL_FLUSH) {
-    case BIO_CTRL_GET_KTLS_SEND:
+    if (mc_likely(cmd == BIO_CTRL_GET_KTLS_SEND)) /* asked eight times a record */
         return t->ktls;
+    switch (t->socket ? cmd : BIO_CTRL_FLUSH) {
     case SET_KTLS: /* num: for sending */
         mc_tls_bio_push(t);
         t->ktls = num && !t->left && !t->broken && BIO_ctrl(t->socket, cmd, num, ptr) > 0 && BIO_get_ktls_send(t->socket);

@@ -12,6 +12,13 @@ enum { FILE_MAX = 4 * MC_TLS_SCRATCH /* of one call: then the others have their 
 
 /* ---- failures */
 
+/* What others have left in this thread's queue of errors would be taken for ours. A look costs a fifth of clearing an empty queue. */
+static void forget_errors(void)
+{
+    if (mc_unlikely(ERR_peek_error() != 0))
+        ERR_clear_error();
+}
+
 static void count_failure(struct mc_tls *t, const char *why)
 {
     static struct mc_log_limit limit;
@@ -133,7 +140,7 @@ static int tls_open(struct mc_stream *s)
     struct mc_tls *t = s->tls;
     size_t moved;
     s->wants = 0;
-    ERR_clear_error();
+    forget_errors();
     if (!t) {
         t = s->tls = create(s);
         if (!t || (s->client && mc_tls_client_open(t, s->setup) != MC_OK)) {
@@ -170,7 +177,7 @@ static ssize_t tls_recv(struct mc_stream *s, void *p, size_t n)
     mc_tls_bio_enter(t, s);
     s->wants = 0;
     t->drained = false;
-    ERR_clear_error();
+    forget_errors();
     while (got < n && (ok = SSL_read_ex(t->ssl, (char *)p + got, n - got, &k)) == 1) {
         got += k;
         if (t->drained && !SSL_has_pending(t->ssl))
@@ -217,7 +224,7 @@ static ssize_t settle(struct mc_tls *t, size_t total, size_t *at)
     size_t moved;
     t->s->wants = 0;
     t->done = t->train = 0;
-    ERR_clear_error();
+    forget_errors();
     int rc = mc_tls_bio_catch_up(t, &moved);
     if (rc == MC_ERROR)
         return failed(t, "the connection broke");
@@ -350,12 +357,12 @@ static void say_goodbye(struct mc_tls *t)
     if (!t->up || t->broken || t->shut || t->s->reset)
         return;
     t->shut = true;
-    ERR_clear_error();
+    forget_errors();
     if (mc_tls_bio_catch_up(t, &moved) == MC_ERROR)
         return;
     (void)SSL_shutdown(t->ssl);
     mc_tls_bio_push(t);
-    ERR_clear_error();
+    forget_errors();
 }
 
 static int tls_shutdown(struct mc_stream *s)

@@ -71,6 +71,7 @@ static ssize_t t_send(struct mc_stream *s, const struct iovec *iov, int n)
         return MC_AGAIN;
     }
     g->sends++;
+    g->last = s->last;
     for (int i = 0; i < n && g->room > 0; i++) {
         size_t k = iov[i].iov_len > g->room ? g->room : iov[i].iov_len;
         keep(g, iov[i].iov_base, k);

@@ -30,6 +30,7 @@ struct rig {
     char *out;
     size_t out_len, out_cap;
     size_t room;      /* bytes the socket still takes */
+    bool last; /* the last send() was told that the end follows */
     unsigned sends;
     bool closed, was_reset, was_shutdown;
 };

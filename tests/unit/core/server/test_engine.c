@@ -232,6 +232,20 @@ static void close_is_kept(void **state)
     assert_true(g->closed);
 }
 
+static void end_travels_with_the_last_bytes(void **state)
+{
+    struct rig *g = *state;
+    rig_sendz(g, GET("/"));
+    rig_turn(g);
+    assert_int_equal(rig_count(g, "HTTP/1.1 200"), 1);
+    assert_false(g->last);
+    rig_sendz(g, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    rig_turn(g);
+    assert_int_equal(rig_count(g, "HTTP/1.1 200"), 2);
+    assert_true(g->last);
+    assert_true(g->closed);
+}
+
 static void half_closed_client_is_answered(void **state)
 {
     struct rig *g = *state;
@@ -732,7 +746,7 @@ static void counters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(whole), CASE(byte_by_byte), CASE(again_between_bytes), CASE(close_is_kept), CASE(half_closed_client_is_answered),
+        CASE(whole), CASE(byte_by_byte), CASE(again_between_bytes), CASE(close_is_kept), CASE(end_travels_with_the_last_bytes), CASE(half_closed_client_is_answered),
         CASE(cut_body_never_reaches_the_handler), CASE(bad_input_after_good), CASE(large_body_goes_to_a_file), CASE(body_limit),
         CASE(chunked_body_limit), CASE(expect_continue), CASE(expect_but_too_large), CASE(handler_ends_before_its_client),
         CASE(send_timeout_closes), CASE(single_bytes_do_not_prolong_it_for_ever), CASE(dripping_body_408), CASE(dripping_streamed_body_408), CASE(loop_handler_pauses), CASE(client_of_a_paused_handler_leaves),
