@@ -82,10 +82,10 @@ static int keep(struct mc_tls *t, const void *p, size_t n)
             return MC_ERROR;
         }
         t->left = more;
-        t->left_cap = cap;
+        t->left_cap = (uint32_t)cap;
     }
     memcpy(t->left + t->left_n, p, n);
-    t->left_n += n;
+    t->left_n += (uint32_t)n;
     return MC_OK;
 }
 
@@ -145,7 +145,7 @@ int mc_tls_bio_catch_up(struct mc_tls *t, size_t *moved)
         return MC_ERROR;
     t->held = false;
     *moved = (size_t)m;
-    t->left_at += (size_t)m;
+    t->left_at += (uint32_t)m;
     if (t->left_at < t->left_n)
         return MC_AGAIN;
     forget(t);
@@ -300,7 +300,7 @@ BIO *mc_tls_bio_new(struct mc_tls *t)
 
 void mc_tls_bio_share(struct mc_tls *t)
 {
-    if (!common || t->socket || BIO_up_ref(common) != 1)
+    if (!common || t->shares || t->socket || BIO_up_ref(common) != 1)
         return;
     SSL_set_bio(t->ssl, common, common);
     t->shares = true;

@@ -98,7 +98,7 @@ int mc_tls_context_cert(SSL_CTX *ctx, const struct mc_secrets *s, const char *ce
         snprintf(err, errcap, "tls: key %s does not belong to certificate %s", file, cert);
         rc = MC_ERROR;
     }
-    if (rc == MC_OK && SSL_CTX_use_cert_and_key(ctx, leaf, pkey, chain, 0) != 1) {
+    if (rc == MC_OK && SSL_CTX_use_cert_and_key(ctx, leaf, pkey, sk_X509_num(chain) > 0 ? chain : NULL /* or each connection has a copy of nothing */, 0) != 1) {
         unsigned long e = ERR_peek_last_error();
         rc = MC_ERROR;
         if (ERR_GET_REASON(e) == SSL_R_NOT_REPLACING_CERTIFICATE) {

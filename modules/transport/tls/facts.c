@@ -81,7 +81,6 @@ static int read_peer(struct mc_tls *t, X509 *x)
                                      piece(to, &texts, 4), piece(to, &texts, 5), piece(to, &texts, 6), {to + texts.at[7], n - texts.at[7]}};
     }
     BIO_free(texts.bio);
-    t->peer = peer;
     t->info.peer = peer;
     return peer ? MC_OK : MC_ERROR;
 }
@@ -102,6 +101,8 @@ int mc_tls_facts(struct mc_tls *t)
 
 void mc_tls_facts_free(struct mc_tls *t)
 {
-    free(t->peer);
-    t->peer = NULL;
+    free((struct mc_tls_peer *)(uintptr_t)t->info.peer);
+    free((char *)(uintptr_t)t->info.server_name.p);
+    t->info.peer = NULL;
+    t->info.server_name = MC_STR_NONE;
 }

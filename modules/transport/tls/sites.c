@@ -121,12 +121,11 @@ static int on_hello(SSL *ssl, int *alert, void *arg)
         t->s->why = "the client asks for an unknown name";
         return refuse(alert, SSL_AD_UNRECOGNIZED_NAME);
     }
-    free(t->name);
-    t->name = n ? strdup(name) : NULL;
-    if ((n && !t->name) || use_site(ssl, site) != MC_OK)
+    free((char *)(uintptr_t)t->info.server_name.p);
+    t->info.server_name = mc_str(n ? strdup(name) : NULL);
+    if ((n && !t->info.server_name.p) || use_site(ssl, site) != MC_OK)
         return refuse(alert, SSL_AD_INTERNAL_ERROR);
     t->info.server = server;
-    t->info.server_name = mc_str(t->name);
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 

@@ -391,7 +391,6 @@ static void tls_close(struct mc_stream *s)
         SSL_free(t->ssl);
         BIO_free(t->socket);
         mc_tls_facts_free(t);
-        free(t->name);
         free(t->left);
         free(t);
         s->tls = NULL;

@@ -120,12 +120,11 @@ struct mc_tls {
     struct mc_stream *s;
     const struct mc_listener *listener; /* NULL: we are the client */
     unsigned char *left;    /* encrypted bytes that the socket has not taken */
-    size_t left_at, left_n, left_cap;
-    size_t train;           /* plain bytes in the train that is being put together */
-    size_t ahead;           /* plain bytes whose records are in `left`: the caller will offer them again */
+    uint32_t left_at, left_n, left_cap;
+    uint32_t train;         /* plain bytes in the train that is being put together */
+    uint32_t ahead;         /* plain bytes whose records are in `left`: the caller will offer them again */
     size_t done;            /* plain bytes that the socket has taken during this call */
-    char *name;             /* info.server_name */
-    struct mc_tls_peer *peer;
+    BIO *socket;            /* for kernel TLS; NULL: none */
     bool held;              /* left was never offered to the socket: it goes out with the first response */
     bool drained;           /* the socket has nothing more */
     bool more;              /* there is more to read without an event */
@@ -134,7 +133,6 @@ struct mc_tls {
     bool broken;
     bool shut;              /* our side is over: FIN follows the last byte */
     bool seen;              /* its first byte was looked at */
-    BIO *socket;            /* for kernel TLS; NULL: none */
     bool ktls;              /* the kernel encrypts what we send */
     bool control;           /* the next write is a control record */
     bool http;              /* its first byte is a letter: not TLS at all */
