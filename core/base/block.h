@@ -14,7 +14,7 @@
 #endif
 
 /* Bytes of memory that a block takes in all. Huge ones are for what streams through: smaller pieces are more system calls, window updates and wake-ups; larger ones leave the cache. */
-enum { MC_BLOCK_SMALL = 4096, MC_BLOCK_LARGE = 16384, MC_BLOCK_HUGE = 131072 };
+enum { MC_BLOCK_SMALL = 4096, MC_BLOCK_LARGE = 16384, MC_BLOCK_HUGE = 131072 - 64 /* malloc() would map the rest, each for itself */ };
 
 /* A block of exactly `size` bytes (one of these three), uninitialised, 16-byte aligned; NULL when out of memory. */
 void *mc_block_get(size_t size);

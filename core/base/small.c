@@ -1,5 +1,6 @@
-/* Pieces of up to 1 KiB in classes of 64 bytes. A piece knows its class, so that it can be freed without its size; freed, it joins the list of the thread
- * that frees it. What a thread keeps is bounded, so a burst gives its memory back. Called by what lives as long as a stream of HTTP/2; any thread, no lock. */
+/* Pieces of up to MC_SMALL_MAX bytes in classes of 64 bytes. A piece knows its class, so that it can be freed without its size (bare ones do not); freed, it
+ * joins the list of the thread that frees it. What a thread keeps is bounded, so a burst gives its memory back. Called by what lives as long as a connection or
+ * a stream of HTTP/2; any thread, no lock. */
 #include "core/base/small.h"
 
 #include "core/base/block.h"

@@ -132,7 +132,7 @@ struct mc_request {
     void *hctx;           /* the handler's own state, in the arena */
     struct mc_relay *relay; /* server/relay.h: the last one that it was passed on with; or NULL */
 
-    uint64_t start_us, end_us; /* mc_clock_ns()/1000 at the head's arrival and the handler's end (0: not yet); for the access log */
+    uint64_t start_us, end_us; /* µs: the loop's clock (now_us) when the head was parsed; mc_clock_ns()/1000 at a blocking handler's end (0: not yet) */
     uint64_t run_us;      /* the handler's start */
     _Atomic uint8_t loan; /* DESIGN 3.3: 0 = the loop's own; else core/server/loan.c */
     uint8_t loan_depth;   /* the borrower's nesting in API calls */

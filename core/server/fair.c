@@ -21,13 +21,18 @@ static unsigned share(const struct mc_worker *w)
     return n ? (unsigned) (sum / n + sum / n / 8) + SLACK : UINT32_MAX;
 }
 
-void mc_worker_make_way(struct mc_worker *w, struct mc_listener *l)
+bool mc_worker_is_ahead(struct mc_worker *w, const struct mc_listener *l)
 {
-    if (mc_likely(w->nconns <= w->share) || !l->watched || w->draining) {
-        return;
+    if (mc_likely(w->nconns <= w->share) || w->draining) {
+        return false;
     }
     w->share = l->io.exclusive && !w->conf->set.reuse_port ? share(w) : UINT32_MAX; /* with reuse_port no other worker could accept instead */
-    if (w->nconns <= w->share) {
+    return w->nconns > w->share;
+}
+
+void mc_worker_make_way(struct mc_worker *w, struct mc_listener *l)
+{
+    if (!l->watched || !mc_worker_is_ahead(w, l)) {
         return;
     }
     mc_io_unwatch(&w->loop, &l->io);

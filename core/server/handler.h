@@ -24,7 +24,7 @@ struct mc_handler_ops {
     int (*start)(struct mc_request *r);
     int (*resume)(struct mc_request *r, enum mc_resume why); /* same returns */
     void (*abort)(struct mc_request *r); /* the client is gone or timed out; the response API gives MC_ERROR from now on */
-    bool quick; /* never computes for long: the clock of the loop's turn tells well enough when it has answered */
+    bool quick; /* never computes for long and never asks a disk: the clock of the loop's turn tells well enough when it has answered */
 };
 
 /* For prepare(): r gets another target, such as "/new/path?query" (percent-encoded); then return MC_REROUTE. target is kept, not copied.

@@ -412,7 +412,7 @@ void mc_request_finish(struct mc_request *r)
     if (r->filtered) {
         mc_filter_leave(r);
     }
-    if (!r->end_us && r->handler && !r->handler->quick) {
+    if (!r->end_us && r->handler && (!r->handler->quick || r->resp.run)) {
         mc_loop_read(&c->worker->loop, mc_clock_ns() / 1000);
     }
     mc_request_account(r, r->end_us ? r->end_us : c->worker->loop.now_us);

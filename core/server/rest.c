@@ -16,9 +16,11 @@ void mc_conn_rest_now(struct mc_conn *c)
 static void give_back(struct mc_worker *w)
 {
     uint64_t moves = 2 * mc_slot_get(w->slot->accepted) - w->nconns; /* accepted and closed */
-    if (moves - w->moves_given >= CROWD && moves - w->moves_seen <= FEW) {
-        w->moves_given = moves;
-        mc_proc_trim();
+    if (moves - w->moves_seen <= FEW) {
+        if (moves - w->moves_given >= CROWD) {
+            mc_proc_trim();
+        }
+        w->moves_given = moves; /* a trickle is no crowd, however long it lasts */
     }
     w->moves_seen = moves;
 }

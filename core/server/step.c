@@ -570,7 +570,7 @@ bool mc_request_rests(struct mc_request *r)
     if (c->state != MC_CONN_RUN || c->parked != 1 || c->stream_only || c->broken || !mc_chain_empty(&c->session.out)) {
         return false;
     }
-    if (mc_request_over(r) || r->resp.run || r->resp.paused || awaits_body(r)) {
+    if (mc_request_over(r) || r->resp.run || r->resp.paused || awaits_body(r) || mc_link_linked(&c->again)) {
         return false;
     }
     mc_slot_add(c->worker->slot->bytes_out, c->sent);

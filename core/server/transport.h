@@ -18,7 +18,7 @@ struct mc_stream {
     bool reset;      /* close() is to send RST, so that nobody takes what was cut for whole */
     /* Of whoever sends: */
     bool more : 1;   /* send(): other bytes follow at once, so these may wait for them */
-    bool last : 1;   /* send(): nothing follows but the end of our side, at once: it may travel with these */
+    bool last : 1;   /* send(): nothing follows but the end of our side, at once: it may travel with these. Plain only: TLS says so itself */
     bool held : 1;   /* the transport's: such bytes wait for close() or shutdown() */
     uint8_t wants; /* what the socket had no room or bytes for in the last call (MC_WANT_*): the owner's ready bits for that are stale. TLS only */
     const char *why; /* after MC_ERROR: one phrase that lives for ever, or NULL (errno tells) */

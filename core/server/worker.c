@@ -116,8 +116,7 @@ static unsigned at_once(const struct mc_listener *l)
 static void on_listener(struct mc_io *io)
 {
     struct mc_listener *l = io->data;
-    bool ahead = l->worker->nconns > l->worker->share && !l->worker->draining;
-    mc_conn_accept(l, ahead ? 1 : at_once(l));
+    mc_conn_accept(l, mc_worker_is_ahead(l->worker, l) ? 1 : at_once(l));
     mc_worker_make_way(l->worker, l);
 }
 
@@ -242,6 +241,7 @@ struct mc_request *mc_worker_next(struct mc_worker *w)
 static void dispatch(struct mc_post *p)
 {
     struct mc_worker *w = p->data;
+    mc_loop_refresh(&w->loop);
     uint64_t start = w->loop.now_us;
     for (struct mc_request *r; (r = mc_worker_next(w)) != NULL;) {
         struct mc_conn *c = r->conn;
@@ -485,13 +485,13 @@ void mc_worker_close(struct mc_worker *w)
         mc_sinks_tick();
         return;
     }
+    mc_peers_close(w); /* their connections need the transports still */
+    mc_hop_close(w);
     for (size_t i = 0; mc_modules[i]; i++) {
         if (mc_modules[i]->exit_worker) {
             mc_modules[i]->exit_worker(w);
         }
     }
-    mc_peers_close(w);
-    mc_hop_close(w);
     w->ops->stop(w);
     if (w->access) {
         mc_access_close(&w->access);

@@ -180,7 +180,9 @@ void mc_worker_close(struct mc_worker *w);
 /* ---- inside core/server ---- */
 bool mc_worker_has_room(const struct mc_worker *w, const struct mc_listener *l); /* for one more connection of l */
 bool mc_worker_shed(struct mc_worker *w);            /* close the oldest idle connection, or else half head; false: there is none */
-/* After an accept, which is then some other worker's turn if this one has more than its share of the connections. */
+/* It has more than its share of the connections: others are to accept. */
+bool mc_worker_is_ahead(struct mc_worker *w, const struct mc_listener *l);
+/* After an accept, which is then some other worker's turn if this one is ahead. */
 void mc_worker_make_way(struct mc_worker *w, struct mc_listener *l);
 void mc_worker_rest(struct mc_worker *w, unsigned ms); /* accept nothing for a moment */
 void mc_worker_listen_failed(struct mc_listener *l, int err); /* accept() or the watch: report it; leave when the listener is lost */

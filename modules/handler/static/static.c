@@ -232,7 +232,7 @@ static void exit_worker(struct mc_worker *w)
     mc_static_cache_close(&cache);
 }
 
-static const struct mc_handler_ops ops = {.body = MC_BODY_DISCARD, .prepare = prepare, .start = start, .quick = true};
+static const struct mc_handler_ops ops = {.body = MC_BODY_DISCARD, .prepare = prepare, .start = start};
 
 const struct mc_module mc_module_handler_static = {
     .abi = MC_MODULE_ABI,

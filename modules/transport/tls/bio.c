@@ -302,9 +302,9 @@ void mc_tls_bio_share(struct mc_tls *t)
 {
     if (!common || t->shares || t->socket || BIO_up_ref(common) != 1)
         return;
-    SSL_set_bio(t->ssl, common, common);
     t->shares = true;
     mc_tls_bio_enter(t, t->s);
+    SSL_set_bio(t->ssl, common, common);
 }
 
 void mc_tls_bio_enter(struct mc_tls *t, struct mc_stream *s)

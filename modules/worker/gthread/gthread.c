@@ -133,9 +133,12 @@ static void lead(struct gthread *g, uint64_t mine)
 {
     struct mc_worker *w = g->worker;
     while (!w->stopped) {
+        take_back(g);
+        if (!mc_list_empty(&w->ready)) { /* the turn took its time, too */
+            mc_loop_refresh(&w->loop);
+        }
         uint64_t start = w->loop.now_us;
         struct mc_request *r;
-        take_back(g);
         while ((r = mc_worker_next(w)) != NULL) {
             if (!call(g, r, mine)) {
                 return;

@@ -1,7 +1,9 @@
 """Upstreams over TLS: verified, named, kept alive, and never fooled by bytes that came before the handshake."""
 
 import os
+import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -48,6 +50,24 @@ def test_requests_over_tls(monoceros, pki):
         named = monoceros(config=site(up.text, to="https://upstream:u", proxy=f'tls_ca = "{pki}/good.pem" tls_name = "inner.example"'))
         assert named.ask("GET", "/").status == 200
         assert names[1:] == ["inner.example"]
+
+
+def test_a_quick_stop_with_a_kept_connection(monoceros, pki):
+    """It is closed while the transport is there still."""
+    ended = threading.Event()
+
+    def answer(peer):
+        peer.request()
+        peer.reply(b"kept")
+        peer.wait_end()
+        ended.set()
+
+    with Upstream(answer, context=context(pki)) as up:
+        proxy = monoceros(config=site(to=f"https://{up.text}", proxy="tls_verify = off"))
+        assert proxy.ask("GET", "/").body == b"kept"
+        proxy.stop(number=signal.SIGQUIT)
+        assert ended.wait(20)
+        assert not re.search(r"SIG(SEGV|ABRT)|was sent|killed", proxy.log())
 
 
 def test_who_cannot_prove_who_it_is(monoceros, pki):
