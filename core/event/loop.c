@@ -122,6 +122,7 @@ int mc_loop_turn(struct mc_loop *l, int max_wait)
     if (n < 0)
         return MC_ERROR;
     l->turns++;
+    l->events += (unsigned long)n;
     dispatch(l, n);
     mc_timer_run_due(l);
     run_posts(l);

@@ -75,7 +75,7 @@ struct mc_loop {
     void *sleep_data;
     struct mc_ready *ready; /* the batch being dispatched */
     int ready_n, ready_i;
-    unsigned long turns;
+    unsigned long turns, events; /* so far; events that were dispatched */
 };
 
 int mc_loop_open(struct mc_loop *l, const struct mc_event_ops *ops);

@@ -102,12 +102,15 @@ void mc_worker_rest(struct mc_worker *w, unsigned ms)
     mc_worker_changed(w);
 }
 
-/* Newcomers have as many turns as those who are there: with fewer, the last of a thousand would wait for as long as all the others are served often. But no
- * more than can be worked on, since another worker may be free. Few handshakes at once: each has 50 KB until it ends, which is to stay in the cache. */
-static unsigned at_once(const struct mc_listener *l)
+/* Newcomers have as many turns as those who are there have had since the listener's last one: with fewer, the last of a thousand would wait for as long as all
+ * the others are served often. But no more than can be worked on, since another worker may be free. Few handshakes at once: each has 50 KB until it ends, which
+ * is to stay in the cache. */
+static unsigned at_once(struct mc_listener *l)
 {
     struct mc_worker *w = l->worker;
-    unsigned old = (unsigned) w->loop.ready_n, room = w->loop_only ? old : w->ops->room(w);
+    unsigned long turns = w->loop.events - l->events;
+    unsigned old = turns < w->nconns ? (unsigned) turns : w->nconns, room = w->loop_only ? old : w->ops->room(w);
+    l->events = w->loop.events;
     old = old < room ? old : room;
     old = old > ACCEPT_BATCH ? old : ACCEPT_BATCH;
     return l->conf->tls ? old / HANDSHAKE : old;

@@ -57,6 +57,7 @@ struct mc_listener {
     bool watched, done; /* done: closed while draining */
     bool extra;         /* only to be emptied: mc_worker_empty() */
     uint64_t last_accept;
+    unsigned long events; /* of the loop, when it was its turn last */
     bool shared;        /* others serve it, too: mc_worker_share() */
     bool lone;          /* nobody else serves it any more: when this worker leaves, it serves the queue first */
 };
