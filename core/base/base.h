@@ -27,6 +27,8 @@ enum {
 #define mc_likely(x) __builtin_expect(!!(x), 1)
 #define mc_unlikely(x) __builtin_expect(!!(x), 0)
 #define MC_PRINTF(f, a) __attribute__((format(printf, f, a)))
+/* For what is rarely called by what often runs, so that the caller saves no registers for it. */
+#define MC_NOINLINE __attribute__((noinline))
 #define MC_NORETURN __attribute__((noreturn))
 #define MC_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define mc_container(ptr, type, member) ((type *) (void *) ((char *) (ptr) -offsetof(type, member)))

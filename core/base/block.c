@@ -25,8 +25,12 @@ static _Thread_local struct pool small = {.keep = KEEP_SMALL}, large = {.keep = 
 
 static struct pool *pool_of(size_t size)
 {
-    MC_ASSERT(size == MC_BLOCK_SMALL || size == MC_BLOCK_LARGE || size == MC_BLOCK_HUGE);
-    return size == MC_BLOCK_SMALL ? &small : size == MC_BLOCK_LARGE ? &large : &huge;
+    if (size == MC_BLOCK_SMALL)
+        return &small;
+    if (size == MC_BLOCK_LARGE)
+        return &large;
+    MC_ASSERT(size == MC_BLOCK_HUGE);
+    return &huge;
 }
 
 void *mc_block_get(size_t size)

@@ -22,15 +22,19 @@ enum { FIT = 19 /* digits, whatever they are */ };
 int mc_str_to_u64(struct mc_str s, uint64_t max, uint64_t *out)
 {
     uint64_t v = 0;
-    if (s.n == 0)
-        return MC_ERROR;
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned d = (unsigned char)s.p[i] - (unsigned)'0';
-        if (d > 9 || (i >= FIT && v > (UINT64_MAX - d) / 10))
+    const char *p = s.p, *end = s.p + s.n, *fit = s.n > FIT ? s.p + FIT : end;
+    unsigned d;
+    for (; p < fit; v = v * 10 + d) {
+        d = (unsigned char)*p++ - (unsigned)'0';
+        if (d > 9)
             return MC_ERROR;
-        v = v * 10 + d;
     }
-    if (v > max)
+    for (; p < end; v = v * 10 + d) {
+        d = (unsigned char)*p++ - (unsigned)'0';
+        if (d > 9 || v > (UINT64_MAX - d) / 10)
+            return MC_ERROR;
+    }
+    if (s.n == 0 || v > max)
         return MC_ERROR;
     *out = v;
     return MC_OK;
@@ -100,14 +104,11 @@ size_t mc_str_escape(char *out, size_t cap, struct mc_str s)
 
 size_t mc_str_u64(char *out, uint64_t v)
 {
-    char digits[20];
-    size_t n = 0;
-    do {
-        digits[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    for (size_t i = 0; i < n; i++)
-        out[i] = digits[n - 1 - i];
+    size_t n = 1;
+    for (uint64_t rest = v; rest >= 10; rest /= 10)
+        n++;
+    for (size_t i = n; i-- > 0; v /= 10)
+        out[i] = (char)('0' + v % 10);
     return n;
 }
 

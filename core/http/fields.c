@@ -96,14 +96,19 @@ static inline void note(struct mc_fields *f, const struct mc_field *added)
     _Static_assert(MC_F_COUNT <= 64, "a bit each");
     f->ids |= 1ull << added->id;
     f->hashes |= 1ull << added->hash % 64;
-    f->n++;
+}
+
+void mc_fields_set(struct mc_fields *f, uint32_t i, struct mc_field field)
+{
+    f->v[i] = field;
+    note(f, &field);
 }
 
 int mc_fields_push(struct mc_fields *f, struct mc_arena *a, const struct mc_field *field)
 {
     if (mc_unlikely(f->n == f->cap) && !grow(f, a))
         return MC_ERROR;
-    f->v[f->n] = *field;
+    f->v[f->n++] = *field;
     note(f, field);
     return MC_OK;
 }
@@ -112,8 +117,9 @@ int mc_fields_add(struct mc_fields *f, struct mc_arena *a, struct mc_str name, s
 {
     if (mc_unlikely(f->n == f->cap) && !grow(f, a))
         return MC_ERROR;
-    fill(&f->v[f->n], name, value);
-    note(f, &f->v[f->n]);
+    struct mc_field *added = &f->v[f->n++];
+    fill(added, name, value);
+    note(f, added);
     return MC_OK;
 }
 

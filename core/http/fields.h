@@ -33,10 +33,12 @@ struct mc_fields {
 int mc_fields_add(struct mc_fields *f, struct mc_arena *a, struct mc_str name, struct mc_str value);
 /* The same for a field that was made before. */
 int mc_fields_push(struct mc_fields *f, struct mc_arena *a, const struct mc_field *field);
+/* Field i is another one from now on. */
+void mc_fields_set(struct mc_fields *f, uint32_t i, struct mc_field field);
 /* A field with hash and id filled; the slices are kept. */
 struct mc_field mc_field(struct mc_str name, struct mc_str value);
 enum mc_field_id mc_field_id(struct mc_str name);
-/* There may be one of this id. Who changes fields in place leaves none of an id or hash that was not added. */
+/* There may be one of this id. */
 static inline bool mc_fields_may_have(const struct mc_fields *f, enum mc_field_id id) { return f->ids >> id & 1; }
 /* First field of a known id, or NULL. */
 const struct mc_field *mc_fields_get(const struct mc_fields *f, enum mc_field_id id);

@@ -19,6 +19,10 @@ static bool is_digit(char c)
 /* "HTTP/1.x": its minor version in *minor. MC_OK, 505 for another version of HTTP, 400 for anything else. */
 static int check_version(const char *p, uint8_t *minor)
 {
+    if (mc_likely(memcmp(p, "HTTP/1.1", VERSION_LEN) == 0)) {
+        *minor = 1;
+        return MC_OK;
+    }
     if (memcmp(p, "HTTP/", 5) != 0 || !is_digit(p[5]) || p[6] != '.' || !is_digit(p[7]))
         return 400;
     if (p[5] != '1')
@@ -59,9 +63,10 @@ static int check_line(struct mc_head_scan *scan, const char *p, size_t n, const 
     return ++scan->nfields > lim->fields ? 431 : MC_OK;
 }
 
-int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struct mc_head_limits *lim, size_t *skip, size_t *len)
+int mc_head_find(struct mc_head_scan *state, const char *p, size_t n, const struct mc_head_limits *lim, size_t *skip, size_t *len)
 {
-    size_t i = scan->seen, dropped = 0;
+    struct mc_head_scan scan = *state;
+    size_t i = scan.seen, dropped = 0;
     int rc = MC_AGAIN;
     *skip = 0;
     while (rc == MC_AGAIN) {
@@ -71,9 +76,9 @@ int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struc
             continue;
         }
         /* Before a look at what stopped us, so that the verdict does not depend on how the bytes arrived. */
-        const char *line = p + scan->line_start;
-        size_t size = i - scan->line_start;
-        int bad = check_growing(scan, line, size, lim);
+        const char *line = p + scan.line_start;
+        size_t size = i - scan.line_start;
+        int bad = check_growing(&scan, line, size, lim);
         if (!bad && i - dropped > lim->head)
             bad = 431;
         if (bad)
@@ -84,32 +89,32 @@ int mc_head_find(struct mc_head_scan *scan, const char *p, size_t n, const struc
             return 400; /* a bare LF or CR, or another control byte */
         i += 2;
         if (size) {
-            bad = check_line(scan, line, size, lim);
+            bad = check_line(&scan, line, size, lim);
             if (bad)
                 return bad;
-        } else if (scan->line_done) {
+        } else if (scan.line_done) {
             *len = i - dropped;
             rc = *len > lim->head ? 431 : MC_OK;
         } else {
-            if (++scan->blanks > BLANKS_MAX)
+            if (++scan.blanks > BLANKS_MAX)
                 return 400;
             dropped = i;
         }
-        scan->line_start = i;
+        scan.line_start = i;
     }
-    scan->seen = i - dropped;
-    scan->line_start -= dropped;
+    scan.seen = i - dropped;
+    scan.line_start -= dropped;
+    *state = scan;
     *skip = dropped;
     return rc;
 }
 
 /* ---- layer 2: the fields ---- */
 
-/* Behind the first line each one is NAME ":" OWS VALUE OWS CRLF: layer 1 has seen its bytes, the end of each line and of all. */
-static int split(struct mc_arena *a, const char *p, size_t n, struct mc_fields *out)
+/* Behind the first line, which has `line` bytes, each one is NAME ":" OWS VALUE OWS CRLF: layer 1 has seen its bytes, the end of each line and of all. */
+static int split(struct mc_arena *a, const char *start, size_t line, size_t n, struct mc_fields *out)
 {
-    const char *start = p, *end = p + n - 2;
-    p = (const char *)memchr(p, '\n', n) + 1;
+    const char *p = start + line + 2, *end = start + n - 2;
     while (p < end) {
         const char *colon = p;
         while (mc_field_tchar[(unsigned char)*colon])
@@ -339,21 +344,26 @@ static int check_method(struct mc_str m, bool any)
     return MC_OK;
 }
 
-/* Those of nearly all requests need no look at each byte. */
-static bool is_usual(struct mc_str m)
+/* The methods of nearly all requests need no look at each byte. Their length, or 0. */
+static size_t usual_method(const char *p, size_t n)
 {
-    return mc_str_eq(m, MC_STR("GET")) || mc_str_eq(m, MC_STR("POST")) || mc_str_eq(m, MC_STR("HEAD"));
+    if (n > 4 && memcmp(p, "GET ", 4) == 0)
+        return 3;
+    return n > 5 && (memcmp(p, "POST ", 5) == 0 || memcmp(p, "HEAD ", 5) == 0) ? 4 : 0;
 }
 
-/* method SP target SP version CRLF, and nothing more (RFC 9112 §3). */
-static int request_line(const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out)
+/* method SP target SP version CRLF, and nothing more (RFC 9112 §3). *line: its bytes before CRLF. */
+static int request_line(const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out, size_t *line)
 {
-    const char *end = memchr(p, '\r', n);
-    const char *space = memchr(p, ' ', n);
-    if (!end || !space || space > end || (space - p > METHOD_MAX && !lim->any_method))
+    *line = mc_str_plain(p, 0, n);
+    if (*line == n || p[*line] != '\r')
+        return 400;
+    const char *end = p + *line, *space;
+    size_t usual = usual_method(p, *line);
+    space = usual ? p + usual : memchr(p, ' ', *line);
+    if (!space || (space - p > METHOD_MAX && !lim->any_method))
         return 400;
     struct mc_str method = {p, (size_t)(space - p)};
-    bool usual = is_usual(method);
     if (!usual && !mc_field_name_ok(method))
         return 400;
     out->method = method;
@@ -389,10 +399,11 @@ static void move(struct mc_str *s, struct mc_str from, const char *to)
 int mc_head_request(struct mc_arena *a, const char *p, size_t n, const struct mc_head_limits *lim, struct mc_head *out)
 {
     struct facts k = {.host = NULL};
+    size_t line;
     *out = (struct mc_head){.content_length = -1};
-    int rc = request_line(p, n, lim, out);
+    int rc = request_line(p, n, lim, out, &line);
     if (!rc)
-        rc = split(a, p, n, &out->fields);
+        rc = split(a, p, line, n, &out->fields);
     if (!rc && out->fields.n > lim->fields)
         rc = 431;
     if (!rc)
@@ -469,12 +480,13 @@ int mc_head_check(const struct mc_head_limits *lim, bool body, struct mc_head *o
 }
 
 /* "HTTP/1.x" SP 3DIGIT SP [reason] CRLF; the second space may be missing when there is no reason. */
-static int status_line(const char *p, size_t n, struct mc_head *out)
+static int status_line(const char *p, size_t n, struct mc_head *out, size_t *line)
 {
     const char *end = memchr(p, '\r', n);
     uint64_t status;
     if (!end || end - p < VERSION_LEN + 4 || p[VERSION_LEN] != ' ')
         return MC_ERROR;
+    *line = (size_t)(end - p);
     if (check_version(p, &out->version) != MC_OK)
         return MC_ERROR;
     if (mc_str_to_u64((struct mc_str){p + VERSION_LEN + 1, 3}, 999, &status) != MC_OK || status < 100)
@@ -490,8 +502,9 @@ static int status_line(const char *p, size_t n, struct mc_head *out)
 int mc_head_response(struct mc_arena *a, const char *p, size_t n, bool head_request, struct mc_head *out)
 {
     struct facts k = {.host = NULL};
+    size_t line;
     *out = (struct mc_head){.content_length = -1};
-    if (status_line(p, n, out) != MC_OK || split(a, p, n, &out->fields) != MC_OK)
+    if (status_line(p, n, out, &line) != MC_OK || split(a, p, line, n, &out->fields) != MC_OK)
         return MC_ERROR;
     if (gather(&out->fields, &k) != MC_OK || decide_framing(&k, out) != MC_OK || second_opinion(HTTP_RESPONSE, p, n, out) != MC_OK)
         return MC_ERROR;

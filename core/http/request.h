@@ -24,7 +24,6 @@ enum mc_body_mode {
 /* Request body as the handler reads it: bytes waiting in `data` (memory, then an unlinked temp file). */
 struct mc_body {
     enum mc_body_mode mode;
-    enum mc_framing framing;
     int64_t length;       /* Content-Length, or the total once a chunked body is complete; -1 unknown */
     int64_t received;     /* decoded bytes so far */
     struct mc_chain data; /* received and not yet read */

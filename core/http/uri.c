@@ -7,8 +7,9 @@
 
 enum { HOST_MAX = 255, IPV6_MAX = 45 };
 
-/* Bytes of a target that are never sent raw: controls, space, DEL and the fragment mark. */
-static const uint8_t target_bad[256] = {[0x00 ... 0x20] = 1, ['#'] = 1, [0x7f] = 1};
+/* Bytes of a target that are never sent raw, controls, space, DEL and the fragment mark, and those after which something has to be done. */
+enum { BAD = 1, QUERY = 2, ESCAPE = 4 };
+static const uint8_t target_byte[256] = {[0x00 ... 0x20] = BAD, ['#'] = BAD, [0x7f] = BAD, ['?'] = QUERY, ['%'] = ESCAPE};
 /* reg-name without pct-encoded (it would give one host many spellings) and without the comma (a sign of merged fields). */
 static const uint8_t host_ok[256] = {
     ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['-'] = 1, ['.'] = 1, ['_'] = 1, ['~'] = 1, ['!'] = 1, ['$'] = 1,
@@ -59,11 +60,11 @@ static int split_absolute(struct mc_str *t, struct mc_uri *out)
 int mc_uri_split(struct mc_str target, bool options, struct mc_uri *out)
 {
     *out = (struct mc_uri){.path = MC_STR_NONE};
-    if (target.n == 0)
-        return 400;
+    unsigned seen = target.n ? 0 : BAD;
     for (size_t i = 0; i < target.n; i++)
-        if (mc_unlikely(target_bad[(unsigned char)target.p[i]]))
-            return 400;
+        seen |= target_byte[(unsigned char)target.p[i]];
+    if (seen & BAD)
+        return 400;
     if (mc_unlikely(target.p[0] != '/')) {
         if (target.n == 1 && target.p[0] == '*' && options) {
             out->path = target;
@@ -73,25 +74,22 @@ int mc_uri_split(struct mc_str target, bool options, struct mc_uri *out)
         if (rc)
             return rc;
     }
-    const char *query = target.n ? memchr(target.p, '?', target.n) : NULL;
+    const char *query = seen & QUERY && target.n ? memchr(target.p, '?', target.n) : NULL;
     if (query) {
         out->query = (struct mc_str){query + 1, (size_t)(target.p + target.n - query - 1)};
         target.n = (size_t)(query - target.p);
     }
     out->path = target.n ? target : MC_STR("/"); /* an absolute form may leave the path out */
-    return check_path(out->path.p, out->path.p + out->path.n);
+    return seen & ESCAPE ? check_path(out->path.p, out->path.p + out->path.n) : MC_OK;
 }
 
 /* Is the path its own normal form? No escape, no empty segment, none that starts with a dot. */
 static bool is_normal(struct mc_str path)
 {
-    char last = 0;
-    for (size_t i = 0; i < path.n; i++) {
-        char c = path.p[i];
-        if (c == '%' || (last == '/' && (c == '/' || c == '.')))
+    static const uint8_t mark[256] = {['%'] = 1, ['/'] = 1, ['.'] = 1};
+    for (size_t i = 0; i < path.n; i++)
+        if (mark[(unsigned char)path.p[i]] && (path.p[i] == '%' || (i > 0 && path.p[i - 1] == '/')))
             return false;
-        last = c;
-    }
     return true;
 }
 
@@ -177,7 +175,7 @@ int mc_uri_decode(struct mc_arena *a, struct mc_str path, struct mc_str *out)
 }
 
 /* "[" IPv6address "]"; no zone (RFC 6874 keeps it out of messages) and no IPvFuture (there is none). Its length, or 0. */
-static size_t ipv6_literal(struct mc_str s)
+static MC_NOINLINE size_t ipv6_literal(struct mc_str s)
 {
     char text[IPV6_MAX + 1];
     struct in6_addr addr;
@@ -192,15 +190,13 @@ static size_t ipv6_literal(struct mc_str s)
 
 int mc_uri_host(struct mc_str s, struct mc_str *host, struct mc_str *port)
 {
-    size_t n = 0;
+    const char *p = s.p, *end = s.p + s.n;
     *host = *port = MC_STR("");
-    if (s.n == 0)
-        return 400;
-    if (s.p[0] == '[')
+    while (p < end && host_ok[(unsigned char)*p])
+        p++;
+    size_t n = (size_t)(p - s.p);
+    if (n == 0 && s.n && *p == '[')
         n = ipv6_literal(s);
-    else
-        while (n < s.n && host_ok[(unsigned char)s.p[n]])
-            n++;
     if (n == 0 || n > HOST_MAX)
         return 400;
     if (n < s.n) {

@@ -507,6 +507,10 @@ static int expand(const struct mc_vars *v, struct mc_request *r, bool uri, struc
 
 int mc_vars_expand(const struct mc_vars *v, struct mc_request *r, struct mc_str *out)
 {
+    if (v->n == 1 && v->parts[0].source == TEXT && v->parts[0].text.n <= MC_VARS_MAX) {
+        *out = v->parts[0].text;
+        return MC_OK;
+    }
     return expand(v, r, false, out);
 }
 

@@ -196,7 +196,7 @@ static int add_vars(struct list *l)
 static int add_length(struct list *l)
 {
     const struct mc_request *r = l->r;
-    int64_t n = r->body.framing != MC_BODY_NONE && r->body.complete ? r->body.received : r->head.content_length;
+    int64_t n = r->head.framing != MC_BODY_NONE && r->body.complete ? r->body.received : r->head.content_length;
     char text[24];
     if (n < 0)
         return add(l, MC_STR("CONTENT_LENGTH"), MC_STR(""));

@@ -173,7 +173,7 @@ int mc_errors_restart(struct mc_request *r)
     mc_chain_fini(&r->body.data);
     mc_chain_init(&r->body.data);
     r->body.mode = MC_BODY_DISCARD;
-    r->body.framing = r->head.framing = MC_BODY_NONE;
+    r->head.framing = MC_BODY_NONE;
     r->body.length = r->head.content_length = -1;
     r->body.complete = true;
     r->body.failed = r->head.expect_continue = false;

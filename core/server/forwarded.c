@@ -11,12 +11,10 @@ bool mc_forwarded_trusted(const struct mc_request *r)
     return peer->family == AF_UNIX || mc_cidr_match(r->server->trusted, r->server->ntrusted, peer);
 }
 
-int mc_forwarded_scheme(struct mc_request *r)
+static MC_NOINLINE int read_fields(struct mc_request *r, const struct mc_worker *w)
 {
-    const struct mc_worker *w = r->conn->worker;
     int said = -1; /* nobody said anything */
-    r->https = r->tls || (r->conn->proxied && r->conn->proxied->https) || (r->front && r->front->https);
-    for (uint32_t i = 0; (r->head.fields.hashes & w->secure_bits) && i < r->head.fields.n; i++) {
+    for (uint32_t i = 0; i < r->head.fields.n; i++) {
         const struct mc_field *f = &r->head.fields.v[i];
         for (size_t k = 0; (w->secure_bits >> f->hash % 64 & 1) && k < w->nsecure; k++) {
             const struct mc_secure *s = &w->secure[k];
@@ -37,4 +35,11 @@ int mc_forwarded_scheme(struct mc_request *r)
         r->https = said;
     }
     return MC_OK;
+}
+
+int mc_forwarded_scheme(struct mc_request *r)
+{
+    const struct mc_worker *w = r->conn->worker;
+    r->https = r->tls || (r->conn->proxied && r->conn->proxied->https) || (r->front && r->front->https);
+    return r->head.fields.hashes & w->secure_bits ? read_fields(r, w) : MC_OK;
 }

@@ -240,7 +240,7 @@ static struct mc_str dotted(struct mc_request *r, struct mc_str name)
 static int add_fields(struct mc_request *r, const struct target *t, struct mc_exchange *x)
 {
     const struct mc_fields *in = &r->head.fields;
-    bool host = false, framed = r->body.framing == MC_BODY_NONE;
+    bool host = false, framed = r->head.framing == MC_BODY_NONE;
     for (uint32_t i = 0; i < in->n; i++) {
         const struct mc_field *f = &in->v[i];
         struct mc_str name = means_connection(f) ? dotted(r, f->name) : f->name;
@@ -260,7 +260,7 @@ static int add_fields(struct mc_request *r, const struct target *t, struct mc_ex
 static struct mc_str upgrade_of(const struct mc_request *r)
 {
     const struct mc_field *f = mc_fields_get(&r->head.fields, MC_F_UPGRADE);
-    return r->head.upgrade && f && r->body.framing == MC_BODY_NONE ? f->value : MC_STR_NONE;
+    return r->head.upgrade && f && r->head.framing == MC_BODY_NONE ? f->value : MC_STR_NONE;
 }
 
 /* An app that may block starts when it has the whole body, so that is gathered here, where a slow client costs the other pool nothing. */
@@ -286,7 +286,7 @@ static int start(struct mc_request *r)
     x->target = r->head.target;
     x->framed = true;
     x->te_trailers = false;
-    x->length = r->body.framing == MC_BODY_NONE ? 0 : r->head.content_length;
+    x->length = r->head.framing == MC_BODY_NONE ? 0 : r->head.content_length;
     x->trail = &r->body.trailers;
     x->upgrade = upgrade_of(r);
     int rc = add_fields(r, t, x);

@@ -125,9 +125,7 @@ static const struct mc_field *restore_fields(struct mc_request *r)
             }
             at = i;
         } else if (at == all->n && mc_hop_field_dotted(f->name)) {
-            *f = mc_field((struct mc_str) { f->name.p + 1, f->name.n - 1 }, f->value);
-            all->ids |= 1ull << f->id;
-            all->hashes |= 1ull << f->hash % 64;
+            mc_fields_set(all, i, mc_field((struct mc_str) { f->name.p + 1, f->name.n - 1 }, f->value));
             if (f->name.n == 0 || f->id == MC_F_HOP) {
                 return NULL;
             }

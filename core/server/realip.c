@@ -179,7 +179,7 @@ static int name_client(struct mc_request *r, const union mc_sockaddr *a)
 }
 
 /* A front server that speaks uwsgi has named the client. */
-static int name_by_front(struct mc_request *r)
+static MC_NOINLINE int name_by_front(struct mc_request *r)
 {
     union mc_sockaddr a;
     uint64_t port = 0;
@@ -196,17 +196,8 @@ int mc_proxied_named(struct mc_request *r, const union mc_sockaddr *client)
     return name_client(r, client);
 }
 
-int mc_proxied_client(struct mc_request *r)
+static MC_NOINLINE int read_fields(struct mc_request *r, struct mc_str header)
 {
-    const char *wanted = r->server->set.real_ip_header;
-    r->client = &r->conn->peer;
-    if (r->front && name_by_front(r) != MC_OK) {
-        return 503;
-    }
-    if (mc_likely(wanted == NULL)) {
-        return MC_OK;
-    }
-    struct mc_str header = mc_str(wanted);
     bool standard = mc_str_eq_nocase(header, MC_STR("Forwarded"));
     if (!mc_forwarded_trusted(r)) {
         strip(r, header);
@@ -237,6 +228,16 @@ int mc_proxied_client(struct mc_request *r)
         }
     }
     return any ? name_client(r, &found) : MC_OK;
+}
+
+int mc_proxied_client(struct mc_request *r)
+{
+    const char *wanted = r->server->set.real_ip_header;
+    r->client = &r->conn->peer;
+    if (r->front && name_by_front(r) != MC_OK) {
+        return 503;
+    }
+    return mc_likely(wanted == NULL) ? MC_OK : read_fields(r, mc_str(wanted));
 }
 
 struct mc_str mc_request_client(struct mc_request *r)

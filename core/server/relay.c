@@ -202,12 +202,8 @@ static int on_interim(struct mc_call *call)
 
 static bool says_no(const struct mc_fields *fields)
 {
-    for (uint32_t i = 0; i < fields->n; i++) {
-        if (mc_str_eq_nocase(fields->v[i].name, MC_STR("X-Accel-Buffering"))) {
-            return mc_str_eq_nocase(fields->v[i].value, MC_STR("no"));
-        }
-    }
-    return false;
+    const struct mc_field *f = mc_fields_find(fields, MC_STR("X-Accel-Buffering"));
+    return f && mc_str_eq_nocase(f->value, MC_STR("no"));
 }
 
 static int on_switch(struct mc_relay *q)
@@ -363,7 +359,7 @@ int mc_relay_prepare(struct mc_request *r, const struct mc_relay_conf *c)
 
 static int64_t length_of(const struct mc_request *r)
 {
-    if (r->body.framing == MC_BODY_NONE) {
+    if (r->head.framing == MC_BODY_NONE) {
         return 0;
     }
     return r->body.complete ? r->body.received : r->head.content_length;

@@ -190,7 +190,6 @@ static void drop_hop(struct mc_request *r)
 int mc_request_route(struct mc_request *r)
 {
     r->is_head = mc_str_eq(r->head.method, MC_STR("HEAD"));
-    r->body.framing = r->head.framing;
     r->body.length = r->head.content_length;
     if (mc_unlikely(r->conn->listener->conf->hop)) {
         return settle(r, mc_hop_enter(r));

@@ -141,7 +141,7 @@ static struct mc_str upgrade_of(const struct mc_request *r)
 {
     const struct mc_field *f = mc_fields_get(&r->head.fields, MC_F_UPGRADE);
     bool websocket = f && mc_str_eq_nocase(f->value, MC_STR("websocket"));
-    return r->head.upgrade && websocket && r->body.framing == MC_BODY_NONE ? f->value : MC_STR_NONE;
+    return r->head.upgrade && websocket && r->head.framing == MC_BODY_NONE ? f->value : MC_STR_NONE;
 }
 
 static int start(struct mc_request *r)

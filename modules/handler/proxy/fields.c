@@ -76,15 +76,8 @@ static struct mc_str append(struct mc_request *r, struct mc_str name, struct mc_
 /* What a trusted proxy said stands; else what we know. */
 static int add_once(struct mc_request *r, const struct mc_proxy *a, struct mc_exchange *x, enum mc_proxy_own which, struct mc_str ours, bool trusted)
 {
-    const struct mc_field *own = &a->own.v[which];
-    struct mc_str value = ours;
-    for (uint32_t i = 0; trusted && i < r->head.fields.n; i++) {
-        const struct mc_field *f = &r->head.fields.v[i];
-        if (f->hash == own->hash && mc_str_eq_nocase(f->name, own->name)) {
-            value = f->value;
-            break;
-        }
-    }
+    const struct mc_field *theirs = trusted ? mc_fields_find(&r->head.fields, a->own.v[which].name) : NULL;
+    struct mc_str value = theirs ? theirs->value : ours;
     return value.n ? add_own(r, a, x, which, value) : MC_OK;
 }
 

@@ -265,7 +265,7 @@ static int make_target(struct mc_request *r, const struct mc_proxy *a, struct mc
 static struct mc_str pick_upgrade(const struct mc_request *r, const struct mc_proxy *a)
 {
     const struct mc_field *f = mc_fields_get(&r->head.fields, MC_F_UPGRADE);
-    if (!r->head.upgrade || f == NULL || r->body.framing != MC_BODY_NONE) {
+    if (!r->head.upgrade || f == NULL || r->head.framing != MC_BODY_NONE) {
         return MC_STR_NONE;
     }
     struct mc_str list = f->value, token;

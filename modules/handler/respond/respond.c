@@ -77,8 +77,10 @@ static int start(struct mc_request *r)
     if (mc_status_bodyless(status)) {
         return mc_response_end(r, NULL, 0);
     }
-    struct mc_str body = mc_status_reason(status);
-    if (a->text && mc_vars_expand(a->text, r, &body) != MC_OK) {
+    struct mc_str body;
+    if (a->text == NULL) {
+        body = mc_status_reason(status);
+    } else if (mc_vars_expand(a->text, r, &body) != MC_OK) {
         return 500;
     }
     if (mc_response_add(r, &a->content_type) != MC_OK) {

@@ -99,8 +99,6 @@ static int parse_head(struct mc_session *s, struct mc_str head)
     r->uri = r->head.uri;
     if (rc)
         return rc;
-    r->body.framing = r->head.framing;
-    r->body.length = r->head.framing == MC_BODY_CHUNKED ? -1 : r->head.framing == MC_BODY_LENGTH ? r->head.content_length : 0;
     r->path = r->uri.path;
     return r->path.p[0] == '*' ? MC_OK : mc_uri_normalise(&r->arena, r->uri.path, &r->path);
 }
@@ -133,10 +131,11 @@ static void input_head(struct mc_session *s, struct mc_input *ev)
         refuse(s, ev, rc);
         return;
     }
-    ev->whole = h->r->body.framing == MC_BODY_NONE;
+    const struct mc_head *got = &h->r->head;
+    ev->whole = got->framing == MC_BODY_NONE;
     h->step = ev->whole ? STEP_WAIT : STEP_BODY;
-    h->left = h->r->body.framing == MC_BODY_LENGTH ? (uint64_t)h->r->body.length : 0;
-    if (h->r->body.framing == MC_BODY_CHUNKED)
+    h->left = got->framing == MC_BODY_LENGTH ? (uint64_t)got->content_length : 0;
+    if (got->framing == MC_BODY_CHUNKED)
         mc_chunk_init(&h->chunk);
     ev->kind = MC_IN_HEAD;
     ev->r = h->r;
@@ -210,7 +209,7 @@ static void input(struct mc_session *s, struct mc_input *ev)
         return;
     case STEP_BODY:
         ev->r = h->r;
-        if (h->r->body.framing == MC_BODY_CHUNKED)
+        if (h->r->head.framing == MC_BODY_CHUNKED)
             input_chunked(s, ev);
         else
             input_length(s, ev);

@@ -211,8 +211,6 @@ static int check(struct mc_http2_stream *st, const struct pseudo *p)
     if (rc)
         return rc;
     r->uri = r->head.uri;
-    r->body.framing = r->head.framing;
-    r->body.length = r->head.framing == MC_BODY_CHUNKED ? -1 : r->head.framing == MC_BODY_LENGTH ? r->head.content_length : 0;
     r->path = r->uri.path;
     return r->path.p[0] == '*' ? MC_OK : mc_uri_normalise(&r->arena, r->uri.path, &r->path);
 }

@@ -49,7 +49,7 @@ static void input_body(struct mc_http2_stream *st, struct mc_input *ev)
     st->step = MC_H2_WAIT;
     ev->status = mc_http2_head_take_trailers(st);
     ev->kind = ev->status ? MC_IN_ERROR : MC_IN_END;
-    if (st->r->body.framing == MC_BODY_CHUNKED)
+    if (st->r->head.framing == MC_BODY_CHUNKED)
         st->r->body.length = st->r->body.received;
 }
 

@@ -6,7 +6,7 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 
-enum { HEADER = 4, VARS_MAX = 1000, FIELDS_MAX = 32768, HEAD_MAX = 1 << 18 };
+enum { HEADER = 4, VARS_MAX = 1000, HEAD_MAX = 1 << 18 };
 
 enum step { STEP_PACKET, STEP_BODY, STEP_DONE };
 
@@ -15,7 +15,6 @@ struct uwsgi {
     struct mc_request *r;
     enum step step;
     uint64_t left; /* of the body */
-    struct mc_head_limits limits;
 };
 
 /* Variables that are no field; in the order of enum known. */
@@ -29,11 +28,6 @@ static const struct mc_str known[KNOWN] = {
     [LENGTH] = {"CONTENT_LENGTH", 14},
 };
 
-static size_t limit(int64_t value, size_t none)
-{
-    return value > 0 ? (size_t)value : none;
-}
-
 static int open_session(struct mc_session *s)
 {
     const struct mc_module *http1 = mc_module_find(MC_MODULE_PROTOCOL, "http1");
@@ -41,13 +35,6 @@ static int open_session(struct mc_session *s)
     if (!u)
         return MC_ERROR;
     u->http1 = http1->ops.protocol;
-    u->limits = (struct mc_head_limits){
-        .line = limit(s->host->set->limit_request_line, SIZE_MAX),
-        .fields = limit(s->host->set->limit_request_fields, FIELDS_MAX),
-        .field_size = limit(s->host->set->limit_request_field_size, SIZE_MAX),
-        .head = limit(s->host->set->limit_request_head, HEAD_MAX),
-        .any_method = s->host->set->permit_unconventional_http_method,
-    };
     s->proto = u;
     return MC_OK;
 }
@@ -217,29 +204,26 @@ static int set_front(struct mc_request *r, const struct vars *vars)
     return f->addr.p && f->port.p && (!vars->v[USER].n || r->user.p) ? MC_OK : 503;
 }
 
-static int parse(struct uwsgi *u, struct mc_request *r, struct mc_str text)
+static int parse(const struct mc_head_limits *lim, struct mc_request *r, struct mc_str text)
 {
     struct mc_head_scan scan = {0};
     size_t skip, len;
-    int rc = mc_head_find(&scan, text.p, text.n, &u->limits, &skip, &len);
+    int rc = mc_head_find(&scan, text.p, text.n, lim, &skip, &len);
     if (rc != MC_OK)
         return rc > 0 ? rc : 400;
     if (skip || len != text.n)
         return 400; /* a value that ends the head: the rest would be a request of its own */
-    rc = mc_head_request(&r->arena, text.p, text.n, &u->limits, &r->head);
+    rc = mc_head_request(&r->arena, text.p, text.n, lim, &r->head);
     r->is_head = mc_str_eq(r->head.method, MC_STR("HEAD"));
     r->uri = r->head.uri;
     if (rc)
         return rc;
-    r->body.framing = r->head.framing;
-    r->body.length = r->head.framing == MC_BODY_LENGTH ? r->head.content_length : 0;
     r->path = r->uri.path;
     return r->path.p[0] == '*' ? MC_OK : mc_uri_normalise(&r->arena, r->uri.path, &r->path);
 }
 
-static int take_packet(struct uwsgi *u, struct mc_str packet)
+static int take_packet(const struct mc_head_limits *lim, struct mc_request *r, struct mc_str packet)
 {
-    struct mc_request *r = u->r;
     struct vars vars = {.v = {{NULL, 0}}};
     struct mc_sb sb;
     mc_sb_init(&vars.fields, HEAD_MAX);
@@ -250,7 +234,7 @@ static int take_packet(struct uwsgi *u, struct mc_str packet)
     if (rc == MC_OK) {
         write_head(&sb, &vars);
         struct mc_str text = sb.bad ? MC_STR_NONE : mc_arena_dup(&r->arena, (struct mc_str){sb.p, sb.n});
-        rc = text.p ? parse(u, r, text) : 431;
+        rc = text.p ? parse(lim, r, text) : 431;
     }
     if (rc == MC_OK)
         rc = set_front(r, &vars);
@@ -293,14 +277,14 @@ static void input_packet(struct mc_session *s, struct mc_input *ev)
         return;
     }
     u->r = s->host->request_new(s);
-    int rc = u->r ? take_packet(u, (struct mc_str){(const char *)b + HEADER, size}) : 503;
+    int rc = u->r ? take_packet(&s->host->limits, u->r, (struct mc_str){(const char *)b + HEADER, size}) : 503;
     in->pos += HEADER + size;
     if (rc) {
         refuse(s, ev, rc);
         return;
     }
     u->step = STEP_BODY;
-    u->left = (uint64_t)u->r->body.length;
+    u->left = u->r->head.framing == MC_BODY_LENGTH ? (uint64_t)u->r->head.content_length : 0;
     ev->kind = MC_IN_HEAD;
     ev->r = u->r;
 }
