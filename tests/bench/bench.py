@@ -264,7 +264,7 @@ def main():
     elif options.what == "report":
         report.write([Path(name) for name in options.files], Path(options.docs or ROOT / "docs"))
     elif options.what == "compare":
-        print(report.compare(*(json.loads(Path(name).read_text(encoding="utf-8")) for name in options.files)))
+        print(report.compare(*(Path(name) for name in options.files)))
     else:
         listing(options)
 

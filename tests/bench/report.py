@@ -1,6 +1,7 @@
 """Tables of measurements: as text, as docs/performance.md, and whether two runs agree."""
 
 import json
+import re
 import statistics
 
 import other
@@ -251,28 +252,53 @@ def merge(stores):
 # ---- two runs
 
 
-def ranking(row, cells):
-    base = base_of(row, cells)
-    found = {name: ratio(cells, name, base) for name in row.entries if base and ratio(cells, name, base)}
-    return sorted(found, key=found.get), found
-
-
-def compare(a, b):
-    """Row by row: the ranking by ratios in both runs. Two servers count as swapped only where they lie apart by more than a tenth in one run."""
-    lines, swapped, pairs = [], 0, 0
+def ranking(path):
+    """By row, each server's ratio to the base: of a run's measurements, or of a report, which is all that is left of an older run."""
+    written = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return read_back(written)
+    found = {}
     for row in workloads.everything():
-        if row.name not in a["cells"] or row.name not in b["cells"]:
+        cells = json.loads(written)["cells"].get(row.name, {})
+        base = base_of(row, cells)
+        found[row.name] = {name: ratio(cells, name, base) for name in row.entries if base and ratio(cells, name, base)}
+    return found
+
+
+def read_back(written):
+    """What write() said, by row."""
+    names = {(section_name(row.section), row.title): row.name for row in workloads.everything()}
+    found, section, row = {}, "", None
+    for line in written.splitlines():
+        if line.startswith("## "):
+            section, row = section_name(line[3:]), None
+        elif line.startswith("### "):
+            row = names.get((section, line[4:]))
+        elif row and line.startswith("| ") and not line.startswith("|  |"):
+            cell = [word.strip() for word in line.split("|")]
+            if re.fullmatch(r"[0-9.,]+", cell[4]):
+                found.setdefault(row, {})[cell[1]] = float(cell[4].replace(",", ""))
+    return found
+
+
+def compare(one, two):
+    """Row by row: the ranking by ratios in both runs. Two servers count as swapped only where they lie apart by more than a tenth in one run."""
+    runs = [ranking(one), ranking(two)]
+    lines, count = [], {True: [0, 0], False: [0, 0]}
+    for row in workloads.everything():
+        a, b = (run.get(row.name, {}) for run in runs)
+        both = [name for name in sorted(a, key=a.get) if name in b]
+        if not both:
             continue
-        first, in_a = ranking(row, a["cells"][row.name])
-        _, in_b = ranking(row, b["cells"][row.name])
-        both = [name for name in first if name in in_b]
-        wrong = []
-        for i, one in enumerate(both):
-            for two in both[i + 1:]:
-                pairs += 1
-                if in_b[one] > in_b[two] and max(in_a[two] / in_a[one], in_b[one] / in_b[two]) > 1.1:
-                    wrong.append(f"{one}/{two} {in_a[one]:.2f}/{in_a[two]:.2f} and {in_b[one]:.2f}/{in_b[two]:.2f}")
-        swapped += len(wrong)
-        lines.append(f"{row.name:20} {' < '.join(both)}" + "".join(f"\n{'':20}   swapped: {pair}" for pair in wrong))
-    lines.append(f"{pairs} pairs of servers, {swapped} swapped by more than a tenth")
+        lines.append(f"{row.name:20} {' < '.join(both)}")
+        for i, low in enumerate(both):
+            for high in both[i + 1:]:
+                swapped = b[low] > b[high] and max(a[high] / a[low], b[low] / b[high]) > 1.1
+                kind = count[low.startswith("monoceros") != high.startswith("monoceros")]
+                kind[0] += 1
+                kind[1] += swapped
+                if swapped:
+                    lines.append(f"{'':20}   swapped: {low}/{high} {a[low]:.2f}/{a[high]:.2f} and {b[low]:.2f}/{b[high]:.2f}")
+    for ours, word in ((True, "of Monoceros and another server"), (False, "of others, or of Monoceros alone")):
+        lines.append(f"{count[ours][0]} pairs {word}, {count[ours][1]} swapped by more than a tenth")
     return "\n".join(lines)
