@@ -31,6 +31,8 @@ import report
 import workloads
 from measure import CORES, LOAD_CORE, OBJS, ROOT, Failed, Load, Server, Usage, build, exchange, own_network
 
+BUSY = 0.1      # of the core, while a server has nothing to do
+
 
 def prepare(directory):
     """Programs, a certificate, files."""
@@ -150,9 +152,21 @@ class Run:
         if "tls=full" in workload.words and resumed or "tls=resumed" in workload.words and resumed + 2 * workload.connections < result["connects"]:
             raise Failed(f"{resumed} of {result['connects']} handshakes were resumed")
 
+    def stop_busy(self, idle, took):
+        """Servers that had the core while it was another one's turn are stopped until it is theirs; whether there was one."""
+        busy = [key for key, (server, before) in idle.items() if server.usage().since(before)[0] > BUSY * took * 1e6]
+        for key in busy:
+            print(f"{key[0]} has nothing to do, and is busy: stopped until its turn", file=sys.stderr)
+            self.servers.pop(key).stop()
+        return bool(busy)
+
     def turn(self, workload, name):
         try:
+            idle = {key: (server, server.usage()) for key, server in self.servers.items() if key[0] != name}
+            start = time.monotonic()
             one = self.measure(workload, name)
+            if self.stop_busy(idle, time.monotonic() - start):
+                one = self.measure(workload, name)
         except (Failed, OSError, ValueError, KeyError) as error:
             one = {"failed": " ".join(str(error).split())[-300:]}
             for key in [key for key in self.servers if key[0] == name]:
