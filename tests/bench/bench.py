@@ -4,7 +4,7 @@
 run      measures what --only and --entries leave, writes objs/bench/NAME.json as it goes, and prints tables
 quick    the same for hello, a file, WSGI and ASGI beside those that the goals name, in two minutes
 report   FILE...: docs/performance.md and its plots from the measurements (those of later files replace those of earlier ones)
-compare  A B: whether two measurements rank the servers alike
+compare  A B: whether two runs rank the servers alike, each by its measurements or its performance.md
 list     workloads and entries, and which entries are absent, and why
 
 A server is started with one worker on the first core, the load is on the last one. In each round all servers of a row have their turn, so that the drift of
@@ -267,7 +267,11 @@ def main():
     parser.add_argument("--python", help="the interpreter with the peers' packages (objs/bench-venv)")
     parser.add_argument("--out", help="where the measurements go")
     parser.add_argument("--docs", help="with run: makes the report, too, in this folder")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
+    if options.what == "compare" and len(options.files) != 2 or options.what == "report" and not options.files:
+        parser.error(f"{options.what}: which files?")
+    if missing := [name for name in options.files if not Path(name).is_file()]:
+        parser.error(f"no such file: {missing[0]}")
     options.quick = options.what == "quick"
     options.rounds = options.rounds or (3 if options.quick else 7)
     options.seconds = options.seconds or 0.5

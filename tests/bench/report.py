@@ -257,9 +257,9 @@ def ranking(path):
     written = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         return read_back(written)
-    found = {}
+    found, measured = {}, json.loads(written)["cells"]
     for row in workloads.everything():
-        cells = json.loads(written)["cells"].get(row.name, {})
+        cells = measured.get(row.name, {})
         base = base_of(row, cells)
         found[row.name] = {name: ratio(cells, name, base) for name in row.entries if base and ratio(cells, name, base)}
     return found
